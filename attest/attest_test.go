@@ -1,0 +1,319 @@
+package attest
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	attestation "github.com/in-toto/attestation/go/v1"
+	"github.com/mlseal/mlseal/internal/strictjson"
+	"github.com/mlseal/mlseal/internal/testenv"
+	"github.com/mlseal/mlseal/manifest"
+	"google.golang.org/protobuf/encoding/protojson"
+)
+
+const hex64 = "6c1c5a1a2f4ed6b7c1f3f2fd9e1c0b6a1d2e3f405162738495a6b7c8d9e0f102"
+
+func statementText(subject, rest string) string {
+	return `{"_type":"https://in-toto.io/Statement/v1","subject":[` + subject + `],"predicateType":"https://example.test/x/v1","predicate":{}` + rest + `}`
+}
+
+var goodSubject = `{"name":"m","digest":{"sha256":"` + hex64 + `"}}`
+
+// TestParseStatementRefuses holds the cases of the adversarial list that end at the parser, by their numbers.
+func TestParseStatementRefuses(t *testing.T) {
+	many := strings.TrimSuffix(strings.Repeat(goodSubject+",", MaxSubjects+1), ",")
+	for name, tc := range map[string]struct {
+		text string
+		want error
+	}{
+		"05 SHA256 beside sha256":         {statementText(`{"digest":{"sha256":"`+hex64+`","SHA256":"`+hex64+`"}}`, ""), strictjson.ErrAmbiguous},
+		"05 sha-256":                      {statementText(`{"digest":{"sha-256":"`+hex64+`"}}`, ""), strictjson.ErrAmbiguous},
+		"06 upper-case digest":            {statementText(`{"digest":{"sha256":"`+strings.ToUpper(hex64)+`"}}`, ""), ErrStatement},
+		"06 short digest":                 {statementText(`{"digest":{"sha256":"6c1c"}}`, ""), ErrStatement},
+		"06 prefixed digest":              {statementText(`{"digest":{"sha256":"sha256:`+hex64+`"}}`, ""), ErrStatement},
+		"07 empty subject list":           {statementText("", ""), ErrStatement},
+		"07 subject without digest":       {statementText(`{"name":"m"}`, ""), ErrStatement},
+		"07 subject with empty digest":    {statementText(`{"name":"m","digest":{}}`, ""), ErrStatement},
+		"08 too many subjects":            {statementText(many, ""), strictjson.ErrLimit},
+		"27 predicate_type alone":         {strings.Replace(statementText(goodSubject, ""), `"predicateType"`, `"predicate_type"`, 1), strictjson.ErrAmbiguous},
+		"27 predicate_type beside it":     {statementText(goodSubject, `,"predicate_type":"https://example.test/y/v1"`), strictjson.ErrAmbiguous},
+		"28 duplicate predicateType":      {statementText(goodSubject, `,"predicateType":"https://example.test/y/v1"`), strictjson.ErrAmbiguous},
+		"28 duplicate subject":            {statementText(goodSubject, `,"subject":[]`), strictjson.ErrAmbiguous},
+		"28 nested duplicate digest":      {statementText(`{"digest":{"sha256":"`+hex64+`"},"digest":{}}`, ""), strictjson.ErrAmbiguous},
+		"28 PREDICATETYPE beside it":      {statementText(goodSubject, `,"PREDICATETYPE":"x"`), strictjson.ErrAmbiguous},
+		"28 Subject's Digest in capitals": {statementText(`{"Digest":{"sha256":"`+hex64+`"}}`, ""), strictjson.ErrAmbiguous},
+		"29 second document":              {statementText(goodSubject, "") + "{}", strictjson.ErrAmbiguous},
+		"29 bad UTF-8":                    {statementText(goodSubject, `,"x":"`+"\xff"+`"`), strictjson.ErrAmbiguous},
+		"29 byte order mark":              {"\xef\xbb\xbf" + statementText(goodSubject, ""), strictjson.ErrAmbiguous},
+		"29 depth 10000":                  {statementText(goodSubject, `,"x":`+strings.Repeat("[", 10000)+strings.Repeat("]", 10000)), strictjson.ErrLimit},
+		"30 not JSON":                     {"signed, and not JSON", strictjson.ErrSyntax},
+		"26 NUL byte in the type":         {strings.Replace(statementText(goodSubject, ""), "x/v1", `x/v1\u0000`, 1), ErrStatement},
+		"26 type is no URI":               {strings.Replace(statementText(goodSubject, ""), "https://example.test/x/v1", "x", 1), ErrStatement},
+		"35 statement v0.1":               {strings.Replace(statementText(goodSubject, ""), "Statement/v1", "Statement/v0.1", 1), ErrStatement},
+		"predicate is no object":          {strings.Replace(statementText(goodSubject, ""), `"predicate":{}`, `"predicate":[]`, 1), ErrStatement},
+		"no predicate":                    {strings.Replace(statementText(goodSubject, ""), `,"predicate":{}`, ``, 1), ErrStatement},
+		"unpaired surrogate in a key":     {statementText(goodSubject, `,"\ud800":1`), strictjson.ErrAmbiguous},
+	} {
+		_, err := ParseStatement([]byte(tc.text))
+		if !errors.Is(err, tc.want) || !errors.Is(err, ErrStatement) {
+			t.Errorf("%s: error is %v, want %v", name, err, tc.want)
+		}
+	}
+	huge := statementText(goodSubject, `,"x":"`+strings.Repeat("x", MaxStatementBytes)+`"`)
+	if _, err := ParseStatement([]byte(huge)); !errors.Is(err, strictjson.ErrLimit) {
+		t.Errorf("29 payload beyond the limit: %v", err)
+	}
+}
+
+// TestParseStatementAccepts has what must keep passing: the limit itself, unknown keys and algorithms.
+func TestParseStatementAccepts(t *testing.T) {
+	many := strings.TrimSuffix(strings.Repeat(goodSubject+",", MaxSubjects), ",")
+	for name, text := range map[string]string{
+		"plain":             statementText(goodSubject, ""),
+		"08 1024 subjects":  statementText(many, ""),
+		"unknown key":       statementText(goodSubject, `,"x":1`),
+		"unknown algorithm": statementText(`{"digest":{"sha256":"`+hex64+`","x-own":"ABC"}}`, ""),
+	} {
+		if _, err := ParseStatement([]byte(text)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func bundleText(material, payload, signatures string) string {
+	return `{"mediaType":"` + BundleMediaType + `","verificationMaterial":{` + material + `},"dsseEnvelope":{"payload":"` +
+		base64.StdEncoding.EncodeToString([]byte(payload)) + `","payloadType":"application/vnd.in-toto+json","signatures":[` + signatures + `]}}`
+}
+
+const goodKey, goodSig = `"publicKey":{"hint":"x"}`, `{"sig":"AAAA"}`
+
+func TestParseBundleRefuses(t *testing.T) {
+	good := bundleText(goodKey, "{}", goodSig)
+	if _, err := Parse([]byte(good)); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{
+		"truncated":                 good[:len(good)/2],
+		"empty":                     "",
+		"another file":              `{"model":"x"}`,
+		"an array":                  `[]`,
+		"media type":                strings.Replace(good, "bundle.v0.3", "bundle.v0.9", 1),
+		"no envelope":               `{"mediaType":"` + BundleMediaType + `","verificationMaterial":{` + goodKey + `}}`,
+		"no material":               strings.Replace(good, `"verificationMaterial":{`+goodKey+`},`, ``, 1),
+		"empty material":            bundleText("", "{}", goodSig),
+		"two materials":             bundleText(goodKey+`,"certificate":{"rawBytes":"AAAA"}`, "{}", goodSig),
+		"empty certificate":         bundleText(`"certificate":{"rawBytes":""}`, "{}", goodSig),
+		"empty chain":               bundleText(`"x509CertificateChain":{"certificates":[]}`, "{}", goodSig),
+		"24 payloadType":            strings.Replace(good, "application/vnd.in-toto+json", "application/json", 1),
+		"no signature":              bundleText(goodKey, "{}", ""),
+		"two signatures":            bundleText(goodKey, "{}", goodSig+","+goodSig),
+		"empty signature":           bundleText(goodKey, "{}", `{"sig":""}`),
+		"empty payload":             bundleText(goodKey, "", goodSig),
+		"unknown key":               strings.Replace(good, `"hint"`, `"hint2":"","hint"`, 1),
+		"key in capitals":           strings.Replace(good, `"hint"`, `"Hint"`, 1),
+		"snake case":                strings.Replace(good, `"payloadType"`, `"payload_type"`, 1),
+		"base64 with stray bits":    strings.Replace(good, `"AAAA"`, `"AAB="`, 1),
+		"base64 with line break":    strings.Replace(good, `"AAAA"`, `"AA\nAA"`, 1),
+		"URL-safe base64":           strings.Replace(good, `"AAAA"`, `"A_-A"`, 1),
+		"message signature":         `{"mediaType":"` + BundleMediaType + `","verificationMaterial":{` + goodKey + `},"messageSignature":{"signature":"AAAA"}}`,
+		"trailing data":             good + good,
+		"dsseEnvelope is no object": strings.Replace(good, `"dsseEnvelope":{`, `"dsseEnvelope":[{`, 1) + "]",
+	} {
+		if _, err := Parse([]byte(text)); !errors.Is(err, ErrBundle) {
+			t.Errorf("%s: error is %v", name, err)
+		}
+	}
+}
+
+func TestOMSRoundTrip(t *testing.T) {
+	m, err := manifest.Build(context.Background(), fstest.MapFS{"b": {Data: []byte("1")}, "a/<&>": {Data: []byte("2")}}, manifest.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := NewOMSStatement(m, "model", []string{"model.sig", ".git", ".git"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	oms, err := ParseOMS(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if oms.Root != m.OMSRoot() || oms.Manifest.DirHash() != m.DirHash() || fmt.Sprint(oms.IgnorePaths) != "[.git model.sig]" {
+		t.Errorf("read back %+v", oms)
+	}
+	if _, err := NewOMSStatement(&manifest.Manifest{}, "model", nil); !errors.Is(err, ErrOMS) {
+		t.Errorf("an empty tree: %v", err)
+	}
+	text, err := s.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var peer attestation.Statement
+	if err := protojson.Unmarshal(text, &peer); err != nil {
+		t.Fatal(err)
+	}
+	if err := peer.Validate(); err != nil {
+		t.Errorf("in-toto's own Validate: %v", err)
+	}
+}
+
+// TestParseOMSRefuses changes one thing at a time in a good statement. The root is made right again
+// where the case is not about it, so that each reaches the check that it is meant for.
+func TestParseOMSRefuses(t *testing.T) {
+	resource := func(name string) string {
+		return `{"name":` + name + `,"algorithm":"sha256","digest":"` + hex64 + `"}`
+	}
+	serialization := `{"method":"files","hash_type":"sha256","allow_symlinks":false}`
+	statement := func(resources []string, serialization string) *Statement {
+		digests := make([]omsResource, len(resources))
+		for i := range digests {
+			digests[i] = omsResource{Algorithm: "sha256", Digest: hex64}
+		}
+		root, err := omsRoot(digests)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &Statement{Type: StatementType, Subject: []ResourceDescriptor{{Name: "m", Digest: DigestSet{"sha256": root}}}, PredicateType: OMSPredicateType,
+			Predicate: json.RawMessage(`{"resources":[` + strings.Join(resources, ",") + `],"serialization":` + serialization + `}`)}
+	}
+	if _, err := ParseOMS(statement([]string{resource(`"b"`), resource(`"a"`)}, serialization)); err != nil {
+		t.Fatalf("any order of resources: %v", err)
+	}
+	wrongRoot := statement([]string{resource(`"a"`)}, serialization)
+	wrongRoot.Subject[0].Digest["sha256"] = strings.Repeat("0", 64)
+	if _, err := ParseOMS(wrongRoot); !errors.Is(err, ErrOMSRoot) {
+		t.Errorf("10 root differs from the resources: %v", err)
+	}
+	one := []string{resource(`"a"`)}
+	for name, s := range map[string]*Statement{
+		"no resources":             statement(nil, serialization),
+		"duplicate names":          statement([]string{resource(`"a"`), resource(`"a"`)}, serialization),
+		"parent":                   statement([]string{resource(`"../a"`)}, serialization),
+		"absolute":                 statement([]string{resource(`"/a"`)}, serialization),
+		"not canonical":            statement([]string{resource(`"a/./b"`)}, serialization),
+		"control character":        statement([]string{resource(`"a\u001b"`)}, serialization),
+		"12 allow_symlinks":        statement(one, `{"method":"files","hash_type":"sha256","allow_symlinks":true}`),
+		"no allow_symlinks":        statement(one, `{"method":"files","hash_type":"sha256"}`),
+		"unknown method":           statement(one, `{"method":"x","hash_type":"sha256","allow_symlinks":false}`),
+		"unknown hash_type":        statement(one, `{"method":"files","hash_type":"md5","allow_symlinks":false}`),
+		"shard_size with files":    statement(one, `{"method":"files","hash_type":"sha256","allow_symlinks":false,"shard_size":8}`),
+		"key in capitals":          statement(one, `{"METHOD":"files","hash_type":"sha256","allow_symlinks":false}`),
+		"resource key in capitals": statement([]string{strings.Replace(one[0], `"name"`, `"Name"`, 1)}, serialization),
+		"other algorithm":          statement([]string{strings.Replace(one[0], `"sha256"`, `"sha512"`, 1)}, serialization),
+		"ignore_paths parent":      statement(one, `{"method":"files","hash_type":"sha256","allow_symlinks":false,"ignore_paths":["../x"]}`),
+		"another predicate":        {Type: StatementType, PredicateType: "https://model_signing/signature/v2"},
+	} {
+		if _, err := ParseOMS(s); !errors.Is(err, ErrOMS) {
+			t.Errorf("%s: error is %v", name, err)
+		}
+	}
+}
+
+// TestPredicatesOfTheRealFineTune checks the predicates that the demo attests.
+func TestPredicatesOfTheRealFineTune(t *testing.T) {
+	dir := filepath.Join(testenv.Root(t), "testdata", "langid", "predicates")
+	for file, kind := range map[string]string{"dataset.json": DatasetPredicateType, "evaluation.json": EvaluationPredicateType, "provenance.json.tmpl": ProvenancePredicateType} {
+		text, err := os.ReadFile(filepath.Join(dir, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		filled := strings.NewReplacer("@BASE_DIGEST@", hex64, "@DATASET_DIGEST@", hex64, "@BASE_REF@", "oci:store:base", "@DATASET_REF@", "oci:store:data").Replace(string(text))
+		if err := CheckPredicate(kind, []byte(filled)); err != nil {
+			t.Errorf("%s: %v", file, err)
+		}
+	}
+}
+
+func TestCheckPredicateRefuses(t *testing.T) {
+	dir := filepath.Join(testenv.Root(t), "testdata", "langid", "predicates")
+	read := func(file string) string {
+		text, err := os.ReadFile(filepath.Join(dir, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.NewReplacer("@BASE_DIGEST@", hex64, "@DATASET_DIGEST@", hex64).Replace(string(text))
+	}
+	edit := func(file, old, new string) string {
+		text := read(file)
+		if !strings.Contains(text, old) {
+			t.Fatalf("%s does not hold %q", file, old)
+		}
+		return strings.Replace(text, old, new, 1)
+	}
+	for name, tc := range map[string]struct{ kind, text, names string }{
+		"evaluation: value is a number":   {EvaluationPredicateType, edit("evaluation.json", `"0.7435"`, `0.7435`), "results/0/value"},
+		"evaluation: empty results":       {EvaluationPredicateType, `{"evaluator":{"id":"x"},"harness":{"name":"x","version":"1"},"dataset":{"uri":"x"},"results":[]}`, "results"},
+		"evaluation: passed is a lie":     {EvaluationPredicateType, edit("evaluation.json", `"0.7000"`, `"0.8000"`), "results[0]"},
+		"32 evaluation: passed is a word": {EvaluationPredicateType, edit("evaluation.json", `"passed": true`, `"passed": "PASSED"`), "passed"},
+		"evaluation: unknown field":       {EvaluationPredicateType, edit("evaluation.json", `"seed"`, `"sede"`), "sede"},
+		"evaluation: duplicate key":       {EvaluationPredicateType, edit("evaluation.json", `"seed"`, `"seed": 1, "seed"`), "seed"},
+		"dataset: no licence":             {DatasetPredicateType, edit("dataset.json", `"license"`, `"licence"`), "license"},
+		"dataset: time":                   {DatasetPredicateType, edit("dataset.json", `T`, ` `), "retrievedOn"},
+		"34 provenance: external field":   {ProvenancePredicateType, edit("provenance.json.tmpl", `"recipe": {`, `"extra": 1, "recipe": {`), "extra"},
+		"provenance: number":              {ProvenancePredicateType, edit("provenance.json.tmpl", `"24"`, `24`), "epochs"},
+		"provenance: no base model":       {ProvenancePredicateType, edit("provenance.json.tmpl", `"name": "baseModel"`, `"name": "code"`), "resolvedDependencies"},
+		"provenance: unknown role":        {ProvenancePredicateType, edit("provenance.json.tmpl", `"name": "config"`, `"name": "cfg"`), "name"},
+		"not an object":                   {"https://example.test/x", `[]`, "object"},
+		"not JSON":                        {"https://example.test/x", `{`, "JSON"},
+	} {
+		err := CheckPredicate(tc.kind, []byte(tc.text))
+		if !errors.Is(err, ErrPredicate) || !strings.Contains(err.Error(), tc.names) {
+			t.Errorf("%s: error is %v, want one that names %q", name, err, tc.names)
+		}
+	}
+}
+
+func TestPredicateType(t *testing.T) {
+	for name, want := range map[string]bool{"dataset": true, "https://example.test/v1": true, "urn:x:y": true, "datasett": false, "": false, "a b": false} {
+		if _, ok := PredicateType(name); ok != want {
+			t.Errorf("PredicateType(%q) is %t, want %t", name, ok, want)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(bundleText(goodKey, statementText(goodSubject, ""), goodSig)))
+	f.Add([]byte(bundleText(`"x509CertificateChain":{"certificates":[{"rawBytes":"AAAA"}]},"tlogEntries":[]`, "{}", goodSig)))
+	f.Add([]byte(`{}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		b, err := Parse(data)
+		if err != nil {
+			return
+		}
+		if string(b.JSON()) != string(data) {
+			t.Error("a parsed bundle does not give its bytes back")
+		}
+		if len(b.Envelope.Signatures) != 1 || len(b.Envelope.Payload) == 0 {
+			t.Error("a bundle without signature or payload was parsed")
+		}
+	})
+}
+
+func FuzzParseStatement(f *testing.F) {
+	f.Add([]byte(statementText(goodSubject, "")))
+	f.Add([]byte(statementText(goodSubject, `,"x":{"y":[1,2.5e3,"\ud83d\ude00"]}`)))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		s, err := ParseStatement(data)
+		if err != nil {
+			return
+		}
+		again, err := s.Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ParseStatement(again); err != nil {
+			t.Errorf("what was parsed and written again does not parse: %v", err)
+		}
+		if _, err := ParseOMS(s); err == nil && s.PredicateType != OMSPredicateType {
+			t.Error("another predicate was read as OMS")
+		}
+	})
+}

@@ -1,0 +1,289 @@
+package attest
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/mlseal/mlseal/internal/strictjson"
+)
+
+// Bundle is a Sigstore bundle with a DSSE envelope, parsed and not verified.
+type Bundle struct {
+	MediaType string
+	Envelope  Envelope
+	Material  Material
+	raw       []byte
+}
+
+// Envelope is a DSSE envelope (DSSE v1.0) with its payload decoded.
+type Envelope struct {
+	PayloadType string
+	Payload     []byte
+	Signatures  []Signature
+}
+
+// Signature is one signature of an envelope. Its KeyID is a hint that nothing authenticates.
+type Signature struct {
+	KeyID string
+	Sig   []byte
+}
+
+// Material says with what the envelope can be verified. Exactly one of PublicKey, Certificate and
+// Chain is set.
+type Material struct {
+	PublicKey   *PublicKeyHint
+	Certificate []byte            // DER, from a Sigstore certificate authority
+	Chain       [][]byte          // DER, leaf first
+	TlogEntries []json.RawMessage // protobuf-specs TransparencyLogEntry as JSON
+	Timestamps  [][]byte          // RFC 3161 tokens, DER
+}
+
+// PublicKeyHint names the key of a bundle signed with a key; it proves nothing.
+type PublicKeyHint struct {
+	Hint string
+	PEM  []byte // the key itself, as model-signing 0.3 to 1.0 wrote it
+}
+
+// base64Bytes takes canonical standard base64 only: one text for one value.
+type base64Bytes []byte
+
+func (b *base64Bytes) UnmarshalJSON(data []byte) error {
+	var s string
+	if err := json.Unmarshal(data, &s); err != nil {
+		return err
+	}
+	if strings.ContainsAny(s, "\r\n") {
+		return fmt.Errorf("base64 with line breaks")
+	}
+	decoded, err := base64.StdEncoding.Strict().DecodeString(s)
+	*b = decoded
+	return err
+}
+
+type wireBundle struct {
+	MediaType            string          `json:"mediaType"`
+	VerificationMaterial json.RawMessage `json:"verificationMaterial"`
+	DSSEEnvelope         json.RawMessage `json:"dsseEnvelope"`
+	MessageSignature     json.RawMessage `json:"messageSignature"`
+}
+
+type wireMaterial struct {
+	PublicKey                 *wireKey          `json:"publicKey"`
+	Certificate               *wireCertificate  `json:"certificate"`
+	X509CertificateChain      *wireChain        `json:"x509CertificateChain"`
+	TlogEntries               []json.RawMessage `json:"tlogEntries"`
+	TimestampVerificationData *wireTimestamps   `json:"timestampVerificationData"`
+}
+
+type wireKey struct {
+	Hint       string      `json:"hint"`
+	RawBytes   base64Bytes `json:"rawBytes"`   // model-signing 0.3 to 1.0
+	KeyDetails string      `json:"keyDetails"` // model-signing 0.3 to 1.0
+}
+
+type wireCertificate struct {
+	RawBytes base64Bytes `json:"rawBytes"`
+}
+
+type wireChain struct {
+	Certificates []wireCertificate `json:"certificates"`
+}
+
+type wireTimestamps struct {
+	RFC3161Timestamps []struct {
+		SignedTimestamp base64Bytes `json:"signedTimestamp"`
+	} `json:"rfc3161Timestamps"`
+}
+
+type wireEnvelope struct {
+	Payload     base64Bytes     `json:"payload"`
+	PayloadType string          `json:"payloadType"`
+	Signatures  []wireSignature `json:"signatures"`
+}
+
+type wireSignature struct {
+	Sig   base64Bytes `json:"sig"`
+	KeyID *string     `json:"keyid"` // absent, null, empty and set all occur
+}
+
+// Parse reads a bundle and verifies nothing. The error wraps ErrBundle and, where the text
+// itself is at fault, strictjson's ErrSyntax, ErrAmbiguous or ErrLimit.
+func Parse(data []byte) (*Bundle, error) {
+	b, err := parseBundle(data)
+	if err != nil {
+		return nil, fmt.Errorf("attest: %w: %w", ErrBundle, err)
+	}
+	return b, nil
+}
+
+func parseBundle(data []byte) (*Bundle, error) {
+	var tree any
+	if err := strictjson.Unmarshal(data, &tree, strictjson.Limits{MaxBytes: MaxBundleBytes}); err != nil {
+		return nil, err
+	}
+	if err := checkBundleKeys(tree); err != nil {
+		return nil, err
+	}
+	var w wireBundle
+	if err := decode(data, &w); err != nil {
+		return nil, err
+	}
+	// Sigstore bundle specification: the media type carries the version.
+	if !bundleMediaTypes[w.MediaType] {
+		return nil, fmt.Errorf("media type %q is not that of a bundle v0.1 to v0.3", w.MediaType)
+	}
+	if len(w.MessageSignature) > 0 {
+		return nil, fmt.Errorf("it signs a message, not an in-toto statement")
+	}
+	if len(w.DSSEEnvelope) == 0 {
+		return nil, fmt.Errorf("it has no dsseEnvelope")
+	}
+	if len(w.VerificationMaterial) == 0 {
+		return nil, fmt.Errorf("it has no verificationMaterial")
+	}
+	envelope, err := parseEnvelope(w.DSSEEnvelope)
+	if err != nil {
+		return nil, fmt.Errorf("dsseEnvelope: %w", err)
+	}
+	material, err := parseMaterial(w.VerificationMaterial)
+	if err != nil {
+		return nil, fmt.Errorf("verificationMaterial: %w", err)
+	}
+	return &Bundle{MediaType: w.MediaType, Envelope: envelope, Material: material, raw: bytes.Clone(data)}, nil
+}
+
+var bundleMediaTypes = map[string]bool{
+	BundleMediaType: true,
+	"application/vnd.dev.sigstore.bundle+json;version=0.1": true,
+	"application/vnd.dev.sigstore.bundle+json;version=0.2": true,
+	"application/vnd.dev.sigstore.bundle+json;version=0.3": true,
+}
+
+func parseEnvelope(data []byte) (Envelope, error) {
+	var w wireEnvelope
+	if err := decode(data, &w); err != nil {
+		return Envelope{}, err
+	}
+	e := Envelope{PayloadType: w.PayloadType, Payload: w.Payload}
+	if w.PayloadType != PayloadType {
+		return Envelope{}, fmt.Errorf("payloadType is %q, want %q", w.PayloadType, PayloadType)
+	}
+	if len(w.Payload) == 0 {
+		return Envelope{}, fmt.Errorf("the payload is empty")
+	}
+	// Sigstore bundle specification: an envelope in a bundle has exactly one signature.
+	if len(w.Signatures) != 1 {
+		return Envelope{}, fmt.Errorf("%d signatures, want exactly one", len(w.Signatures))
+	}
+	for _, s := range w.Signatures {
+		if len(s.Sig) == 0 {
+			return Envelope{}, fmt.Errorf("a signature is empty")
+		}
+		sig := Signature{Sig: s.Sig}
+		if s.KeyID != nil {
+			sig.KeyID = *s.KeyID
+		}
+		e.Signatures = append(e.Signatures, sig)
+	}
+	return e, nil
+}
+
+func parseMaterial(data []byte) (Material, error) {
+	var w wireMaterial
+	if err := decode(data, &w); err != nil {
+		return Material{}, err
+	}
+	m := Material{TlogEntries: w.TlogEntries}
+	kinds := 0
+	if w.PublicKey != nil {
+		kinds++
+		m.PublicKey = &PublicKeyHint{Hint: w.PublicKey.Hint, PEM: w.PublicKey.RawBytes}
+	}
+	if w.Certificate != nil {
+		kinds++
+		m.Certificate = w.Certificate.RawBytes
+	}
+	if w.X509CertificateChain != nil {
+		kinds++
+		for _, c := range w.X509CertificateChain.Certificates {
+			m.Chain = append(m.Chain, c.RawBytes)
+		}
+	}
+	if kinds != 1 {
+		return Material{}, fmt.Errorf("%d of publicKey, certificate and x509CertificateChain, want exactly one", kinds)
+	}
+	if w.PublicKey == nil && len(m.Certificate) == 0 && len(m.Chain) == 0 {
+		return Material{}, fmt.Errorf("the certificate is empty")
+	}
+	if w.TimestampVerificationData != nil {
+		for _, t := range w.TimestampVerificationData.RFC3161Timestamps {
+			m.Timestamps = append(m.Timestamps, t.SignedTimestamp)
+		}
+	}
+	return m, nil
+}
+
+// bundleKeys are the keys that a bundle may hold outside tlogEntries. encoding/json would also
+// take other spellings of them.
+var bundleKeys = map[string]bool{
+	"mediaType": true, "verificationMaterial": true, "dsseEnvelope": true, "messageSignature": true,
+	"publicKey": true, "certificate": true, "x509CertificateChain": true, "certificates": true,
+	"tlogEntries": true, "timestampVerificationData": true, "rfc3161Timestamps": true, "signedTimestamp": true,
+	"hint": true, "rawBytes": true, "keyDetails": true,
+	"payload": true, "payloadType": true, "signatures": true, "sig": true, "keyid": true,
+	"messageDigest": true, "algorithm": true, "digest": true, "signature": true,
+}
+
+// checkBundleKeys holds every key outside tlogEntries to the exact spelling.
+func checkBundleKeys(value any) error {
+	switch v := value.(type) {
+	case []any:
+		for _, item := range v {
+			if err := checkBundleKeys(item); err != nil {
+				return err
+			}
+		}
+	case map[string]any:
+		for key, item := range v {
+			if !bundleKeys[key] {
+				return fmt.Errorf("%w: unknown key %q", strictjson.ErrAmbiguous, key)
+			}
+			if key == "tlogEntries" {
+				continue // read by protojson, which knows no unknown keys either
+			}
+			if err := checkBundleKeys(item); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// decode reads an object into v, which must know all its keys.
+func decode(data []byte, v any) error {
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	return dec.Decode(v)
+}
+
+// JSON returns the bundle's bytes as they were parsed.
+func (b *Bundle) JSON() []byte { return bytes.Clone(b.raw) }
+
+// ID names the bundle: the sha256 of its bytes, with the prefix "sha256:".
+func (b *Bundle) ID() string { return ID(b.raw) }
+
+// ID names any bytes that were found where a bundle should be.
+func ID(data []byte) string {
+	sum := sha256.Sum256(data)
+	return "sha256:" + hex.EncodeToString(sum[:])
+}
+
+// UnverifiedStatement reads the statement that the bundle holds, whoever signed it.
+func (b *Bundle) UnverifiedStatement() (*Statement, error) {
+	return ParseStatement(b.Envelope.Payload)
+}

@@ -1,0 +1,223 @@
+package attest
+
+import (
+	"bytes"
+	"embed"
+	"encoding/json"
+	"fmt"
+	"math/big"
+	"sort"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/mlseal/mlseal/internal/strictjson"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+)
+
+// Predicate types that have a short name.
+const (
+	DatasetPredicateType    = "https://mlseal.dev/attestation/dataset/v0.1"
+	EvaluationPredicateType = "https://mlseal.dev/attestation/evaluation/v0.1"
+	ProvenancePredicateType = "https://slsa.dev/provenance/v1"
+	// SignaturePredicateType says nothing but "signed": what `cosign sign` of v2.6 and v3 writes.
+	SignaturePredicateType = "https://sigstore.dev/cosign/sign/v1"
+)
+
+// MaxPredicateBytes bounds a predicate that is to be signed: with its envelope in base64 it
+// still fits the 4 MiB that a bundle may have in a registry.
+const MaxPredicateBytes = 2 << 20
+
+//go:embed schema/*.json
+var schemaFiles embed.FS
+
+// shortNames are the names that --type and policies take instead of a URI.
+var shortNames = map[string]string{
+	"dataset":         DatasetPredicateType,
+	"evaluation":      EvaluationPredicateType,
+	"slsa-provenance": ProvenancePredicateType,
+	"cyclonedx":       "https://cyclonedx.org/bom",
+	"spdx":            "https://spdx.dev/Document/v3",
+	"test-result":     "https://in-toto.io/attestation/test-result/v0.1",
+	"vulns":           "https://in-toto.io/attestation/vulns/v0.2",
+	"reference":       "https://in-toto.io/attestation/reference/v0.1",
+}
+
+// schemas maps a predicate type to its schema's file.
+var schemas = map[string]string{
+	DatasetPredicateType:    "schema/dataset.json",
+	EvaluationPredicateType: "schema/evaluation.json",
+	ProvenancePredicateType: "schema/slsa-provenance.json",
+}
+
+// PredicateType returns the URI for a short name, and the name itself when it is a URI.
+func PredicateType(name string) (string, bool) {
+	if uri, ok := shortNames[name]; ok {
+		return uri, true
+	}
+	return name, strings.Contains(name, ":") && checkTypeURI(name) == nil
+}
+
+// ShortNames lists the short names of predicate types, sorted.
+func ShortNames() []string {
+	names := make([]string, 0, len(shortNames))
+	for name := range shortNames {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	return names
+}
+
+// HasSchema reports whether CheckPredicate holds predicates of this type to a schema.
+func HasSchema(predicateType string) bool {
+	_, ok := schemas[predicateType]
+	return ok
+}
+
+// CheckPredicate reports how predicate fails the schema of its type, each place on a line; the error wraps
+// ErrPredicate. A predicate of a type without a schema must be an object that parsers read alike.
+func CheckPredicate(predicateType string, predicate []byte) error {
+	if err := strictjson.Check(predicate, strictjson.Limits{MaxBytes: MaxPredicateBytes, MaxDepth: MaxStatementDepth - 1}); err != nil {
+		return fmt.Errorf("attest: %w: %w", ErrPredicate, err)
+	}
+	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(predicate))
+	if err != nil {
+		return fmt.Errorf("attest: %w: %w", ErrPredicate, err)
+	}
+	if _, ok := value.(map[string]any); !ok {
+		return fmt.Errorf("attest: %w: it is not a JSON object", ErrPredicate)
+	}
+	file, ok := schemas[predicateType]
+	if !ok {
+		return nil
+	}
+	schema, err := compiled(file)
+	if err != nil {
+		return fmt.Errorf("attest: %s: %w", file, err)
+	}
+	if err := schema.Validate(value); err != nil {
+		return fmt.Errorf("attest: %w (%s): %s", ErrPredicate, predicateType, places(err))
+	}
+	return checkPassed(predicateType, predicate)
+}
+
+// checkPassed holds an evaluation to its own numbers: a result that names a threshold must say
+// `passed` exactly when the value clears it.
+func checkPassed(predicateType string, predicate []byte) error {
+	if predicateType != EvaluationPredicateType {
+		return nil
+	}
+	var p struct {
+		Results []struct {
+			Metric, Value, Comparator, Threshold string
+			Passed                               bool
+		}
+	}
+	if err := json.Unmarshal(predicate, &p); err != nil {
+		return fmt.Errorf("attest: %w: %w", ErrPredicate, err)
+	}
+	for i, r := range p.Results {
+		if r.Comparator == "" {
+			continue
+		}
+		value, ok1 := new(big.Rat).SetString(r.Value)
+		threshold, ok2 := new(big.Rat).SetString(r.Threshold)
+		if !ok1 || !ok2 {
+			return fmt.Errorf("attest: %w: results[%d]: not a decimal", ErrPredicate, i)
+		}
+		if clears(value.Cmp(threshold), r.Comparator) != r.Passed {
+			return fmt.Errorf("attest: %w: results[%d] (%s): passed is %t, but %s %s %s is %t",
+				ErrPredicate, i, r.Metric, r.Passed, r.Value, r.Comparator, r.Threshold, !r.Passed)
+		}
+	}
+	return nil
+}
+
+func clears(cmp int, comparator string) bool {
+	switch comparator {
+	case ">=":
+		return cmp >= 0
+	case ">":
+		return cmp > 0
+	case "<=":
+		return cmp <= 0
+	case "<":
+		return cmp < 0
+	default: // the schema admits no other than "=="
+		return cmp == 0
+	}
+}
+
+var compiledSchemas sync.Map // file to func() (*jsonschema.Schema, error)
+
+func compiled(file string) (*jsonschema.Schema, error) {
+	once, _ := compiledSchemas.LoadOrStore(file, sync.OnceValues(func() (*jsonschema.Schema, error) {
+		data, err := schemaFiles.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(data))
+		if err != nil {
+			return nil, err
+		}
+		c := jsonschema.NewCompiler()
+		if err := c.AddResource(file, doc); err != nil {
+			return nil, err
+		}
+		return c.Compile(file)
+	}))
+	return once.(func() (*jsonschema.Schema, error))()
+}
+
+// places turns the validator's tree of errors into its leaves: where, and what.
+func places(err error) string {
+	var lines []string
+	var walk func(*jsonschema.ValidationError)
+	walk = func(e *jsonschema.ValidationError) {
+		if len(e.Causes) == 0 {
+			// The last line of the library's text for one error is the error itself.
+			text := strings.Split(e.Error(), "\n")
+			lines = append(lines, strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(text[len(text)-1]), "- ")))
+		}
+		for _, cause := range e.Causes {
+			walk(cause)
+		}
+	}
+	if ve, ok := err.(*jsonschema.ValidationError); ok {
+		walk(ve)
+	}
+	if len(lines) == 0 {
+		return err.Error()
+	}
+	return strings.Join(lines, "; ")
+}
+
+// ClaimedTime is when a statement says of itself that its matter was finished: runDetails.metadata.finishedOn
+// of SLSA provenance v1, else finishedOn, createdOn or timestamp at the top of the predicate. It is the
+// signer's word. The zero time means that it says nothing.
+func ClaimedTime(s *Statement) time.Time {
+	var p struct {
+		RunDetails struct {
+			Metadata struct {
+				FinishedOn string `json:"finishedOn"`
+			} `json:"metadata"`
+		} `json:"runDetails"`
+		FinishedOn string `json:"finishedOn"`
+		CreatedOn  string `json:"createdOn"`
+		Timestamp  string `json:"timestamp"`
+	}
+	// A predicate in which such a key is no string claims no time.
+	if err := json.Unmarshal(s.Predicate, &p); err != nil {
+		return time.Time{}
+	}
+	claims := []string{p.FinishedOn, p.CreatedOn, p.Timestamp}
+	if s.PredicateType == ProvenancePredicateType {
+		claims = []string{p.RunDetails.Metadata.FinishedOn}
+	}
+	for _, text := range claims {
+		if t, err := time.Parse(time.RFC3339, text); err == nil {
+			return t.UTC()
+		}
+	}
+	return time.Time{}
+}

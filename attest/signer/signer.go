@@ -1,0 +1,135 @@
+// Package signer loads signing keys and makes Sigstore bundles with them. It is the only door to
+// cosign and to Sigstore signing.
+//
+// Every kind of key stands behind attest.Signer. This version knows key files: cosign's encrypted
+// PEM ("ENCRYPTED SIGSTORE PRIVATE KEY", scrypt and nacl/secretbox) and plain PEM (PKCS #8, SEC 1, PKCS #1).
+// ECDSA keys sign with the SHA-2 of their curve's size (P-256 with SHA-256, P-384 with SHA-384,
+// P-521 with SHA-512), Ed25519 keys sign pure Ed25519, RSA keys PKCS #1 v1.5 with SHA-256.
+package signer
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	protocommon "github.com/sigstore/protobuf-specs/gen/pb-go/common/v1"
+	"github.com/sigstore/sigstore-go/pkg/sign"
+	"github.com/sigstore/sigstore/pkg/cryptoutils"
+	"github.com/sigstore/sigstore/pkg/signature"
+	"google.golang.org/protobuf/encoding/protojson"
+)
+
+// Errors that callers branch on.
+var (
+	// ErrKey says that a text is not a private key that is understood.
+	ErrKey = errors.New("not a usable private key")
+	// ErrPassword says that a key file could not be decrypted with the password.
+	ErrPassword = errors.New("wrong password")
+	// ErrPasswordNeeded says that a key file is encrypted and no password was given.
+	ErrPasswordNeeded = errors.New("the key is encrypted and no password was given")
+)
+
+// Key is a private key that signs bundles. It implements attest.Signer.
+type Key struct {
+	signer  signature.Signer
+	public  crypto.PublicKey
+	pem     []byte // of the public key, PKIX
+	details signature.AlgorithmDetails
+}
+
+func newKey(s signature.Signer) (*Key, error) {
+	public, err := s.PublicKey()
+	if err != nil {
+		return nil, fmt.Errorf("signer: %w: %w", ErrKey, err)
+	}
+	text, err := cryptoutils.MarshalPublicKeyToPEM(public)
+	if err != nil {
+		return nil, fmt.Errorf("signer: %w: %w", ErrKey, err)
+	}
+	details, err := signature.GetDefaultAlgorithmDetails(public)
+	if err != nil {
+		return nil, fmt.Errorf("signer: %w: %w", ErrKey, err)
+	}
+	return &Key{signer: s, public: public, pem: text, details: details}, nil
+}
+
+// PublicKeyPEM is the public key in PEM (PKIX).
+func (k *Key) PublicKeyPEM() []byte { return bytes.Clone(k.pem) }
+
+// Hint names the key as OMS v1.0 section 4.1 does: the lower-case hexadecimal sha256 of the
+// public key's PEM text.
+func (k *Key) Hint() string {
+	sum := sha256.Sum256(k.pem)
+	return hex.EncodeToString(sum[:])
+}
+
+// SignBundle signs the DSSE pre-authentication encoding of payload and returns a Sigstore bundle v0.3
+// that names the key by its Hint. It contacts nobody.
+func (k *Key) SignBundle(ctx context.Context, payloadType string, payload []byte) ([]byte, error) {
+	content := &sign.DSSEData{Data: payload, PayloadType: payloadType}
+	bundle, err := sign.Bundle(content, keypair{k}, sign.BundleOptions{Context: ctx})
+	if err != nil {
+		return nil, fmt.Errorf("signer: %w", err)
+	}
+	text, err := protojson.Marshal(bundle)
+	if err != nil {
+		return nil, fmt.Errorf("signer: %w", err)
+	}
+	// protojson varies its white space from build to build.
+	var compact bytes.Buffer
+	if err := json.Compact(&compact, text); err != nil {
+		return nil, fmt.Errorf("signer: %w", err)
+	}
+	return compact.Bytes(), nil
+}
+
+// keypair shows a Key to sigstore-go.
+type keypair struct{ *Key }
+
+func (k keypair) GetHashAlgorithm() protocommon.HashAlgorithm {
+	return k.details.GetProtoHashType()
+}
+
+func (k keypair) GetSigningAlgorithm() protocommon.PublicKeyDetails {
+	return k.details.GetSignatureAlgorithm()
+}
+
+func (k keypair) GetHint() []byte { return []byte(k.Hint()) }
+
+func (k keypair) GetKeyAlgorithm() string {
+	switch k.public.(type) {
+	case *ecdsa.PublicKey:
+		return "ECDSA"
+	case ed25519.PublicKey:
+		return "ED25519"
+	case *rsa.PublicKey:
+		return "RSA"
+	}
+	return ""
+}
+
+func (k keypair) GetPublicKey() crypto.PublicKey { return k.public }
+
+func (k keypair) GetPublicKeyPem() (string, error) { return string(k.pem), nil }
+
+// SignData returns the signature and the digest of data. sigstore-go puts the digest only into
+// bundles of messages, never of envelopes.
+func (k keypair) SignData(_ context.Context, data []byte) ([]byte, []byte, error) {
+	sig, err := k.signer.SignMessage(bytes.NewReader(data))
+	if err != nil {
+		return nil, nil, err
+	}
+	h := k.details.GetHashType().New()
+	h.Write(data)
+	return sig, h.Sum(nil), nil
+}
+
+var _ sign.Keypair = keypair{}

@@ -1,0 +1,199 @@
+package attest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"strings"
+
+	"github.com/mlseal/mlseal/internal/strictjson"
+)
+
+// Statement is an in-toto Statement v1: it says something (the predicate) about artifacts (the
+// subjects) named by digest.
+type Statement struct {
+	Type          string               `json:"_type"`
+	Subject       []ResourceDescriptor `json:"subject"`
+	PredicateType string               `json:"predicateType"`
+	Predicate     json.RawMessage      `json:"predicate"`
+}
+
+// ResourceDescriptor names an artifact (in-toto ResourceDescriptor v1).
+type ResourceDescriptor struct {
+	Name             string         `json:"name,omitempty"`
+	URI              string         `json:"uri,omitempty"`
+	Digest           DigestSet      `json:"digest,omitempty"`
+	Content          []byte         `json:"content,omitempty"`
+	DownloadLocation string         `json:"downloadLocation,omitempty"`
+	MediaType        string         `json:"mediaType,omitempty"`
+	Annotations      map[string]any `json:"annotations,omitempty"`
+}
+
+var (
+	statementKeys = []string{"_type", "subject", "predicateType", "predicate"}
+	resourceKeys  = []string{"name", "uri", "digest", "content", "downloadLocation", "mediaType", "annotations"}
+	// algorithms lists digest algorithms with the length of their hexadecimal form.
+	algorithms = map[string]int{
+		"sha1": 40, "sha224": 56, "sha256": 64, "sha384": 96, "sha512": 128,
+		"sha3_224": 56, "sha3_256": 64, "sha3_384": 96, "sha3_512": 128,
+		"blake2b": 128, "blake3": 64, "md5": 32, "dirHash": 64,
+		"gitCommit": 0, "gitTree": 0, "gitBlob": 0, "gitTag": 0, // SHA-1 or SHA-256
+	}
+)
+
+// NewStatement returns a statement about subjects. It fails as ParseStatement would.
+func NewStatement(subjects []ResourceDescriptor, predicateType string, predicate json.RawMessage) (*Statement, error) {
+	s := &Statement{Type: StatementType, Subject: subjects, PredicateType: predicateType, Predicate: predicate}
+	payload, err := s.Marshal()
+	if err != nil {
+		return nil, err
+	}
+	return ParseStatement(payload)
+}
+
+// Marshal returns the statement as compact JSON: the bytes that are signed.
+func (s *Statement) Marshal() ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(s); err != nil {
+		return nil, fmt.Errorf("attest: %w: %w", ErrStatement, err)
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+}
+
+// ParseStatement reads the payload of an envelope. The error wraps ErrStatement and, where the
+// text itself is at fault, strictjson's ErrSyntax, ErrAmbiguous or ErrLimit.
+func ParseStatement(payload []byte) (*Statement, error) {
+	s, err := parseStatement(payload)
+	if err != nil {
+		return nil, fmt.Errorf("attest: %w: %w", ErrStatement, err)
+	}
+	return s, nil
+}
+
+func parseStatement(payload []byte) (*Statement, error) {
+	var raw struct {
+		Type          string            `json:"_type"`
+		Subject       []json.RawMessage `json:"subject"`
+		PredicateType string            `json:"predicateType"`
+		Predicate     json.RawMessage   `json:"predicate"`
+	}
+	if err := strictjson.Unmarshal(payload, &raw, strictjson.Limits{MaxBytes: MaxStatementBytes, MaxDepth: MaxStatementDepth}); err != nil {
+		return nil, err
+	}
+	if err := strictjson.CheckKeys(payload, statementKeys...); err != nil {
+		return nil, err
+	}
+	// in-toto Statement v1: "_type: ... Always https://in-toto.io/Statement/v1 for this version".
+	if raw.Type != StatementType {
+		return nil, fmt.Errorf("_type is %q, want %q", raw.Type, StatementType)
+	}
+	if err := checkTypeURI(raw.PredicateType); err != nil {
+		return nil, err
+	}
+	if p := bytes.TrimSpace(raw.Predicate); len(p) == 0 || p[0] != '{' {
+		return nil, fmt.Errorf("the predicate is not an object")
+	}
+	subjects, err := parseSubjects(raw.Subject)
+	if err != nil {
+		return nil, err
+	}
+	return &Statement{Type: raw.Type, Subject: subjects, PredicateType: raw.PredicateType, Predicate: raw.Predicate}, nil
+}
+
+func parseSubjects(raw []json.RawMessage) ([]ResourceDescriptor, error) {
+	// in-toto Statement v1: "subject: Set of software artifacts that the attestation applies to ... MUST".
+	if len(raw) == 0 {
+		return nil, fmt.Errorf("it has no subject")
+	}
+	if len(raw) > MaxSubjects {
+		return nil, fmt.Errorf("%w: %d subjects, at most %d", strictjson.ErrLimit, len(raw), MaxSubjects)
+	}
+	subjects := make([]ResourceDescriptor, len(raw))
+	for i, r := range raw {
+		if err := strictjson.CheckKeys(r, resourceKeys...); err != nil {
+			return nil, fmt.Errorf("subject %d: %w", i, err)
+		}
+		if err := json.Unmarshal(r, &subjects[i]); err != nil {
+			return nil, fmt.Errorf("subject %d: %w", i, err)
+		}
+		// in-toto Statement v1: "subject[*].digest ... REQUIRED".
+		if len(subjects[i].Digest) == 0 {
+			return nil, fmt.Errorf("subject %d has no digest", i)
+		}
+		if err := CheckDigestSet(subjects[i].Digest); err != nil {
+			return nil, fmt.Errorf("subject %d: %w", i, err)
+		}
+	}
+	return subjects, nil
+}
+
+// CheckDigestSet refuses a digest set that two readers could understand differently: an
+// algorithm spelled otherwise than in-toto DigestSet v1 spells it (`SHA256`, `sha-256`), a value that is not
+// lower-case hexadecimal or has the wrong length for its algorithm, too many entries. Algorithms
+// that are not known pass; nothing ever matches by them.
+func CheckDigestSet(set DigestSet) error {
+	if len(set) > MaxDigestsPerSubject {
+		return fmt.Errorf("%w: %d digests, at most %d", strictjson.ErrLimit, len(set), MaxDigestsPerSubject)
+	}
+	for alg, value := range set {
+		length, known := algorithms[alg]
+		if !known {
+			for name := range algorithms {
+				if strictjson.Fold(name) == strictjson.Fold(alg) {
+					return fmt.Errorf("%w: digest algorithm %q stands where %q is meant", strictjson.ErrAmbiguous, alg, name)
+				}
+			}
+			continue
+		}
+		if !isLowerHex(value) || length != 0 && len(value) != length {
+			return fmt.Errorf("digest %s:%q is not %d digits of lower-case hexadecimal", alg, value, length)
+		}
+	}
+	return nil
+}
+
+func isLowerHex(s string) bool {
+	return s != "" && strings.Trim(s, "0123456789abcdef") == ""
+}
+
+// checkTypeURI holds a predicate type to what in-toto calls a TypeURI: absolute, without the
+// characters that look like nothing.
+func checkTypeURI(s string) error {
+	for _, r := range s {
+		if r <= ' ' || r > '~' {
+			return fmt.Errorf("predicateType %q holds a character that no URI holds", s)
+		}
+	}
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme == "" || u.Host == "" && u.Opaque == "" {
+		return fmt.Errorf("predicateType %q is not a URI", s)
+	}
+	return nil
+}
+
+// Signer makes a Sigstore bundle of a payload.
+type Signer interface {
+	// SignBundle signs the DSSE pre-authentication encoding of payload and returns the bundle as JSON.
+	SignBundle(ctx context.Context, payloadType string, payload []byte) ([]byte, error)
+}
+
+// Sign signs the statement and returns the bundle, which it has parsed again. It refuses a statement
+// that ParseStatement would not take back.
+func Sign(ctx context.Context, s *Statement, signer Signer) (*Bundle, error) {
+	payload, err := s.Marshal()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := ParseStatement(payload); err != nil {
+		return nil, err
+	}
+	data, err := signer.SignBundle(ctx, PayloadType, payload)
+	if err != nil {
+		return nil, fmt.Errorf("attest: sign: %w", err)
+	}
+	return Parse(data)
+}

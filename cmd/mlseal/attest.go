@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/mlseal/mlseal/attest"
+	"github.com/mlseal/mlseal/internal/atomicfile"
+	"github.com/spf13/cobra"
+)
+
+func (a *app) attestCommand() *cobra.Command {
+	var what attachment
+	var typeName, predicateFile, bundleFile string
+	var store storeFlags
+	cmd := &cobra.Command{
+		Use:   "attest PATH|REF --type TYPE --predicate FILE --key KEY",
+		Short: "Make a signed statement about a package, directory or file",
+		Long: `Sign an in-toto statement: the predicate in FILE, about the artifact.
+
+About a package (oci:DIR:TAG or registry/repo:tag) the statement is attached as a referrer; its subjects are the package's
+digest and the dirHash of the files in it. About a directory or file (dirHash only) it is written to --bundle.
+
+TYPE is a URI or one of ` + strings.Join(attest.ShortNames(), ", ") + `.
+A predicate of type dataset, evaluation or slsa-provenance must satisfy its schema.`,
+		Example: "  mlseal attest oci:store:v1 --type evaluation --predicate evaluation.json --key evaluator.key\n" +
+			"  mlseal attest ./data --type dataset --predicate dataset.json --key office.key --bundle data.sigstore.json",
+		Args: cobra.ExactArgs(1),
+	}
+	cmd.Flags().StringVar(&typeName, "type", "", "predicate type: a short name or a URI")
+	cmd.Flags().StringVar(&predicateFile, "predicate", "", "file with the predicate as JSON")
+	cmd.Flags().StringVar(&what.key, "key", "", "private key file (cosign's format or PEM)")
+	cmd.Flags().StringVar(&bundleFile, "bundle", "", "where the statement about a directory or file is written")
+	store.add(cmd)
+	for _, name := range []string{"type", "predicate", "key"} {
+		_ = cmd.MarkFlagRequired(name)
+	}
+	cmd.RunE = a.do(func(cmd *cobra.Command, args []string) error {
+		uri, ok := attest.PredicateType(typeName)
+		if !ok {
+			return usageError{fmt.Errorf("attest: --type %q is neither a URI nor one of %s", typeName, strings.Join(attest.ShortNames(), ", "))}
+		}
+		predicate, err := readInput("predicate", predicateFile, attest.MaxPredicateBytes)
+		if err != nil {
+			return err
+		}
+		if err := attest.CheckPredicate(uri, predicate); err != nil {
+			return fmt.Errorf("predicate %s: %w", predicateFile, err)
+		}
+		what.predicateType, what.predicate = uri, predicate
+		if isPackage(args[0]) {
+			if bundleFile != "" {
+				return usageError{errors.New("attest: --bundle is for directories and files; a statement about a package is attached to it")}
+			}
+			return a.attach(cmd.Context(), args[0], what, store)
+		}
+		if bundleFile == "" {
+			return usageError{errors.New("attest: a directory or file has no place for a statement: name a file with --bundle, or pack it first")}
+		}
+		return a.attestTree(cmd.Context(), args[0], bundleFile, what)
+	})
+	return cmd
+}
+
+func (a *app) attestTree(ctx context.Context, path, bundleFile string, what attachment) error {
+	t, err := openTree(path)
+	if err != nil {
+		return err
+	}
+	defer t.Close()
+	if inside, err := t.inside(bundleFile); err != nil || inside != "" {
+		return usageError{fmt.Errorf("attest: --bundle %s lies in the tree that it speaks about and would change it", bundleFile)}
+	}
+	key, err := a.loadSigner(what.key)
+	if err != nil {
+		return err
+	}
+	m, err := a.hashTree(ctx, t, nil)
+	if err != nil {
+		return err
+	}
+	subject := attest.ResourceDescriptor{Name: t.name, Digest: attest.DigestSet{"dirHash": m.DirHash()}}
+	statement, err := attest.NewStatement([]attest.ResourceDescriptor{subject}, what.predicateType, what.predicate)
+	if err != nil {
+		return err
+	}
+	bundle, err := attest.Sign(ctx, statement, key)
+	if err != nil {
+		return err
+	}
+	if err := atomicfile.Write(bundleFile, bundle.JSON(), atomicfile.Options{}); err != nil {
+		return fmt.Errorf("attest: %w", err)
+	}
+	_, err = fmt.Fprintf(a.stdout, "subject   %s  dirHash:%s\nstatement %s\nbundle    %s\nkey       sha256:%s\n", t.name, m.DirHash(), what.predicateType, bundleFile, key.Hint())
+	return err
+}

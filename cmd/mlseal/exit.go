@@ -1,0 +1,116 @@
+package main
+
+import (
+	"errors"
+	"io/fs"
+	"syscall"
+
+	"github.com/mlseal/mlseal/attest"
+	"github.com/mlseal/mlseal/attest/signer"
+	"github.com/mlseal/mlseal/internal/atomicfile"
+	"github.com/mlseal/mlseal/internal/strictjson"
+	"github.com/mlseal/mlseal/manifest"
+	"github.com/mlseal/mlseal/manifest/oci"
+	"github.com/mlseal/mlseal/policies"
+	"github.com/mlseal/mlseal/verify"
+	"github.com/mlseal/mlseal/verify/trust"
+	"github.com/spf13/cobra"
+)
+
+// The exit statuses. Everything but statusDone stops a deployment.
+const (
+	statusDone        = 0
+	statusNo          = 1
+	statusUsage       = 2
+	statusNotDecided  = 3
+	statusBug         = 4
+	exitStatusExplain = `Exit status of every mlseal command:
+
+  0  done; for a gate: allowed
+  1  a check finished and the answer is no
+     (wrong digest, untrusted signer, missing statement, malformed bundle, a file that cannot be signed)
+  2  the command line or the policy document is wrong
+     (unknown flag, no such path, wrong password, unknown policy field, empty requirement list)
+  3  no decision could be reached
+     (registry down, file not readable, disk full, cancelled)
+  4  a bug in mlseal
+
+Everything but 0 stops a deployment. Hostile input gives 1, never 3: whoever makes it does not get to
+pick the softer status.
+`
+)
+
+// usageError marks what is wrong with the command line.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+// reportedError marks a no that a report on stdout has explained already.
+type reportedError struct{ error }
+
+func (e reportedError) Unwrap() error { return e.error }
+
+// exitStatus is the one switch from errors to exit statuses.
+func exitStatus(err error) int {
+	var usage usageError
+	switch {
+	case err == nil:
+		return statusDone
+	case errors.As(err, &usage), isAny(err, policies.ErrPolicy, oci.ErrReference, signer.ErrKey, signer.ErrPassword, signer.ErrPasswordNeeded,
+		trust.ErrKey, atomicfile.ErrExists, oci.ErrNotFound):
+		return statusUsage
+	case isAny(err, policies.ErrDenied, verify.ErrFailed, oci.ErrContent, oci.ErrNotPackage, oci.ErrLimit, oci.ErrUnsafe,
+		attest.ErrBundle, attest.ErrStatement, attest.ErrPredicate, strictjson.ErrSyntax, strictjson.ErrAmbiguous, strictjson.ErrLimit),
+		manifest.IsRefusal(err):
+		return statusNo
+	}
+	return statusNotDecided
+}
+
+func isAny(err error, targets ...error) bool {
+	for _, target := range targets {
+		if errors.Is(err, target) {
+			return true
+		}
+	}
+	return false
+}
+
+// hintFor names the next step where there is a good one.
+func hintFor(err error) string {
+	var usage usageError
+	switch {
+	case isAny(err, signer.ErrPasswordNeeded):
+		return "set MLSEAL_PASSWORD (or COSIGN_PASSWORD), or run on a terminal to be asked"
+	case isAny(err, signer.ErrPassword):
+		return "check MLSEAL_PASSWORD; an empty password is a password too"
+	case isAny(err, manifest.ErrSymlink):
+		return "replace the link by the file that it points to (cp -L), or leave it out of the tree"
+	case isAny(err, manifest.ErrName):
+		return "rename the file: letters, digits, spaces, `-`, `_` and `.` are safe everywhere"
+	case isAny(err, manifest.ErrChanged):
+		return "something writes to the files; stop it and run the command again"
+	case isAny(err, manifest.ErrEmpty):
+		return "name a directory that holds the model's or dataset's files"
+	case isAny(err, attest.ErrPredicate):
+		return "the schemas of mlseal's predicates are in attest/schema of its source"
+	case isAny(err, atomicfile.ErrExists):
+		return "choose another --output-key-prefix, or move the old key away"
+	case isAny(err, syscall.ENOSPC):
+		return "free some space and run the command again; what was there before is whole"
+	case isAny(err, trust.ErrHint):
+		return "verify with the public key of whoever signed it"
+	case isAny(err, oci.ErrUnavailable):
+		return "check the registry's name and the network; nothing was decided"
+	case errors.As(err, &usage):
+		return "mlseal --help lists the commands, mlseal COMMAND --help the flags"
+	case isAny(err, fs.ErrPermission):
+		return "the files must be readable by the user who runs mlseal"
+	}
+	return ""
+}
+
+// exitStatusTopic is `mlseal help exit-status`.
+func exitStatusTopic() *cobra.Command {
+	return &cobra.Command{Use: "exit-status", Short: "What the exit statuses mean", Long: exitStatusExplain}
+}

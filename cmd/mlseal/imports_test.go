@@ -1,0 +1,158 @@
+package main
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	// The go command caches a test's result until something that it imports changes; these imports make
+	// every guarded package one of those things.
+	_ "github.com/mlseal/mlseal/attest"
+	_ "github.com/mlseal/mlseal/attest/signer"
+	_ "github.com/mlseal/mlseal/manifest"
+	_ "github.com/mlseal/mlseal/manifest/format"
+	_ "github.com/mlseal/mlseal/manifest/oci"
+	_ "github.com/mlseal/mlseal/policies"
+	_ "github.com/mlseal/mlseal/policies/library"
+	_ "github.com/mlseal/mlseal/verify"
+	_ "github.com/mlseal/mlseal/verify/report"
+	_ "github.com/mlseal/mlseal/verify/trust"
+)
+
+const module = "github.com/mlseal/mlseal/"
+
+// mayImport says which rooms a room may import: the exact packages, or everything below a path that
+// ends in "/". Every room may import internal/ and what is listed here, and nothing else of ours.
+var mayImport = map[string][]string{
+	"internal/":        {},
+	"manifest":         {},
+	"manifest/format":  {},
+	"manifest/oci":     {"manifest", "manifest/format"},
+	"attest":           {"manifest"},
+	"attest/signer":    {"attest"},
+	"policies":         {},
+	"policies/library": {},
+	"verify":           {"attest", "manifest", "policies", "verify/trust"},
+	"verify/trust":     {"attest", "manifest", "policies"},
+	"verify/report":    {"attest", "manifest", "policies", "verify"},
+	"cmd/":             {"attest", "attest/", "manifest", "manifest/", "policies", "policies/", "verify", "verify/"},
+	"testdata/":        {},
+}
+
+// doors are the packages that alone may import a heavy dependency.
+var doors = map[string][]string{
+	"oras.land/oras-go/":                         {"manifest/oci"},
+	"github.com/sigstore/cosign/":                {"attest/signer"},
+	"github.com/sigstore/sigstore-go/pkg/sign":   {"attest/signer"},
+	"github.com/sigstore/sigstore-go/pkg/verify": {"verify/trust"},
+	"github.com/sigstore/sigstore-go/":           {"attest/signer", "verify/trust"},
+	"github.com/google/cel-go/":                  {"policies"},
+	"github.com/spf13/cobra":                     {"cmd/mlseal"},
+	"go.yaml.in/yaml/":                           {"policies"},
+	"net/http":                                   {"manifest/oci"},
+}
+
+// TestImportsRunDownward reads the imports of every source file that is not a test.
+func TestImportsRunDownward(t *testing.T) {
+	files := 0
+	root := filepath.Join("..", "..")
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && strings.HasPrefix(d.Name(), ".") && path != root && d.Name() != ".." {
+			return filepath.SkipDir
+		}
+		if !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return nil
+		}
+		files++
+		rel, err := filepath.Rel(root, filepath.Dir(path))
+		if err != nil {
+			return err
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		for _, spec := range parsed.Imports {
+			name, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				return err
+			}
+			if msg := forbidden(filepath.ToSlash(rel), name); msg != "" {
+				t.Errorf("%s: %s", path, msg)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if files < 20 {
+		t.Fatalf("read %d source files, the project has more", files)
+	}
+}
+
+// forbidden says why a package of ours may not import name; empty when it may.
+func forbidden(pkg, name string) string {
+	for prefix, only := range doors {
+		if strings.HasPrefix(name, prefix) && !matches(only, pkg) {
+			return pkg + " imports " + name + ", whose only doors are " + strings.Join(only, ", ")
+		}
+	}
+	ours, ok := strings.CutPrefix(name, module)
+	if !ok || strings.HasPrefix(ours, "internal/") && !strings.HasPrefix(pkg, "internal/") {
+		return ""
+	}
+	for room, allowed := range mayImport {
+		if !matches([]string{room}, pkg) {
+			continue
+		}
+		if matches(allowed, ours) {
+			return ""
+		}
+		return pkg + " imports " + ours + ", which is not below it"
+	}
+	return pkg + " is no room that this test knows"
+}
+
+func matches(list []string, pkg string) bool {
+	for _, entry := range list {
+		if entry == pkg || strings.HasSuffix(entry, "/") && strings.HasPrefix(pkg, entry) {
+			return true
+		}
+	}
+	return false
+}
+
+// TestForbiddenImports breaks the guard on purpose.
+func TestForbiddenImports(t *testing.T) {
+	for _, tc := range []struct {
+		pkg, imports string
+		want         bool
+	}{
+		{"manifest", module + "manifest/oci", true},
+		{"manifest", module + "attest", true},
+		{"attest", module + "verify", true},
+		{"policies", module + "attest", true},
+		{"internal/strictjson", module + "internal/escape", true},
+		{"verify", module + "manifest/oci", true},
+		{"verify", "oras.land/oras-go/v2", true},
+		{"verify", "net/http", true},
+		{"attest", "github.com/sigstore/cosign/v2/pkg/cosign", true},
+		{"newroom", module + "manifest", true},
+		{"attest", module + "manifest", false},
+		{"attest", module + "internal/strictjson", false},
+		{"cmd/mlseal", module + "verify/report", false},
+		{"manifest/oci", "oras.land/oras-go/v2/content", false},
+	} {
+		if got := forbidden(tc.pkg, tc.imports) != ""; got != tc.want {
+			t.Errorf("%s imports %s: forbidden %t, want %t", tc.pkg, tc.imports, got, tc.want)
+		}
+	}
+}

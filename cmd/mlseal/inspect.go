@@ -1,0 +1,189 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/mlseal/mlseal/attest"
+	"github.com/mlseal/mlseal/internal/escape"
+	"github.com/mlseal/mlseal/internal/progress"
+	"github.com/mlseal/mlseal/manifest"
+	"github.com/mlseal/mlseal/manifest/oci"
+	"github.com/spf13/cobra"
+)
+
+// inspection is what inspect shows. Nothing in it was verified.
+type inspection struct {
+	Warning    string              `json:"warning"`
+	Kind       string              `json:"kind"`
+	Name       string              `json:"name"`
+	Digest     string              `json:"digest,omitempty"`
+	DirHash    string              `json:"dirHash"`
+	Bytes      int64               `json:"bytes"`
+	Files      []manifest.File     `json:"files"`
+	Statements []inspectedBundle   `json:"statements,omitempty"`
+	Others     []inspectedReferrer `json:"otherReferrers,omitempty"`
+}
+
+type inspectedBundle struct {
+	ID            string    `json:"id,omitempty"`
+	Referrer      string    `json:"referrer,omitempty"`
+	PredicateType string    `json:"predicateType,omitempty"`
+	Signer        string    `json:"claimedSigner,omitempty"`
+	Time          time.Time `json:"claimedTime,omitzero"`
+	Problem       string    `json:"problem,omitempty"`
+}
+
+type inspectedReferrer struct {
+	Digest string `json:"digest"`
+	Type   string `json:"type"`
+}
+
+const notVerified = "not verified: this is what the artifact says of itself"
+
+func (a *app) inspectCommand() *cobra.Command {
+	var output string
+	var store storeFlags
+	cmd := &cobra.Command{
+		Use:   "inspect PATH|REF",
+		Short: "Show what an artifact is and what is attached to it, without verifying anything",
+		Long: `Show a package's or directory's files and the statements that are attached to it. Nothing is verified: use
+mlseal verify for a decision. A file that is a Sigstore bundle is shown as the statement that it holds.`,
+		Example: "  mlseal inspect oci:store:v1\n  mlseal inspect ./model\n  mlseal inspect model.sig",
+		Args:    cobra.ExactArgs(1),
+	}
+	outputFlag(cmd, &output, "text", "json")
+	store.add(cmd)
+	cmd.RunE = a.do(func(cmd *cobra.Command, args []string) error {
+		var in *inspection
+		var err error
+		if isPackage(args[0]) {
+			in, err = a.inspectPackage(cmd.Context(), args[0], store)
+		} else {
+			in, err = a.inspectTree(cmd.Context(), args[0])
+		}
+		if err != nil {
+			return err
+		}
+		if output == "json" {
+			return a.printJSON(in)
+		}
+		return a.printInspection(in)
+	})
+	return cmd
+}
+
+func (a *app) inspectPackage(ctx context.Context, arg string, flags storeFlags) (*inspection, error) {
+	p, err := a.openPackage(ctx, arg, flags)
+	if err != nil {
+		return nil, err
+	}
+	in := &inspection{Warning: notVerified, Kind: p.pkg.Type, Name: p.name, Digest: p.pkg.Descriptor.Digest.String(),
+		DirHash: p.pkg.Tree.DirHash(), Bytes: p.pkg.Tree.Size(), Files: p.pkg.Tree.Files}
+	bundles, err := oci.Bundles(ctx, p.target, p.pkg.Descriptor)
+	if err != nil {
+		return nil, err
+	}
+	for _, b := range bundles {
+		if errors.Is(b.Err, oci.ErrNotBundle) {
+			in.Others = append(in.Others, inspectedReferrer{b.Descriptor.Digest.String(), b.Descriptor.ArtifactType})
+			continue
+		}
+		shown := inspectedBundle{}
+		if b.Err != nil {
+			shown.Problem = b.Err.Error()
+		} else {
+			shown = inspectBundle(b.Bundle)
+		}
+		shown.Referrer = b.Descriptor.Digest.String()
+		in.Statements = append(in.Statements, shown)
+	}
+	return in, nil
+}
+
+// inspectBundle reads what a bundle claims.
+func inspectBundle(data []byte) inspectedBundle {
+	shown := inspectedBundle{ID: attest.ID(data)}
+	b, err := attest.Parse(data)
+	if err != nil {
+		shown.Problem = err.Error()
+		return shown
+	}
+	switch {
+	case b.Material.PublicKey == nil:
+		shown.Signer = "a certificate"
+	case b.Material.PublicKey.Hint != "":
+		shown.Signer = "key " + b.Material.PublicKey.Hint
+	default:
+		shown.Signer = "a key"
+	}
+	s, err := b.UnverifiedStatement()
+	if err != nil {
+		shown.Problem = err.Error()
+		return shown
+	}
+	shown.PredicateType, shown.Time = s.PredicateType, attest.ClaimedTime(s)
+	return shown
+}
+
+func (a *app) inspectTree(ctx context.Context, path string) (*inspection, error) {
+	t, err := openTree(path)
+	if err != nil {
+		return nil, err
+	}
+	defer t.Close()
+	m, err := a.hashTree(ctx, t, nil)
+	if err != nil {
+		return nil, err
+	}
+	in := &inspection{Warning: notVerified, Kind: "directory", Name: t.name, DirHash: m.DirHash(), Bytes: m.Size(), Files: m.Files}
+	if t.file == "" {
+		return in, nil
+	}
+	in.Kind = "file"
+	if m.Size() > attest.MaxBundleBytes {
+		return in, nil
+	}
+	data, err := readInput("file", path, attest.MaxBundleBytes)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := attest.Parse(data); err == nil {
+		in.Statements = []inspectedBundle{inspectBundle(data)}
+	}
+	return in, nil
+}
+
+func (a *app) printInspection(in *inspection) error {
+	print := func(format string, args ...any) { _, _ = fmt.Fprintf(a.stdout, format+"\n", args...) }
+	print("%s  %s  (%s)", escape.Line(in.Name), in.Kind, notVerified)
+	if in.Digest != "" {
+		print("  digest   %s", in.Digest)
+	}
+	print("  dirHash  %s", in.DirHash)
+	print("  files    %d, %s", len(in.Files), progress.Bytes(in.Bytes))
+	for _, f := range in.Files {
+		print("    %s  %9s  %s", f.Digest.Encoded()[:12], progress.Bytes(f.Size), escape.Line(f.Path))
+	}
+	if in.Digest == "" && len(in.Statements) == 0 {
+		return nil
+	}
+	print("  statements %d", len(in.Statements))
+	for _, s := range in.Statements {
+		if s.Problem != "" {
+			print("    unreadable: %s", escape.Line(s.Problem))
+			continue
+		}
+		line := "    " + escape.Line(s.PredicateType) + "  signed with " + escape.Line(s.Signer)
+		if !s.Time.IsZero() {
+			line += "  " + s.Time.Format(time.RFC3339) + " (claimed)"
+		}
+		print("%s", line)
+	}
+	for _, o := range in.Others {
+		print("    other referrer  %s  %s", escape.Line(o.Type), o.Digest)
+	}
+	return nil
+}

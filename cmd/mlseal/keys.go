@@ -1,0 +1,69 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/mlseal/mlseal/attest/signer"
+	"github.com/mlseal/mlseal/internal/atomicfile"
+	"github.com/spf13/cobra"
+)
+
+func (a *app) keysCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "keys",
+		Short: "Make signing keys",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_ = cmd.Help()
+			return errors.New("keys: no subcommand given")
+		},
+	}
+	cmd.AddCommand(a.keysGenerateCommand())
+	return cmd
+}
+
+func (a *app) keysGenerateCommand() *cobra.Command {
+	var prefix, algorithm string
+	cmd := &cobra.Command{
+		Use:   "generate",
+		Short: "Make a key pair in cosign's file format",
+		Long: `Make a key pair: PREFIX.key, encrypted with a password, and PREFIX.pub, which you give to whoever verifies.
+
+The password comes from MLSEAL_PASSWORD or COSIGN_PASSWORD, or from a prompt on a terminal. The
+files are those of cosign: both programs read them.`,
+		Example: "  MLSEAL_PASSWORD=secret mlseal keys generate --output-key-prefix trainer",
+		Args:    cobra.NoArgs,
+	}
+	cmd.Flags().StringVar(&prefix, "output-key-prefix", "mlseal", "path of the key files, without .key and .pub")
+	cmd.Flags().Var(&choice{&algorithm, signer.KeyAlgorithms()}, "algorithm", "one of "+strings.Join(signer.KeyAlgorithms(), ", "))
+	algorithm = signer.KeyAlgorithms()[0]
+	cmd.RunE = a.do(func(*cobra.Command, []string) error {
+		private, public := prefix+".key", prefix+".pub"
+		for _, name := range []string{private, public} {
+			if _, err := os.Lstat(name); err == nil {
+				return fmt.Errorf("keys generate: %s: %w", name, atomicfile.ErrExists)
+			}
+		}
+		password, err := a.password("Password for the new key "+private+": ", true)
+		if err != nil {
+			return fmt.Errorf("keys generate: %w", err)
+		}
+		privateText, publicText, err := signer.Generate(algorithm, password)
+		if err != nil {
+			return err
+		}
+		if err := atomicfile.Write(private, privateText, atomicfile.Options{Perm: 0o600, NoOverwrite: true}); err != nil {
+			return fmt.Errorf("keys generate: %w", err)
+		}
+		if err := atomicfile.Write(public, publicText, atomicfile.Options{NoOverwrite: true}); err != nil {
+			_ = os.Remove(private) // half a pair is of no use
+			return fmt.Errorf("keys generate: %w", err)
+		}
+		_, err = fmt.Fprintf(a.stdout, "private key  %s  (keep it secret)\npublic key   %s  (give it to whoever verifies)\n", private, public)
+		return err
+	})
+	return cmd
+}

@@ -1,0 +1,120 @@
+// Command mlseal says which bytes a model or dataset is, where it came from, and whether it may be
+// deployed. This folder holds flags, messages and the exit status; the work is in the packages beside it.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/mlseal/mlseal/internal/escape"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+)
+
+func main() { os.Exit(run()) }
+
+// run is main with the exit status as a value, for the tests that run the real command.
+func run() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	a := &app{
+		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, lookupEnv: os.LookupEnv, now: time.Now,
+		terminal: term.IsTerminal(int(os.Stderr.Fd())),
+	}
+	a.color = term.IsTerminal(int(os.Stdout.Fd())) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+	return a.main(ctx, os.Args[1:])
+}
+
+// app is what the commands know of the world outside.
+type app struct {
+	stdin     *os.File
+	stdout    io.Writer
+	stderr    io.Writer
+	lookupEnv func(string) (string, bool)
+	now       func() time.Time
+	terminal  bool // stderr is a terminal: progress may be shown
+	color     bool // stdout is a terminal that shows colours
+	started   bool // a command's own work has begun: errors are no longer about usage
+}
+
+// main runs one command line and returns the exit status.
+func (a *app) main(ctx context.Context, args []string) (status int) {
+	defer func() {
+		if p := recover(); p != nil {
+			_, _ = fmt.Fprintf(a.stderr, "mlseal: a bug in mlseal: %v\n%s\nhint: please report this with the command that you ran\n", p, debug.Stack())
+			status = statusBug
+		}
+	}()
+	root := a.rootCommand()
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return statusDone
+	}
+	if !a.started {
+		err = usageError{err}
+	}
+	a.printError(err)
+	return exitStatus(err)
+}
+
+func (a *app) printError(err error) {
+	var reported reportedError
+	if errors.As(err, &reported) {
+		return // the report on stdout has said it
+	}
+	lines := strings.Split(err.Error(), "\n")
+	for i, line := range lines {
+		lines[i] = escape.Line(line)
+	}
+	_, _ = fmt.Fprintln(a.stderr, "mlseal: "+strings.Join(lines, "\n  "))
+	if hint := hintFor(err); hint != "" {
+		_, _ = fmt.Fprintln(a.stderr, "hint: "+hint)
+	}
+}
+
+func (a *app) rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "mlseal",
+		Short: "Hash, package, attest and gate models and datasets",
+		Long: `mlseal says which bytes a model or dataset is, where it came from, and whether it may be deployed.
+
+It hashes fine-tuning datasets and model artifacts, packages them as OCI artifacts, attaches signed
+in-toto statements, and verifies signatures and digests against a policy before deployment.`,
+		Example: `  mlseal keys generate --output-key-prefix trainer
+  mlseal pack ./model oci:store:v1
+  mlseal sign oci:store:v1 --key trainer.key
+  mlseal verify oci:store:v1 --policy policy.yaml`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			a.started = false // a bare `mlseal` is a question about usage
+			_ = cmd.Help()
+			return errors.New("no command given")
+		},
+	}
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
+	root.AddCommand(
+		a.hashCommand(), a.keysCommand(), a.signCommand(), a.verifyCommand(), a.packCommand(), a.pullCommand(),
+		a.attestCommand(), a.inspectCommand(), a.versionCommand(), exitStatusTopic(),
+	)
+	return root
+}
+
+// do wraps a command's work: from here on an error is no longer about usage.
+func (a *app) do(work func(cmd *cobra.Command, args []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		a.started = true
+		return work(cmd, args)
+	}
+}

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/mlseal/mlseal/attest"
+	"github.com/mlseal/mlseal/manifest/oci"
+	"github.com/mlseal/mlseal/verify"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// MaxBundleFiles bounds how many files of a directory of bundles are read.
+const MaxBundleFiles = 10000
+
+// stores finds statements about dependencies: in each store that the command line named, under the
+// dependency's manifest digest. It implements verify.Source.
+type stores struct {
+	opened []openedStore
+}
+
+type openedStore struct {
+	name   string
+	target oci.Target
+}
+
+func (s *stores) add(name string, target oci.Target) {
+	s.opened = append(s.opened, openedStore{name, target})
+}
+
+// Statements looks for statements that are attached to the artifact with the given digests.
+func (s *stores) Statements(ctx context.Context, digests map[string]string) ([]verify.Found, error) {
+	encoded, ok := digests["sha256"]
+	if !ok {
+		return nil, nil // only a manifest's digest finds anything in a store
+	}
+	var found []verify.Found
+	for _, store := range s.opened {
+		desc, err := store.target.Resolve(ctx, digest.NewDigestFromEncoded(digest.SHA256, encoded).String())
+		if errors.Is(err, oci.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", store.name, err)
+		}
+		plain := ocispec.Descriptor{MediaType: desc.MediaType, Digest: desc.Digest, Size: desc.Size}
+		more, err := attached(ctx, store.target, plain, store.name, digests)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", store.name, err)
+		}
+		found = append(found, more...)
+	}
+	return found, nil
+}
+
+// attestations reads what --attestations names: a directory of bundle files, a bundle file, or a package whose
+// statements are taken and whose store is searched for dependencies.
+func (a *app) attestations(ctx context.Context, args []string, flags storeFlags, s *stores) ([]verify.Found, error) {
+	var found []verify.Found
+	for _, arg := range args {
+		if isPackage(arg) {
+			p, err := a.openPackage(ctx, arg, flags)
+			if err != nil {
+				return nil, fmt.Errorf("--attestations: %w", err)
+			}
+			s.add(p.name, p.target)
+			more, err := p.statements(ctx)
+			if err != nil {
+				return nil, fmt.Errorf("--attestations %s: %w", arg, err)
+			}
+			found = append(found, more...)
+			continue
+		}
+		more, err := bundleFiles(arg)
+		if err != nil {
+			return nil, fmt.Errorf("--attestations: %w", err)
+		}
+		found = append(found, more...)
+	}
+	return found, nil
+}
+
+// bundleFiles reads every file of a directory, or one file. What is no bundle is reported by the decision.
+func bundleFiles(name string) ([]verify.Found, error) {
+	info, err := os.Stat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, usageError{fmt.Errorf("%s: no such file or directory", name)}
+	}
+	if err != nil {
+		return nil, err
+	}
+	files := []string{name}
+	if info.IsDir() {
+		entries, err := os.ReadDir(name)
+		if err != nil {
+			return nil, err
+		}
+		if len(entries) > MaxBundleFiles {
+			return nil, usageError{fmt.Errorf("%s holds %d files, at most %d are read", name, len(entries), MaxBundleFiles)}
+		}
+		files = nil
+		for _, e := range entries {
+			if e.Type().IsRegular() {
+				files = append(files, filepath.Join(name, e.Name()))
+			}
+		}
+	}
+	var found []verify.Found
+	for _, file := range files {
+		data, err := readInput("bundle", file, attest.MaxBundleBytes)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, verify.Found{Origin: filepath.Base(file), Data: data})
+	}
+	return found, nil
+}

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"time"
+
+	"github.com/mlseal/mlseal/attest"
+	"github.com/mlseal/mlseal/manifest/oci"
+	"github.com/mlseal/mlseal/policies"
+	"github.com/mlseal/mlseal/verify"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/spf13/cobra"
+)
+
+// storeFlags are the flags of every command that opens a registry.
+type storeFlags struct {
+	plainHTTP bool
+}
+
+func (f *storeFlags) add(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&f.plainHTTP, "plain-http", false, "use http for a registry that is not on this machine too")
+}
+
+func (f storeFlags) open(ctx context.Context, ref oci.Reference, create bool) (oci.Target, error) {
+	return oci.Open(ctx, ref, oci.OpenOptions{Create: create, PlainHTTP: f.plainHTTP, UserAgent: "mlseal/" + version})
+}
+
+// isPackage tells a package from a directory or file: it is written like a reference and no such path
+// exists, or it is a directory that holds an OCI layout.
+func isPackage(arg string) bool {
+	if _, err := os.Stat(arg); err == nil {
+		return isLayout(arg)
+	}
+	return oci.IsReference(arg)
+}
+
+func isLayout(dir string) bool {
+	info, err := os.Stat(filepath.Join(dir, ocispec.ImageLayoutFile))
+	return err == nil && info.Mode().IsRegular()
+}
+
+// parseReference also takes the directory of a layout.
+func parseReference(arg string) (oci.Reference, error) {
+	if isLayout(arg) {
+		return oci.Reference{Layout: arg}, nil
+	}
+	return oci.ParseReference(arg)
+}
+
+// openedPackage is a package that was resolved to a digest once; everything after uses the digest.
+type openedPackage struct {
+	ref    oci.Reference
+	name   string // for subjects and reports: no path of this machine
+	target oci.Target
+	pkg    *oci.Package
+}
+
+func (a *app) openPackage(ctx context.Context, arg string, flags storeFlags) (*openedPackage, error) {
+	ref, err := parseReference(arg)
+	if err != nil {
+		return nil, err
+	}
+	target, err := flags.open(ctx, ref, false)
+	if err != nil {
+		return nil, err
+	}
+	desc, err := oci.Resolve(ctx, target, ref)
+	if err != nil {
+		return nil, err
+	}
+	pkg, err := oci.FetchPackage(ctx, target, desc)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", arg, err)
+	}
+	return &openedPackage{ref: ref, name: referenceName(ref), target: target, pkg: pkg}, nil
+}
+
+// referenceName is what a statement calls a package: the repository, or the layout directory's base name.
+func referenceName(ref oci.Reference) string {
+	if ref.Repository != "" {
+		return ref.Repository
+	}
+	if abs, err := filepath.Abs(ref.Layout); err == nil {
+		return filepath.Base(abs)
+	}
+	return path.Base(filepath.ToSlash(ref.Layout))
+}
+
+// subjects are both names of the package: the image manifest's digest first, then the tree's dirHash.
+func (p *openedPackage) subjects() []attest.ResourceDescriptor {
+	return []attest.ResourceDescriptor{
+		{Name: p.name, MediaType: p.pkg.Descriptor.MediaType, Digest: attest.DigestSet{"sha256": p.pkg.Descriptor.Digest.Encoded()}},
+		{Name: p.name, Digest: attest.DigestSet{"dirHash": p.pkg.Tree.DirHash()}},
+	}
+}
+
+// digests are those of subjects in one set, by which the gate knows the package.
+func (p *openedPackage) digests() map[string]string {
+	return map[string]string{"sha256": p.pkg.Descriptor.Digest.Encoded(), "dirHash": p.pkg.Tree.DirHash()}
+}
+
+func (p *openedPackage) subject() policies.Subject {
+	return policies.Subject{Name: p.name, Digests: p.digests()}
+}
+
+func (p *openedPackage) attach(ctx context.Context, bundle []byte, predicateType string, now time.Time) (string, error) {
+	desc, err := oci.AttachBundle(ctx, p.target, p.pkg.Descriptor, bundle, predicateType, now)
+	if err != nil {
+		return "", err
+	}
+	return desc.Digest.String(), nil
+}
+
+// statements lists what is attached to the package.
+func (p *openedPackage) statements(ctx context.Context) ([]verify.Found, error) {
+	return attached(ctx, p.target, p.pkg.Descriptor, referenceName(p.ref), p.digests())
+}
+
+func attached(ctx context.Context, target oci.Target, desc ocispec.Descriptor, name string, digests map[string]string) ([]verify.Found, error) {
+	bundles, err := oci.Bundles(ctx, target, desc)
+	if errors.Is(err, oci.ErrLimit) {
+		return []verify.Found{{Origin: name, Err: fmt.Errorf("%w: %w", verify.ErrLimit, err), With: digests}}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var found []verify.Found
+	for _, b := range bundles {
+		if errors.Is(b.Err, oci.ErrNotBundle) {
+			continue // an SBOM, a signature of another kind: no statement
+		}
+		f := verify.Found{Origin: name + "@" + b.Descriptor.Digest.String(), Data: b.Bundle, With: digests}
+		switch {
+		case errors.Is(b.Err, oci.ErrLimit):
+			f.Err = fmt.Errorf("%w: %w", verify.ErrLimit, b.Err)
+		case errors.Is(b.Err, oci.ErrContent):
+			f.Err = fmt.Errorf("%w: %w", verify.ErrContent, b.Err)
+		case b.Err != nil:
+			f.Err = b.Err
+		}
+		found = append(found, f)
+	}
+	return found, nil
+}

@@ -1,0 +1,254 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/mlseal/mlseal/attest"
+	"github.com/mlseal/mlseal/internal/progress"
+	"github.com/mlseal/mlseal/manifest/oci"
+	"github.com/mlseal/mlseal/policies"
+	"github.com/mlseal/mlseal/verify"
+	"github.com/mlseal/mlseal/verify/report"
+	"github.com/mlseal/mlseal/verify/trust"
+	"github.com/spf13/cobra"
+)
+
+type verifyFlags struct {
+	signature    string
+	key          string
+	policy       string
+	attestations []string
+	output       string
+	store        storeFlags
+}
+
+func (a *app) verifyCommand() *cobra.Command {
+	var f verifyFlags
+	cmd := &cobra.Command{
+		Use:   "verify PATH|REF (--signature FILE --key PUB | --key PUB | --policy FILE)",
+		Short: "Verify a signature, or ask a policy whether an artifact may be deployed",
+		Long: `Verify a directory or file against an OMS bundle: the signature, every file, and that none is missing or extra.
+  mlseal verify PATH --signature model.sig --key PUB
+
+Verify that a package was signed with a key:
+  mlseal verify REF --key PUB
+
+The gate: let a policy decide about a package or a directory. All that is needed comes from the artifact's store and
+from --attestations; nothing is asked from the network but a registry that you name. The bytes of a directory or
+of a layout on disk are hashed first.
+  mlseal verify PATH|REF --policy policy.yaml
+
+The exit status is 0 when allowed, 1 when not; see mlseal help exit-status.`,
+		Example: "  mlseal verify ./model --signature model.sig --key trainer.pub\n" +
+			"  mlseal verify oci:store:v1 --policy policy.yaml\n" +
+			"  mlseal verify ./model --policy policy.yaml --attestations oci:store:v1 -o json",
+		Args: cobra.ExactArgs(1),
+	}
+	cmd.Flags().StringVar(&f.signature, "signature", "", "OMS bundle of the directory or file")
+	cmd.Flags().StringVar(&f.key, "key", "", "public key of the signer")
+	cmd.Flags().StringVar(&f.policy, "policy", "", "policy document")
+	cmd.Flags().StringArrayVar(&f.attestations, "attestations", nil, "more statements: a directory of bundles, a bundle, or a package (repeatable)")
+	outputFlag(cmd, &f.output, "text", "json")
+	f.store.add(cmd)
+	cmd.MarkFlagsMutuallyExclusive("policy", "key")
+	cmd.MarkFlagsMutuallyExclusive("policy", "signature")
+	cmd.MarkFlagsMutuallyExclusive("attestations", "key")
+	cmd.RunE = a.do(func(cmd *cobra.Command, args []string) error {
+		return a.verify(cmd.Context(), args[0], f)
+	})
+	return cmd
+}
+
+func (a *app) verify(ctx context.Context, arg string, f verifyFlags) error {
+	switch {
+	case f.policy != "":
+		policy, err := loadPolicy(f.policy)
+		if err != nil {
+			return err
+		}
+		return a.gate(ctx, arg, policy, f)
+	case f.key == "":
+		return usageError{errors.New("verify: say whom to trust: --key PUB, or --policy FILE")}
+	case isPackage(arg):
+		if f.signature != "" {
+			return usageError{errors.New("verify: --signature is for directories and files; the signatures of a package are attached to it")}
+		}
+		policy, err := signedBy(f.key)
+		if err != nil {
+			return err
+		}
+		return a.gate(ctx, arg, policy, f)
+	case f.signature == "":
+		return usageError{errors.New("verify: name the OMS bundle with --signature")}
+	}
+	return a.verifyTree(ctx, arg, f)
+}
+
+func (a *app) verifyTree(ctx context.Context, path string, f verifyFlags) error {
+	t, err := openTree(path)
+	if err != nil {
+		return err
+	}
+	defer t.Close()
+	key, err := loadPublicKey(f.key)
+	if err != nil {
+		return err
+	}
+	bundle, err := readInput("signature", f.signature, attest.MaxBundleBytes)
+	if err != nil {
+		return err
+	}
+	inside, err := t.inside(f.signature)
+	if err != nil {
+		return err
+	}
+	meter := a.progress("verifying", 0)
+	result, verr := verify.Tree(ctx, t.fsys, bundle, key, verify.TreeOptions{File: t.file, Signature: inside, Progress: meter.Add})
+	meter.Done()
+	if verr != nil && !errors.Is(verr, verify.ErrFailed) {
+		return verr
+	}
+	if err := a.report(f.output, report.Tree{Path: path, Result: result}); err != nil {
+		return err
+	}
+	return reported(verr, hintFor(verr), a)
+}
+
+// gate lets the policy decide and reports the decision.
+func (a *app) gate(ctx context.Context, arg string, policy *policies.Policy, f verifyFlags) error {
+	target, found, source, err := a.gateInput(ctx, arg, f)
+	if err != nil {
+		return err
+	}
+	v := verify.Verifier{Source: source, Now: a.now()}
+	decision, err := v.Verify(ctx, target, found, policy)
+	if err != nil {
+		return err
+	}
+	if err := a.report(f.output, report.Gate{Decision: decision}); err != nil {
+		return err
+	}
+	return reported(decision.Err(), "", a)
+}
+
+// gateInput opens what the gate is asked about, looks at its bytes and gathers the statements.
+func (a *app) gateInput(ctx context.Context, arg string, f verifyFlags) (verify.Target, []verify.Found, *stores, error) {
+	source := &stores{}
+	if !isPackage(arg) {
+		target, err := a.treeTarget(ctx, arg)
+		if err != nil {
+			return verify.Target{}, nil, nil, err
+		}
+		found, err := a.attestations(ctx, f.attestations, f.store, source)
+		return target, found, source, err
+	}
+	p, err := a.openPackage(ctx, arg, f.store)
+	if err != nil {
+		return verify.Target{}, nil, nil, err
+	}
+	source.add(p.name, p.target)
+	found, err := p.statements(ctx)
+	if err != nil {
+		return verify.Target{}, nil, nil, err
+	}
+	more, err := a.attestations(ctx, f.attestations, f.store, source)
+	if err != nil {
+		return verify.Target{}, nil, nil, err
+	}
+	content, err := a.checkContent(ctx, p)
+	return verify.Target{Subject: p.subject(), Content: content}, append(found, more...), source, err
+}
+
+// treeTarget hashes the bytes that will be used before anything is said about them.
+func (a *app) treeTarget(ctx context.Context, path string) (verify.Target, error) {
+	t, err := openTree(path)
+	if err != nil {
+		return verify.Target{}, err
+	}
+	defer t.Close()
+	m, err := a.hashTree(ctx, t, nil)
+	if err != nil {
+		return verify.Target{}, err
+	}
+	detail := fmt.Sprintf("%d files, %s hashed; dirHash:%s", len(m.Files), progress.Bytes(m.Size()), m.DirHash())
+	return verify.Target{Subject: verify.TreeSubject(t.name, m), Content: verify.Check{Name: "content", Status: verify.Passed, Detail: detail}}, nil
+}
+
+// checkContent hashes the blobs of a layout on disk. Those of a registry stay where they are: pull
+// verifies them when they come.
+func (a *app) checkContent(ctx context.Context, p *openedPackage) (verify.Check, error) {
+	check := verify.Check{Name: "content"}
+	if p.ref.Layout == "" {
+		check.Detail = "the files were not read from the registry; `mlseal pull` verifies every byte that it writes"
+		return check, nil
+	}
+	meter := a.progress("hashing", p.pkg.Tree.Size())
+	result, err := oci.VerifyContent(ctx, p.target, p.pkg, oci.VerifyOptions{Progress: meter.Add})
+	meter.Done()
+	if err != nil {
+		return check, err
+	}
+	if err := result.Err(); err != nil {
+		check.Status, check.Detail = verify.Failed, err.Error()
+		return check, nil
+	}
+	check.Status = verify.Passed
+	check.Detail = fmt.Sprintf("%d files, %s hashed, each as the package says", len(p.pkg.Tree.Files), progress.Bytes(p.pkg.Tree.Size()))
+	return check, nil
+}
+
+// loadPolicy reads a policy; its key files are named relative to it.
+func loadPolicy(name string) (*policies.Policy, error) {
+	data, err := readInput("policy", name, policies.MaxPolicyBytes)
+	if err != nil {
+		return nil, err
+	}
+	return policies.Load(data, policies.LoadOptions{
+		Name:          name,
+		PredicateType: attest.PredicateType,
+		ReadFile: func(file string) ([]byte, error) {
+			if !filepath.IsAbs(file) {
+				file = filepath.Join(filepath.Dir(name), file)
+			}
+			return readInput("key", file, trust.MaxKeyBytes)
+		},
+	})
+}
+
+// signedBy is the policy "signed with this key", for `verify REF --key`.
+func signedBy(keyFile string) (*policies.Policy, error) {
+	key, err := readInput("key", keyFile, trust.MaxKeyBytes)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := trust.ParseKey(key); err != nil {
+		return nil, fmt.Errorf("key %s: %w", keyFile, err)
+	}
+	const document = "apiVersion: mlseal.dev/policy/v1\nname: signed-with-key\nsigners:\n  key: {key: key.pub}\nrequire:\n  - {id: signed, signature: {by: [key]}}\n"
+	return policies.Load([]byte(document), policies.LoadOptions{
+		Name: "--key", PredicateType: attest.PredicateType,
+		ReadFile: func(string) ([]byte, error) { return key, nil },
+	})
+}
+
+// report writes a report to stdout.
+func (a *app) report(output string, r report.Report) error {
+	if output == "json" {
+		return a.printJSON(r.JSON())
+	}
+	return r.Text(a.stdout, report.Style{Color: a.color})
+}
+
+// reported marks an error that the report has explained, and still gives the hint.
+func reported(err error, hint string, a *app) error {
+	if err == nil {
+		return nil
+	}
+	if hint != "" {
+		_, _ = fmt.Fprintln(a.stderr, "hint: "+hint)
+	}
+	return reportedError{err}
+}

@@ -1,0 +1,120 @@
+package manifest
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"io/fs"
+	"runtime"
+	"sync"
+
+	"github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
+)
+
+// readBuffer is what one hashing goroutine holds in memory, in bytes.
+const readBuffer = 1 << 20
+
+// Options of Build and Compare. The zero value takes the whole tree and every processor.
+type Options struct {
+	// File names the one file below fsys that is the tree; empty for the whole tree.
+	File string
+	// Ignore lists paths below the root that are left out, each with what is below it.
+	Ignore []string
+	// IncludeGit keeps the top-level git files, which are left out otherwise.
+	IncludeGit bool
+	// Concurrency is how many files are read at once; 0 means one for each processor.
+	Concurrency int
+	// Progress is told the number of bytes read, from several goroutines at once.
+	Progress func(n int)
+}
+
+// Build walks fsys and hashes its files, several at once, in memory that does not grow with
+// them. Every file is looked at again after it was read: one that was written to meanwhile fails with
+// ErrChanged, since no digest describes it. Links and special files in the tree fail with
+// ErrSymlink and ErrSpecial, a tree without files with ErrEmpty.
+func Build(ctx context.Context, fsys fs.FS, opts Options) (*Manifest, error) {
+	files, err := list(ctx, fsys, opts)
+	if err != nil {
+		return nil, err
+	}
+	m := &Manifest{Files: make([]File, len(files))}
+	err = each(ctx, opts, len(files), func(ctx context.Context, i int) error {
+		f, err := hashFile(ctx, fsys, files[i], opts.Progress)
+		m.Files[i] = f
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// each runs do for 0..n-1, a few at once, and returns the first error.
+func each(ctx context.Context, opts Options, n int, do func(context.Context, int) error) error {
+	limit := opts.Concurrency
+	if limit <= 0 {
+		limit = runtime.GOMAXPROCS(0)
+	}
+	g, workers := errgroup.WithContext(ctx)
+	g.SetLimit(limit)
+	for i := range n {
+		if workers.Err() != nil {
+			break
+		}
+		g.Go(func() error { return do(workers, i) })
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return ctx.Err()
+}
+
+func hashFile(ctx context.Context, fsys fs.FS, e entry, progress func(int)) (File, error) {
+	r, err := OpenStable(fsys, e.path, e.info)
+	if err != nil {
+		return File{}, err
+	}
+	defer func() { _ = r.Close() }()
+	h := sha256.New()
+	n, err := Copy(ctx, h, r, progress)
+	if err != nil {
+		return File{}, fmt.Errorf("manifest: %s: %w", e.path, err)
+	}
+	if err := r.Unchanged(); err != nil {
+		return File{}, err
+	}
+	return File{Path: e.path, Size: n, Digest: digest.NewDigest(digest.SHA256, h)}, nil
+}
+
+var buffers = sync.Pool{New: func() any { b := make([]byte, readBuffer); return &b }}
+
+// Copy copies r to w through a pooled buffer until the end, an error or the end of ctx, tells
+// progress (which may be nil) of each piece, and returns the number of bytes.
+func Copy(ctx context.Context, w io.Writer, r io.Reader, progress func(n int)) (int64, error) {
+	buf := buffers.Get().(*[]byte)
+	defer buffers.Put(buf)
+	var total int64
+	for {
+		if err := ctx.Err(); err != nil {
+			return total, err
+		}
+		n, err := r.Read(*buf)
+		if n > 0 {
+			if _, werr := w.Write((*buf)[:n]); werr != nil {
+				return total, werr
+			}
+			total += int64(n)
+			if progress != nil {
+				progress(n)
+			}
+		}
+		if err == io.EOF {
+			return total, nil
+		}
+		if err != nil {
+			return total, err
+		}
+	}
+}

@@ -1,0 +1,98 @@
+package oci
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"oras.land/oras-go/v2/content"
+
+	"github.com/mlseal/mlseal/manifest"
+)
+
+// mismatchError says how a blob differs from its descriptor. It wraps ErrContent.
+type mismatchError struct {
+	want    ocispec.Descriptor
+	got     digest.Digest // empty when the size differs already
+	gotSize int64
+}
+
+func (e *mismatchError) Error() string {
+	if e.got == "" {
+		return fmt.Sprintf("%s: %s: %d bytes instead of %d", e.want.Digest, ErrContent, e.gotSize, e.want.Size)
+	}
+	return fmt.Sprintf("%s: %s: its digest is %s", e.want.Digest, ErrContent, e.got)
+}
+
+func (e *mismatchError) Unwrap() error { return ErrContent }
+
+// checkDescriptor refuses what cannot be verified, before anything is allocated for it.
+func checkDescriptor(desc ocispec.Descriptor) error {
+	if err := desc.Digest.Validate(); err != nil {
+		return fmt.Errorf("%w: digest %q: %w", ErrContent, desc.Digest, err)
+	}
+	if desc.Size < 0 {
+		return fmt.Errorf("%s: %w: a size of %d bytes", desc.Digest, ErrContent, desc.Size)
+	}
+	return nil
+}
+
+// copyBlob copies the blob that desc describes to w and verifies its size and digest on the way.
+// At most one byte more than desc.Size is written. w holds unverified bytes until copyBlob returns nil.
+func copyBlob(ctx context.Context, target content.Fetcher, desc ocispec.Descriptor, w io.Writer, progress func(int)) error {
+	if err := checkDescriptor(desc); err != nil {
+		return err
+	}
+	rc, err := target.Fetch(ctx, desc)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = rc.Close() }()
+	return copyVerified(ctx, rc, desc, w, progress)
+}
+
+func copyVerified(ctx context.Context, r io.Reader, desc ocispec.Descriptor, w io.Writer, progress func(int)) error {
+	h := desc.Digest.Algorithm().Hash()
+	n, err := manifest.Copy(ctx, io.MultiWriter(h, w), io.LimitReader(r, desc.Size+1), progress)
+	if err != nil {
+		return err
+	}
+	if n != desc.Size {
+		return &mismatchError{want: desc, gotSize: n}
+	}
+	if got := digest.NewDigest(desc.Digest.Algorithm(), h); got != desc.Digest {
+		return &mismatchError{want: desc, got: got, gotSize: n}
+	}
+	return nil
+}
+
+// fetchBytes returns the verified bytes of a blob of at most max bytes.
+func fetchBytes(ctx context.Context, target content.Fetcher, desc ocispec.Descriptor, max int64) ([]byte, error) {
+	if desc.Size > max {
+		return nil, fmt.Errorf("%s: %w: %d bytes, at most %d are read", desc.Digest, ErrLimit, desc.Size, max)
+	}
+	var b bytes.Buffer
+	if err := copyBlob(ctx, target, desc, &b, nil); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
+}
+
+// isSentinel reports whether err has a class already, or stands for the end of the context.
+func isSentinel(err error) bool {
+	for _, class := range []error{ErrNotFound, ErrUnavailable, ErrContent, ErrLimit, context.Canceled, context.DeadlineExceeded} {
+		if errors.Is(err, class) {
+			return true
+		}
+	}
+	return false
+}
+
+// plain is desc without what an index says about it.
+func plain(desc ocispec.Descriptor) ocispec.Descriptor {
+	return ocispec.Descriptor{MediaType: desc.MediaType, Digest: desc.Digest, Size: desc.Size}
+}

@@ -1,0 +1,313 @@
+package oci
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"oras.land/oras-go/v2/errdef"
+
+	"github.com/mlseal/mlseal/internal/atomicfile"
+	"github.com/mlseal/mlseal/internal/strictjson"
+)
+
+const (
+	lockName      = ".mlseal.lock"
+	tempPrefix    = ".mlseal-" // of internal/atomicfile
+	tempLifetime  = 24 * time.Hour
+	lockPoll      = 10 * time.Millisecond
+	maxLayoutFile = 4 << 10
+)
+
+// Layout is an OCI image layout on disk (OCI image-spec v1.1, image-layout.md) as an oras target.
+// It holds no state: each call reads index.json again, so that several processes and several
+// Layouts of one directory see each other's changes. Its methods may be called concurrently.
+//
+// oras-go's oci.Store is not used: it writes index.json in place and in random order, keeps no lock
+// against other processes, and takes a blob for right when a file of its name exists.
+type Layout struct {
+	dir   string
+	sweep sync.Once
+}
+
+var _ Target = (*Layout)(nil)
+
+// OpenLayout opens the layout in dir. It fails with ErrNotFound when dir is missing and with
+// ErrNotLayout when it is something else.
+func OpenLayout(dir string) (*Layout, error) {
+	info, err := os.Stat(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("oci: %s: no such layout: %w", dir, ErrNotFound)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("oci: %w", err)
+	}
+	if !info.IsDir() {
+		return nil, fmt.Errorf("oci: %s: %w: it is no directory", dir, ErrNotLayout)
+	}
+	l := &Layout{dir: dir}
+	data, err := readRegular(l.path(ocispec.ImageLayoutFile), maxLayoutFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("oci: %s: %w: it holds no file %s", dir, ErrNotLayout, ocispec.ImageLayoutFile)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("oci: %s: %w: %w", dir, ErrNotLayout, err)
+	}
+	var layout ocispec.ImageLayout
+	if err := strictjson.Unmarshal(data, &layout, strictjson.Limits{}); err != nil || layout.Version != ocispec.ImageLayoutVersion {
+		return nil, fmt.Errorf("oci: %s: %w: version %q in %s", dir, ErrNotLayout, layout.Version, ocispec.ImageLayoutFile)
+	}
+	return l, l.checkDirs()
+}
+
+// checkDirs refuses links where directories belong: blobs written through one would land elsewhere.
+func (l *Layout) checkDirs() error {
+	for _, name := range []string{ocispec.ImageBlobsDir, filepath.Join(ocispec.ImageBlobsDir, "sha256")} {
+		info, err := os.Lstat(l.path(name))
+		if err == nil && !info.IsDir() {
+			return fmt.Errorf("oci: %s: %w: %s is no directory", l.dir, ErrNotLayout, filepath.ToSlash(name))
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("oci: %w", err)
+		}
+	}
+	return nil
+}
+
+// CreateLayout opens the layout in dir, and makes it first when dir is missing or empty. A
+// directory that holds anything else fails with ErrNotLayout and is left as it is.
+func CreateLayout(ctx context.Context, dir string) (*Layout, error) {
+	l, err := OpenLayout(dir)
+	if err == nil {
+		return l, nil
+	}
+	if errors.Is(err, ErrNotFound) {
+		if err := os.MkdirAll(dir, 0o777); err != nil {
+			return nil, fmt.Errorf("oci: %w", err)
+		}
+	} else if err := vacant(dir, err); err != nil {
+		return nil, err
+	}
+	l = &Layout{dir: dir}
+	unlock, err := l.lock(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	if _, err := os.Lstat(l.path(ocispec.ImageLayoutFile)); err == nil {
+		return OpenLayout(dir) // somebody else was faster
+	}
+	return l, l.fill()
+}
+
+// vacant returns why (the error of OpenLayout) unless dir holds nothing, or just what an
+// interrupted CreateLayout leaves: a lock with parts of an empty layout.
+func vacant(dir string, why error) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return why
+	}
+	begun := false
+	for _, e := range entries {
+		begun = begun || e.Name() == lockName
+	}
+	for _, e := range entries {
+		switch name := e.Name(); {
+		case name == lockName, strings.HasPrefix(name, tempPrefix):
+		case begun && (name == ocispec.ImageBlobsDir || name == ocispec.ImageIndexFile):
+		default:
+			return fmt.Errorf("%w, and it is not empty", why)
+		}
+	}
+	return nil
+}
+
+// fill writes an empty layout. The file oci-layout comes last: with it the layout is whole.
+func (l *Layout) fill() error {
+	if err := l.checkDirs(); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(l.path(ocispec.ImageBlobsDir, "sha256"), 0o777); err != nil {
+		return fmt.Errorf("oci: %w", err)
+	}
+	index, err := json.Marshal(emptyIndex())
+	if err != nil {
+		return err
+	}
+	version, err := json.Marshal(ocispec.ImageLayout{Version: ocispec.ImageLayoutVersion})
+	if err != nil {
+		return err
+	}
+	if err := atomicfile.Write(l.path(ocispec.ImageIndexFile), index, atomicfile.Options{}); err != nil {
+		return fmt.Errorf("oci: %w", err)
+	}
+	if err := atomicfile.Write(l.path(ocispec.ImageLayoutFile), version, atomicfile.Options{}); err != nil {
+		return fmt.Errorf("oci: %w", err)
+	}
+	return nil
+}
+
+func (l *Layout) path(elements ...string) string {
+	return filepath.Join(append([]string{l.dir}, elements...)...)
+}
+
+// lock keeps other processes and other goroutines from changing the layout until unlock is called.
+func (l *Layout) lock(ctx context.Context) (unlock func(), err error) {
+	f, err := os.OpenFile(l.path(lockName), os.O_CREATE|os.O_RDWR, 0o666)
+	if err != nil {
+		return nil, fmt.Errorf("oci: %w", err)
+	}
+	if err := waitLock(ctx, f); err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("oci: lock of %s: %w", l.dir, err)
+	}
+	l.sweep.Do(func() { l.removeLeftovers(time.Now().Add(-tempLifetime)) })
+	return func() { _ = f.Close() }, nil
+}
+
+func waitLock(ctx context.Context, f *os.File) error {
+	for {
+		held, err := tryLock(f)
+		if err != nil || !held {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(lockPoll):
+		}
+	}
+}
+
+// removeLeftovers removes temporary files that a killed process left before the given time.
+func (l *Layout) removeLeftovers(before time.Time) {
+	for _, dir := range []string{l.dir, l.path(ocispec.ImageBlobsDir, "sha256")} {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			continue
+		}
+		for _, e := range entries {
+			if !strings.HasPrefix(e.Name(), tempPrefix) {
+				continue
+			}
+			if info, err := e.Info(); err == nil && info.Mode().IsRegular() && info.ModTime().Before(before) {
+				_ = os.Remove(filepath.Join(dir, e.Name())) // the next one tries again
+			}
+		}
+	}
+}
+
+// Fetch opens the blob that desc describes. The bytes are not verified; the size is.
+func (l *Layout) Fetch(_ context.Context, desc ocispec.Descriptor) (io.ReadCloser, error) {
+	name, err := l.blobPath(desc.Digest)
+	if err != nil {
+		return nil, err
+	}
+	f, info, err := openRegular(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s: %w", desc.Digest, ErrNotFound)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() != desc.Size {
+		_ = f.Close()
+		return nil, &mismatchError{want: desc, gotSize: info.Size()}
+	}
+	return f, nil
+}
+
+// Exists reports whether the layout holds the blob that desc describes, whole: it is hashed, so
+// that a damaged blob counts as missing and is written again.
+func (l *Layout) Exists(ctx context.Context, desc ocispec.Descriptor) (bool, error) {
+	err := copyBlob(ctx, l, desc, io.Discard, nil)
+	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrContent) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// Push writes a blob, verified. A manifest is listed in index.json too. A blob that is there, whole,
+// fails with oras-go's ErrAlreadyExists, as oras expects; a damaged one is replaced.
+func (l *Layout) Push(ctx context.Context, desc ocispec.Descriptor, r io.Reader) error {
+	exists, err := l.Exists(ctx, desc)
+	if err != nil {
+		return fmt.Errorf("oci: %w", err)
+	}
+	if !exists {
+		err := l.writeBlob(desc, func(w io.Writer) error { return copyVerified(ctx, r, desc, w, nil) })
+		if err != nil {
+			return fmt.Errorf("oci: %w", err)
+		}
+	}
+	if isManifest(desc.MediaType) {
+		if err := l.list(ctx, desc, ""); err != nil {
+			return err
+		}
+	}
+	if exists {
+		return fmt.Errorf("oci: %s: %w", desc.Digest, errdef.ErrAlreadyExists)
+	}
+	return nil
+}
+
+// writeBlob puts what fill writes under the digest's name. fill must fail unless it wrote the
+// blob's bytes.
+func (l *Layout) writeBlob(desc ocispec.Descriptor, fill func(io.Writer) error) error {
+	if err := checkDescriptor(desc); err != nil {
+		return err
+	}
+	name, err := l.blobPath(desc.Digest)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(name), 0o777); err != nil {
+		return err
+	}
+	// Read-only, so that an editor that opens a blob by mistake does not damage it.
+	return atomicfile.WriteFunc(name, atomicfile.Options{Perm: 0o444}, fill)
+}
+
+// blobPath is OCI image-spec v1.1, image-layout.md: "blobs/<alg>/<encoded>".
+func (l *Layout) blobPath(d digest.Digest) (string, error) {
+	if err := d.Validate(); err != nil {
+		return "", fmt.Errorf("%w: digest %q: %w", ErrContent, d, err)
+	}
+	return l.path(ocispec.ImageBlobsDir, d.Algorithm().String(), d.Encoded()), nil
+}
+
+// openRegular opens a file that must be a regular one: a pipe would block, a link lead elsewhere.
+func openRegular(name string) (*os.File, fs.FileInfo, error) {
+	info, err := os.Lstat(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, nil, fmt.Errorf("%s: %w: not a regular file", name, ErrContent)
+	}
+	f, err := os.Open(name)
+	return f, info, err
+}
+
+// readRegular reads a regular file of at most max bytes.
+func readRegular(name string, max int64) ([]byte, error) {
+	f, info, err := openRegular(name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	if info.Size() > max {
+		return nil, fmt.Errorf("%s: %w: %d bytes, at most %d are read", name, ErrLimit, info.Size(), max)
+	}
+	return io.ReadAll(io.LimitReader(f, max))
+}

@@ -1,0 +1,270 @@
+package oci
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+	specs "github.com/opencontainers/image-spec/specs-go"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/mlseal/mlseal/manifest"
+	"github.com/mlseal/mlseal/manifest/format"
+)
+
+// Names of CNCF ModelPack, model-spec v0.0.7. Its Go module lags behind, so they stand here.
+const (
+	ArtifactType     = "application/vnd.cncf.model.manifest.v1+json"
+	MediaTypeConfig  = "application/vnd.cncf.model.config.v1+json"
+	AnnotationPath   = "org.cncf.model.filepath"
+	layerPrefix      = "application/vnd.cncf.model."
+	layerSuffix      = ".v1.raw"
+	kindWeightConfig = "weight.config"
+	kindWeight       = "weight"
+	kindCode         = "code"
+	kindDoc          = "doc"
+	kindDataset      = "dataset"
+)
+
+// Types of packages.
+const (
+	TypeModel   = "model"
+	TypeDataset = "dataset"
+)
+
+// layerOrder is the order in which the kinds of layers stand in an image manifest.
+var layerOrder = []string{kindWeightConfig, kindWeight, kindCode, kindDoc, kindDataset}
+
+// extensions sorts files into kinds. What is not here is weight.config: something small that stands
+// beside the weights.
+var extensions = kinds(map[string]string{
+	kindWeight: "safetensors gguf ggml onnx onnx_data bin pt pth ckpt h5 hdf5 keras npz npy tflite pb msgpack " +
+		"engine plan mlmodel pkl pickle joblib llamafile nemo ot params pdparams pdmodel caffemodel mnn tensors",
+	kindWeightConfig: "json yaml yml toml txt model vocab merges tiktoken ini cfg conf jinja jinja2 proto xml",
+	kindDoc:          "md markdown rst adoc pdf html htm png jpg jpeg gif svg webp bib docx",
+	kindCode:         "py pyi pyx ipynb sh bash c cc cpp cu cuh h hpp go rs java js mjs ts lua r jl scala kt swift rb cs",
+	kindDataset:      "jsonl ndjson parquet csv tsv arrow feather avro orc lance tfrecord tfrecords",
+})
+
+func kinds(table map[string]string) map[string]string {
+	m := map[string]string{}
+	for kind, list := range table {
+		for _, extension := range strings.Fields(list) {
+			m[extension] = kind
+		}
+	}
+	return m
+}
+
+// docNames are documents whatever their extension.
+var docNames = regexp.MustCompile(`^(?i:readme|license|licence|copying|notice|changelog|authors|contributing|citation|use_policy|model_card|modelcard)([._-].*)?$`)
+
+// kindOf says which kind of layer a file becomes. It looks at the name only, so that it is the
+// same for everybody.
+func kindOf(name, packageType string) string {
+	if packageType == TypeDataset {
+		return kindDataset
+	}
+	base := path.Base(name)
+	if docNames.MatchString(base) {
+		return kindDoc
+	}
+	switch strings.ToLower(base) {
+	case "dockerfile", "makefile", "containerfile", "requirements.txt", "pyproject.toml", "setup.cfg":
+		return kindCode
+	}
+	extension := strings.ToLower(strings.TrimPrefix(path.Ext(base), "."))
+	if kind, ok := extensions[extension]; ok {
+		return kind
+	}
+	return kindWeightConfig
+}
+
+// modelConfig is the config of a package. The schema of model-spec forbids other keys.
+type modelConfig struct {
+	Descriptor struct {
+		Name string `json:"name,omitempty"`
+	} `json:"descriptor"`
+	ModelFS struct {
+		Type    string          `json:"type"`
+		DiffIDs []digest.Digest `json:"diffIds"`
+	} `json:"modelfs"`
+	Config struct {
+		Architecture string `json:"architecture,omitempty"`
+		Format       string `json:"format,omitempty"`
+		ParamSize    string `json:"paramSize,omitempty"`
+		Precision    string `json:"precision,omitempty"`
+	} `json:"config"`
+}
+
+// image is a package before it is written.
+type image struct {
+	layers       []ocispec.Descriptor // with their annotations, in order
+	configDesc   ocispec.Descriptor
+	config       []byte
+	manifestDesc ocispec.Descriptor
+	manifest     []byte
+}
+
+// newImage computes the image manifest and config of a tree. It reads headers of files below fsys
+// and writes nothing.
+func newImage(fsys fs.FS, m *manifest.Manifest, opts PackOptions) (*image, error) {
+	img := &image{layers: layersOf(m, opts.Type)}
+	var config modelConfig
+	config.Descriptor.Name = opts.Name
+	config.ModelFS.Type = "layers"
+	for _, layer := range img.layers {
+		config.ModelFS.DiffIDs = append(config.ModelFS.DiffIDs, layer.Digest)
+	}
+	if opts.Type == TypeModel {
+		if err := describe(&config, fsys, m); err != nil {
+			return nil, err
+		}
+	}
+	var err error
+	if img.config, err = json.Marshal(config); err != nil {
+		return nil, err
+	}
+	img.configDesc = describeBytes(MediaTypeConfig, img.config)
+	img.manifest, err = json.Marshal(ocispec.Manifest{
+		Versioned:    specs.Versioned{SchemaVersion: 2},
+		MediaType:    ocispec.MediaTypeImageManifest,
+		ArtifactType: ArtifactType,
+		Config:       img.configDesc,
+		Layers:       img.layers,
+	})
+	if err != nil {
+		return nil, err
+	}
+	img.manifestDesc = describeBytes(ocispec.MediaTypeImageManifest, img.manifest)
+	if size := max(len(img.manifest), len(img.config)); size > MaxManifestBytes {
+		return nil, fmt.Errorf("oci: %w: %d files need a manifest of %d bytes, registries take %d\nhint: pack fewer files, for example by joining small ones", ErrLimit, len(m.Files), size, MaxManifestBytes)
+	}
+	return img, nil
+}
+
+func describeBytes(mediaType string, data []byte) ocispec.Descriptor {
+	return ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(data), Size: int64(len(data))}
+}
+
+// layersOf makes one layer of each file. Both annotations are needed: without the title `oras
+// pull` writes no file and exits 0, and model-spec asks for the path.
+func layersOf(m *manifest.Manifest, packageType string) []ocispec.Descriptor {
+	layers := make([]ocispec.Descriptor, len(m.Files))
+	for i, f := range m.Files {
+		layers[i] = ocispec.Descriptor{
+			MediaType:   layerPrefix + kindOf(f.Path, packageType) + layerSuffix,
+			Digest:      f.Digest,
+			Size:        f.Size,
+			Annotations: map[string]string{AnnotationPath: f.Path, ocispec.AnnotationTitle: f.Path},
+		}
+	}
+	slices.SortFunc(layers, func(a, b ocispec.Descriptor) int {
+		return cmp.Or(
+			cmp.Compare(slices.Index(layerOrder, layerKind(a.MediaType)), slices.Index(layerOrder, layerKind(b.MediaType))),
+			cmp.Compare(a.Annotations[AnnotationPath], b.Annotations[AnnotationPath]))
+	})
+	return layers
+}
+
+// layerKind returns the kind that a layer's media type names, or "".
+func layerKind(mediaType string) string {
+	kind, ok := strings.CutPrefix(mediaType, layerPrefix)
+	if kind, ok2 := strings.CutSuffix(kind, layerSuffix); ok && ok2 && slices.Contains(layerOrder, kind) {
+		return kind
+	}
+	return ""
+}
+
+// describe fills in what the headers of the files say. What they do not say stays out.
+func describe(config *modelConfig, fsys fs.FS, m *manifest.Manifest) error {
+	byFormat, byPrecision := map[string]int64{}, map[string]int64{}
+	var tensors []string
+	var parameters int64
+	for _, f := range m.Files {
+		if !format.Known(f.Path) {
+			continue
+		}
+		info, err := readHeader(fsys, f)
+		if err != nil {
+			return err
+		}
+		if info.Format != "" {
+			byFormat[info.Format] += f.Size
+		}
+		if info.Format == format.Safetensors {
+			tensors = append(tensors, f.Path)
+			parameters += info.Parameters
+			byPrecision[info.Precision] += info.Parameters
+		}
+		if info.Architecture != "" && (config.Config.Architecture == "" || f.Path == "config.json") {
+			config.Config.Architecture = info.Architecture
+		}
+	}
+	config.Config.Format = format.Most(byFormat)
+	config.Config.Precision = format.Most(byPrecision)
+	if oneModel(tensors) {
+		config.Config.ParamSize = paramSize(parameters)
+	}
+	return nil
+}
+
+// readHeader reads the header of one file. A header that is not understood says nothing.
+func readHeader(fsys fs.FS, f manifest.File) (format.Info, error) {
+	r, err := manifest.OpenStable(fsys, f.Path, nil)
+	if err != nil {
+		return format.Info{}, fmt.Errorf("oci: %w", err)
+	}
+	defer func() { _ = r.Close() }()
+	info, err := format.Read(f.Path, r.Size(), r)
+	if err != nil && !errors.Is(err, format.ErrHeader) {
+		return format.Info{}, fmt.Errorf("oci: %s: %w", f.Path, err)
+	}
+	return info, nil
+}
+
+var shard = regexp.MustCompile(`^(.*)-[0-9]{5}-of-([0-9]{5})\.safetensors$`)
+
+// oneModel reports whether files are the one file or all shards of one model: the parameters of
+// variants must not be added up.
+func oneModel(files []string) bool {
+	if len(files) == 1 {
+		return !shard.MatchString(files[0]) || strings.HasSuffix(files[0], "-00001-of-00001.safetensors")
+	}
+	first := ""
+	for _, name := range files {
+		parts := shard.FindStringSubmatch(name)
+		if parts == nil || parts[2] != fmt.Sprintf("%05d", len(files)) {
+			return false
+		}
+		if first == "" {
+			first = parts[1]
+		}
+		if parts[1] != first {
+			return false
+		}
+	}
+	return len(files) > 0
+}
+
+// paramSize is model-spec docs/config.md: "a combination of a decimal count and a single-letter
+// scale-prefix", with "up to one digit after the decimal point". Fewer than 1000 have no form.
+func paramSize(n int64) string {
+	for _, scale := range []struct {
+		unit   int64
+		letter string
+	}{{1e15, "q"}, {1e12, "t"}, {1e9, "b"}, {1e6, "m"}, {1e3, "k"}} {
+		if n >= scale.unit {
+			tenths := n / (scale.unit / 10) // cut, not rounded: 999,999 stays below 1m
+			return strings.TrimSuffix(fmt.Sprintf("%d.%d", tenths/10, tenths%10), ".0") + scale.letter
+		}
+	}
+	return ""
+}

@@ -1,0 +1,69 @@
+// Package oci keeps models and datasets as OCI artifacts, in image layouts on disk and in
+// registries: it packs and pulls trees and attaches and lists signed statements about them. It is
+// the only door to oras-go; an artifact is an OCI descriptor and a store an oras target.
+//
+// # The artifact
+//
+// A package is an image manifest in the form of CNCF ModelPack (model-spec v0.0.7), one raw layer
+// for each file, so that a layer's digest is the file's digest:
+//
+//	mediaType     application/vnd.oci.image.manifest.v1+json
+//	artifactType  application/vnd.cncf.model.manifest.v1+json
+//	config        application/vnd.cncf.model.config.v1+json
+//	              {"descriptor": …, "modelfs": {"type": "layers", "diffIds": […]}, "config": …}
+//	layers        application/vnd.cncf.model.{weight|weight.config|doc|code|dataset}.v1.raw
+//	              annotations org.cncf.model.filepath and org.opencontainers.image.title,
+//	              both the path inside the tree
+//
+// Layers stand in the order weight.config, weight, code, doc, dataset, by path inside each kind;
+// diffIds are the layers' digests. Nothing comes from the clock, the owner, the modes or the
+// directory's name: the same tree and options give the same manifest, byte for byte. A dataset is a
+// package whose layers are all of the dataset kind.
+//
+// # Statements
+//
+// A statement is a Sigstore bundle v0.3, attached as a referrer: an image manifest whose
+// artifactType and config.artifactType are the bundle's media type, with the empty config, one layer
+// that holds the bundle, and the package as its subject. See AttachBundle.
+//
+// # A layout on disk
+//
+// Every blob is written under a temporary name, hashed while it is written, synced and renamed; a
+// file under its final name is whole. index.json is replaced the same way, under a lock that
+// other processes of mlseal respect, and lists packages and their referrers in an order that does not
+// depend on what came first. An entry that is the subject of a referrer carries the annotation
+// "kind": "dev.cosignproject.cosign/image", by which cosign finds it.
+package oci
+
+import (
+	"errors"
+
+	"oras.land/oras-go/v2/errdef"
+)
+
+// Errors that callers branch on. A failure that a stranger's bytes can cause wraps ErrContent,
+// ErrLimit, ErrNotPackage or ErrNotBundle, never ErrUnavailable.
+var (
+	// ErrReference says that a text is no reference; its message names the forms.
+	ErrReference = errors.New("not a reference")
+	// ErrNotFound says that a layout, tag or digest is not there. It is oras-go's error.
+	ErrNotFound = errdef.ErrNotFound
+	// ErrNotLayout says that a directory is there, but is no OCI image layout.
+	ErrNotLayout = errors.New("not an OCI image layout")
+	// ErrUnavailable says that a registry or the network failed, so that nothing is known.
+	ErrUnavailable = errors.New("registry unavailable")
+	// ErrContent says that bytes, a size or a media type are not what a descriptor says.
+	ErrContent = errors.New("content does not match")
+	// ErrLimit says that something is larger or more than this package reads.
+	ErrLimit = errors.New("limit exceeded")
+	// ErrNotPackage says that an artifact is not a package that mlseal can read.
+	ErrNotPackage = errors.New("not a model or dataset package")
+	// ErrNotBundle says that a referrer is something else than a Sigstore bundle.
+	ErrNotBundle = errors.New("not a Sigstore bundle")
+	// ErrExtra says that the destination of a pull holds files that are not in the package.
+	ErrExtra = errors.New("files that are not in the package")
+)
+
+// MaxManifestBytes bounds an image manifest, an index and a config, in bytes. Registries refuse
+// larger manifests (OCI distribution-spec v1.1, "Pushing Manifests": at least 4 megabytes).
+const MaxManifestBytes = 4 << 20

@@ -1,0 +1,154 @@
+package oci
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/mlseal/mlseal/internal/strictjson"
+	"github.com/mlseal/mlseal/manifest"
+)
+
+// Package is a package whose image manifest was read and verified. Its layers were not: see
+// VerifyContent and Pull.
+type Package struct {
+	Descriptor ocispec.Descriptor // of the image manifest
+	Manifest   ocispec.Manifest   // the image manifest
+	Tree       *manifest.Manifest // the files, from the layers
+	Type       string             // TypeModel, or TypeDataset when every layer is of the dataset kind
+}
+
+// FetchPackage reads the image manifest that desc describes, of at most MaxManifestBytes, and verifies
+// it. An artifact that is no package in the form of this package's documentation fails with
+// ErrNotPackage, as does one that names its files in a way that a tree cannot.
+func FetchPackage(ctx context.Context, target Target, desc ocispec.Descriptor) (*Package, error) {
+	// OCI image-spec v1.1: an index lists several artifacts, and its media type says so. The same
+	// bytes must not be read as one thing here and as another elsewhere.
+	if desc.MediaType != ocispec.MediaTypeImageManifest {
+		return nil, fmt.Errorf("oci: %s: %w: its media type is %q, not that of an image manifest", desc.Digest, ErrNotPackage, desc.MediaType)
+	}
+	data, err := fetchBytes(ctx, target, desc, MaxManifestBytes)
+	if err != nil {
+		return nil, fmt.Errorf("oci: image manifest: %w", err)
+	}
+	p, err := parsePackage(data)
+	if err != nil {
+		return nil, fmt.Errorf("oci: %s: %w", desc.Digest, err)
+	}
+	p.Descriptor = plain(desc)
+	return p, nil
+}
+
+// descriptorKeys are the keys of a descriptor that count here; no other spelling may stand for them.
+var descriptorKeys = []string{"mediaType", "digest", "size", "annotations", "artifactType", "data", "urls", "platform"}
+
+// parsePackage reads an image manifest. It trusts nothing and verifies no digest.
+func parsePackage(data []byte) (*Package, error) {
+	if err := checkImageJSON(data); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNotPackage, err)
+	}
+	var p Package
+	if err := json.Unmarshal(data, &p.Manifest); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNotPackage, err)
+	}
+	switch im := p.Manifest; {
+	case im.SchemaVersion != 2 || im.MediaType != ocispec.MediaTypeImageManifest:
+		return nil, fmt.Errorf("%w: schemaVersion %d and mediaType %q are not those of an image manifest", ErrNotPackage, im.SchemaVersion, im.MediaType)
+	case im.ArtifactType != ArtifactType:
+		return nil, fmt.Errorf("%w: its artifactType is %q, not %q", ErrNotPackage, im.ArtifactType, ArtifactType)
+	case im.Config.MediaType != MediaTypeConfig:
+		return nil, fmt.Errorf("%w: its config is %q, not %q", ErrNotPackage, im.Config.MediaType, MediaTypeConfig)
+	case im.Subject != nil:
+		return nil, fmt.Errorf("%w: it is attached to another artifact", ErrNotPackage)
+	case len(im.Layers) == 0:
+		return nil, fmt.Errorf("%w: it holds no files", ErrNotPackage)
+	}
+	if err := checkDescriptor(p.Manifest.Config); err != nil {
+		return nil, fmt.Errorf("%w: config: %w", ErrNotPackage, err)
+	}
+	return &p, p.readLayers()
+}
+
+// checkImageJSON refuses texts that two readers could take for two manifests.
+func checkImageJSON(data []byte) error {
+	if err := strictjson.Check(data, strictjson.Limits{MaxBytes: MaxManifestBytes}); err != nil {
+		return err
+	}
+	if err := strictjson.CheckKeys(data, "schemaVersion", "mediaType", "artifactType", "config", "layers", "subject", "annotations", "manifests"); err != nil {
+		return err
+	}
+	var raw struct {
+		Config    json.RawMessage   `json:"config"`
+		Layers    []json.RawMessage `json:"layers"`
+		Manifests json.RawMessage   `json:"manifests"`
+	}
+	if err := json.Unmarshal(data, &raw); err != nil {
+		return err
+	}
+	if raw.Manifests != nil {
+		return errors.New("it is an index and an image manifest at once")
+	}
+	for _, desc := range append(raw.Layers, raw.Config) {
+		if len(desc) == 0 {
+			continue // found missing later
+		}
+		if err := strictjson.CheckKeys(desc, descriptorKeys...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readLayers makes the tree of the layers.
+func (p *Package) readLayers() error {
+	p.Type = TypeDataset
+	files := make([]manifest.File, len(p.Manifest.Layers))
+	var total int64
+	for i, layer := range p.Manifest.Layers {
+		kind := layerKind(layer.MediaType)
+		if kind == "" {
+			return fmt.Errorf("%w: layer %d is %q; only raw layers, one for each file, are read", ErrNotPackage, i+1, layer.MediaType)
+		}
+		if kind != kindDataset {
+			p.Type = TypeModel
+		}
+		if err := checkDescriptor(layer); err != nil {
+			return fmt.Errorf("%w: layer %d: %w", ErrNotPackage, i+1, err)
+		}
+		if layer.Size > math.MaxInt64-total {
+			return fmt.Errorf("%w: the sizes of its layers overflow", ErrNotPackage)
+		}
+		total += layer.Size
+		name, err := layerPath(layer)
+		if err != nil {
+			return fmt.Errorf("%w: layer %d: %w", ErrNotPackage, i+1, err)
+		}
+		files[i] = manifest.File{Path: name, Size: layer.Size, Digest: layer.Digest}
+	}
+	tree, err := newTree(files)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrNotPackage, err)
+	}
+	p.Tree = tree
+	return nil
+}
+
+// layerPath returns the path of a layer's file. Tools read one annotation or the other, so two that
+// disagree would give two trees the same digest.
+func layerPath(layer ocispec.Descriptor) (string, error) {
+	name, hasPath := layer.Annotations[AnnotationPath]
+	title, hasTitle := layer.Annotations[ocispec.AnnotationTitle]
+	switch {
+	case !hasPath && !hasTitle:
+		return "", fmt.Errorf("it has neither %s nor %s", AnnotationPath, ocispec.AnnotationTitle)
+	case hasPath && hasTitle && name != title:
+		return "", fmt.Errorf("%s is %q and %s is %q", AnnotationPath, name, ocispec.AnnotationTitle, title)
+	case !hasPath:
+		name = title
+	}
+	return name, manifest.CheckName(name)
+}

@@ -1,0 +1,222 @@
+package oci
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"oras.land/oras-go/v2/errdef"
+	"oras.land/oras-go/v2/registry/remote"
+	"oras.land/oras-go/v2/registry/remote/auth"
+	"oras.land/oras-go/v2/registry/remote/credentials"
+	"oras.land/oras-go/v2/registry/remote/errcode"
+	"oras.land/oras-go/v2/registry/remote/retry"
+)
+
+// Bounds of what a registry may send as lists of tags and referrers.
+const (
+	MaxListBytes = 4 << 20 // bytes of one page
+	MaxListPages = 100     // pages of one list
+)
+
+// repository is a repository of a registry. It gives every error of oras-go one of this
+// package's classes.
+type repository struct {
+	*remote.Repository
+}
+
+func openRepository(name string, opts OpenOptions) (*repository, error) {
+	repo, err := remote.NewRepository(name)
+	if err != nil {
+		return nil, fmt.Errorf("oci: %s: %w: %w", name, ErrReference, err)
+	}
+	store, err := credentialStore()
+	if err != nil {
+		return nil, fmt.Errorf("oci: credentials for registries: %w", err)
+	}
+	client := &auth.Client{
+		Client:     &http.Client{Transport: boundedTransport{retry.NewTransport(nil)}},
+		Cache:      auth.NewCache(),
+		Credential: credentials.Credential(store),
+	}
+	if opts.UserAgent == "" {
+		opts.UserAgent = "mlseal"
+	}
+	client.SetUserAgent(opts.UserAgent)
+	repo.Client = client
+	repo.PlainHTTP = opts.PlainHTTP || isLoopback(repo.Reference.Registry)
+	repo.TagListMaxPages, repo.ReferrerListMaxPages = MaxListPages, MaxListPages
+	// One more than boundedTransport lets through, so that its error is seen and not a cut-off text.
+	repo.MaxMetadataBytes = MaxListBytes + 1
+	// Registries that forbid deletion would otherwise fail each update of the referrers tag.
+	repo.SkipReferrersGC = true
+	return &repository{repo}, nil
+}
+
+// isLoopback reports whether host[:port] is this machine.
+func isLoopback(host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	ip := net.ParseIP(strings.Trim(host, "[]"))
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// credentialStore reads docker's configuration with its helpers, and podman's auth.json behind it.
+func credentialStore() (credentials.Store, error) {
+	docker, err := credentials.NewStoreFromDocker(credentials.StoreOptions{})
+	if err != nil {
+		return nil, err
+	}
+	var podman []credentials.Store
+	for _, name := range podmanFiles() {
+		if _, err := os.Stat(name); errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		store, err := credentials.NewStore(name, credentials.StoreOptions{})
+		if err != nil {
+			return nil, err
+		}
+		podman = append(podman, store)
+	}
+	return credentials.NewStoreWithFallbacks(docker, podman...), nil
+}
+
+// podmanFiles are the places of containers-auth.json(5): REGISTRY_AUTH_FILE alone, or else the
+// run-time directory and the configuration directory.
+func podmanFiles() []string {
+	if name := os.Getenv("REGISTRY_AUTH_FILE"); name != "" {
+		return []string{name}
+	}
+	var names []string
+	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" {
+		names = append(names, filepath.Join(dir, "containers", "auth.json"))
+	}
+	if dir, err := os.UserConfigDir(); err == nil {
+		names = append(names, filepath.Join(dir, "containers", "auth.json"))
+	}
+	return names
+}
+
+// Fetch opens the content of desc. The bytes are not verified.
+func (r *repository) Fetch(ctx context.Context, desc ocispec.Descriptor) (io.ReadCloser, error) {
+	rc, err := r.Repository.Fetch(ctx, desc)
+	if err != nil {
+		return nil, remoteError(err)
+	}
+	return remoteBody{rc}, nil
+}
+
+// Push uploads content.
+func (r *repository) Push(ctx context.Context, desc ocispec.Descriptor, content io.Reader) error {
+	return remoteError(r.Repository.Push(ctx, desc, content))
+}
+
+// PushReference uploads a manifest under a tag.
+func (r *repository) PushReference(ctx context.Context, desc ocispec.Descriptor, content io.Reader, reference string) error {
+	return remoteError(r.Repository.PushReference(ctx, desc, content, reference))
+}
+
+// Exists asks whether the registry has desc.
+func (r *repository) Exists(ctx context.Context, desc ocispec.Descriptor) (bool, error) {
+	ok, err := r.Repository.Exists(ctx, desc)
+	return ok, remoteError(err)
+}
+
+// Resolve asks for the descriptor behind a tag or digest.
+func (r *repository) Resolve(ctx context.Context, reference string) (ocispec.Descriptor, error) {
+	desc, err := r.Repository.Resolve(ctx, reference)
+	return desc, remoteError(err)
+}
+
+// Tag moves a tag.
+func (r *repository) Tag(ctx context.Context, desc ocispec.Descriptor, reference string) error {
+	return remoteError(r.Repository.Tag(ctx, desc, reference))
+}
+
+// Tags lists tags.
+func (r *repository) Tags(ctx context.Context, last string, fn func([]string) error) error {
+	return remoteError(r.Repository.Tags(ctx, last, fn))
+}
+
+// Predecessors lists the referrers of node, at most MaxReferrers.
+func (r *repository) Predecessors(ctx context.Context, node ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+	var all []ocispec.Descriptor
+	err := r.Referrers(ctx, node, "", func(page []ocispec.Descriptor) error {
+		if len(all)+len(page) > MaxReferrers {
+			return fmt.Errorf("%w: more than %d referrers", ErrLimit, MaxReferrers)
+		}
+		all = append(all, page...)
+		return nil
+	})
+	return all, remoteError(err)
+}
+
+// remoteError gives an error of a request its class. What is neither the network nor a refusal is
+// an answer that contradicts itself, such as a length or digest in a header: ErrContent.
+func remoteError(err error) error {
+	if err == nil || isSentinel(err) || errors.Is(err, errdef.ErrAlreadyExists) {
+		return err
+	}
+	if errors.Is(err, errdef.ErrSizeExceedsLimit) || errors.Is(err, errdef.ErrTooManyPages) {
+		return fmt.Errorf("%w: %w", ErrLimit, err)
+	}
+	if response := (*errcode.ErrorResponse)(nil); errors.As(err, &response) {
+		if response.StatusCode == http.StatusNotFound {
+			return fmt.Errorf("%w: %w", ErrNotFound, err)
+		}
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	var request *url.Error
+	var network net.Error
+	if errors.As(err, &request) || errors.As(err, &network) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, auth.ErrBasicCredentialNotFound) {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return fmt.Errorf("%w: %w", ErrContent, err)
+}
+
+// remoteBody reads a response. A read that breaks off is the network's failure.
+type remoteBody struct{ io.ReadCloser }
+
+func (b remoteBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && err != io.EOF && !isSentinel(err) {
+		err = fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return n, err
+}
+
+// boundedTransport fails lists of tags and referrers that are longer than MaxListBytes, which
+// oras-go would cut off and report as broken JSON.
+type boundedTransport struct{ base http.RoundTripper }
+
+func (t boundedTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := t.base.RoundTrip(req)
+	if err == nil && (path.Base(path.Dir(req.URL.Path)) == "referrers" || strings.HasSuffix(req.URL.Path, "/tags/list")) {
+		resp.Body = &boundedBody{resp.Body, MaxListBytes}
+	}
+	return resp, err
+}
+
+type boundedBody struct {
+	io.ReadCloser
+	left int64
+}
+
+func (b *boundedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if b.left -= int64(n); b.left < 0 {
+		return 0, fmt.Errorf("%w: a list of more than %d bytes", ErrLimit, MaxListBytes)
+	}
+	return n, err
+}

@@ -1,0 +1,139 @@
+package policies
+
+import "time"
+
+// Verdict is what a gate says. The zero value is Deny.
+type Verdict int
+
+// The two verdicts.
+const (
+	Deny Verdict = iota
+	Allow
+)
+
+// String is "DENIED" or "ALLOWED".
+func (v Verdict) String() string {
+	if v == Allow {
+		return "ALLOWED"
+	}
+	return "DENIED"
+}
+
+// Code is a stable reason: scripts may match on it.
+type Code string
+
+// The reason codes of a decision. They never change their meaning.
+const (
+	SignatureInvalid  Code = "SIGNATURE_INVALID"  // the signature does not verify with the key that it names
+	SignerNotTrusted  Code = "SIGNER_NOT_TRUSTED" // verified by nobody whom the requirement names
+	SubjectMismatch   Code = "SUBJECT_MISMATCH"   // a statement about something else
+	ContentMismatch   Code = "CONTENT_MISMATCH"   // the bytes are not those that the digest names
+	TypeMissing       Code = "TYPE_MISSING"       // no statement of the type that is required
+	ThresholdNotMet   Code = "THRESHOLD_NOT_MET"  // too few distinct signers
+	EvidenceTooOld    Code = "EVIDENCE_TOO_OLD"   // older than maxAge
+	ConditionFalse    Code = "CONDITION_FALSE"    // a `where` expression is false
+	ConditionError    Code = "CONDITION_ERROR"    // a `where` expression could not be evaluated
+	DigestDenied      Code = "DIGEST_DENIED"      // on a deny list
+	LineageGap        Code = "LINEAGE_GAP"        // a dependency that nothing vouches for
+	LineageCycle      Code = "LINEAGE_CYCLE"      // an artifact that descends from itself
+	LineageAmbiguous  Code = "LINEAGE_AMBIGUOUS"  // several producers of one artifact
+	OrderWrong        Code = "ORDER_WRONG"        // statements made in the wrong order
+	DutyOverlap       Code = "DUTY_OVERLAP"       // one identity in two roles
+	Revoked           Code = "REVOKED"            // withdrawn
+	PolicyExpired     Code = "POLICY_EXPIRED"     // the policy's own end is past
+	PolicyRollback    Code = "POLICY_ROLLBACK"    // an older version of the policy than before
+	WaiverExpired     Code = "WAIVER_EXPIRED"     // a waiver past its end
+	LimitExceeded     Code = "LIMIT_EXCEEDED"     // more than is read
+	ParseAmbiguous    Code = "PARSE_AMBIGUOUS"    // parsers would disagree about the text
+	StatementUnusable Code = "STATEMENT_UNUSABLE" // not a statement that is understood
+)
+
+// Evidence is one statement that was found, as the verifier leaves it: who signed it was
+// checked, what it means was not. A zero Evidence counts for nothing.
+type Evidence struct {
+	// ID is the sha256 of the bundle's bytes, "sha256:<hex>".
+	ID string
+	// Origin says where it was found, for people.
+	Origin string
+	// FoundWith are the digests of the artifact that it was found attached to; empty when it was
+	// given by itself. They prove nothing and serve to explain what was not counted.
+	FoundWith map[string]string
+	// PredicateType is the statement's, exactly.
+	PredicateType string
+	// Subjects are the digest sets of the statement's subjects, algorithm to lower-case hexadecimal.
+	Subjects []map[string]string
+	// Statement is the whole statement as decoded JSON with numbers as json.Number.
+	Statement map[string]any
+	// SignedBy names the policy's signers whose key verified the signature. It is empty when
+	// none did.
+	SignedBy []string
+	// SignatureNote says why SignedBy is empty, for people.
+	SignatureNote string
+	// Time is when the statement was made as far as anything says, and TimeSource who says so:
+	// "claimed" (by the statement itself), "Rekor", "timestamp authority"; empty when nothing does.
+	Time       time.Time
+	TimeSource string
+	// Problem, when not empty, is why the statement cannot be used whoever signed it;
+	// ProblemDetail explains it. Such evidence is listed and never counted.
+	Problem       Code
+	ProblemDetail string
+}
+
+// Subject is the artifact that a decision is about.
+type Subject struct {
+	// Name is what the user called it, for people.
+	Name string `json:"name"`
+	// Digests that the verifier computed or resolved: sha256 of the image manifest, dirHash of the tree.
+	Digests map[string]string `json:"digests"`
+}
+
+// Decision is the outcome of a policy, with all that a person or a program needs to see why.
+// The zero value denies.
+type Decision struct {
+	Verdict      Verdict       `json:"-"`
+	Policy       PolicyRef     `json:"policy"`
+	Subject      Subject       `json:"subject"`
+	Time         time.Time     `json:"time"` // the clock that ages were measured against
+	Requirements []Requirement `json:"requirements"`
+	// Notes say what was not looked at, and why.
+	Notes []string `json:"notes,omitempty"`
+	// Ignored lists every statement that was seen and counted for no requirement.
+	Ignored []Seen `json:"notCounted"`
+}
+
+// PolicyRef names the policy that decided.
+type PolicyRef struct {
+	Name    string `json:"name"`
+	Version int    `json:"version,omitempty"`
+	Digest  string `json:"digest"` // sha256 of the policy document
+}
+
+// Requirement is how one requirement of the policy, deny list or lineage edge ended.
+type Requirement struct {
+	ID      string `json:"id"`
+	Passed  bool   `json:"passed"`
+	Code    Code   `json:"code,omitempty"`    // empty when it passed
+	Detail  string `json:"detail"`            // what was found, in one line
+	Message string `json:"message,omitempty"` // the policy author's words
+	Fix     string `json:"fix,omitempty"`     // what to do about it
+	Counted []Seen `json:"counted,omitempty"` // the statements that it rests on
+	// NearMisses are statements that came close: right type but wrong subject or signer, a
+	// condition that is false, an unreadable one.
+	NearMisses []Seen `json:"nearMisses,omitempty"`
+}
+
+// Seen is one statement as a decision shows it.
+type Seen struct {
+	ID            string    `json:"id"`
+	PredicateType string    `json:"predicateType,omitempty"`
+	Signers       []string  `json:"signers,omitempty"`
+	Origin        string    `json:"origin,omitempty"`
+	Time          time.Time `json:"time,omitzero"`
+	TimeSource    string    `json:"timeSource,omitempty"`
+	Code          Code      `json:"code,omitempty"`   // why it was not counted
+	Reason        string    `json:"reason,omitempty"` // the same for people
+}
+
+// Err is nil when the artifact is allowed. Otherwise it wraps ErrDenied and names the
+// requirements that failed.
+func (d *Decision) Err() error { return d.err() }

@@ -1,0 +1,277 @@
+package policies
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/mlseal/mlseal/internal/escape"
+)
+
+// Bounds of what an evaluation looks at.
+const (
+	// MaxEvidence is the number of statements beyond which an artifact is denied unread: who
+	// can attach that many can make any gate slow.
+	MaxEvidence = 20_000
+	// MaxDependencies is the number of dependencies of one role that are followed.
+	MaxDependencies = 2_000
+	// MaxClockSkew is how far in the future a statement may be dated.
+	MaxClockSkew = 5 * time.Minute
+)
+
+// Ids of requirements that a decision adds by itself.
+const (
+	idPolicy   = "policy"
+	idDenied   = "digests.deny"
+	idEvidence = "evidence"
+)
+
+// evaluation is one call of Evaluate.
+type evaluation struct {
+	policy    *Policy
+	now       time.Time
+	items     []*item            // sorted by ID
+	related   map[string][]*item // by digest, as "algorithm:hex"
+	satisfied map[string][]*item // by id of a requirement that passed
+}
+
+// item is one piece of evidence and what became of it.
+type item struct {
+	*Evidence
+	counted  bool
+	standing standing // how close it came, over all rules; with code and reason
+	code     Code
+	reason   string
+}
+
+// target is what statements must be about: the artifact, or a dependency of it.
+type target struct {
+	Subject
+	dependency bool
+}
+
+// Evaluate decides whether the policy allows the artifact. It needs nothing but its arguments:
+// now is the clock that ages are measured against. The order of the evidence does not matter.
+func (p *Policy) Evaluate(subject Subject, evidence []Evidence, now time.Time) *Decision {
+	if p == nil {
+		p = &Policy{}
+	}
+	subject.Digests = maps.Clone(subject.Digests)
+	d := &Decision{Policy: p.ref, Subject: subject, Time: now, Requirements: []Requirement{}, Ignored: []Seen{}}
+	if len(evidence) > MaxEvidence {
+		d.Requirements = append(d.Requirements, Requirement{ID: idEvidence, Code: LimitExceeded,
+			Detail: fmt.Sprintf("%d statements; at most %d are looked at", len(evidence), MaxEvidence)})
+		return d
+	}
+	e := p.newEvaluation(evidence, now)
+	t := target{Subject: subject}
+	for i := range p.require {
+		d.Requirements = append(d.Requirements, e.requirement(&p.require[i], t))
+	}
+	// The deny list reaches the dependencies of provenance that was verified, hence second.
+	d.Requirements = append(append(e.expiry(), e.denied(subject)...), d.Requirements...)
+	for i := range p.edges {
+		d.Requirements = append(d.Requirements, e.edge(&p.edges[i]))
+	}
+	d.Ignored = e.ignored()
+	passed := !slices.ContainsFunc(d.Requirements, func(r Requirement) bool { return !r.Passed })
+	if passed && len(p.require) > 0 {
+		d.Verdict = Allow
+	}
+	return d
+}
+
+// newEvaluation sorts the evidence and keeps each bundle once: the same bundle found in two
+// places is one statement, and must not count as two.
+func (p *Policy) newEvaluation(evidence []Evidence, now time.Time) *evaluation {
+	e := &evaluation{policy: p, now: now, related: map[string][]*item{}, satisfied: map[string][]*item{}}
+	for i := range evidence {
+		ev := evidence[i]
+		ev.SignedBy = slices.Compact(slices.Sorted(slices.Values(ev.SignedBy)))
+		if ev.ID == "" && ev.Problem == "" {
+			ev.Problem, ev.ProblemDetail = StatementUnusable, "it has no ID to be cited by"
+		}
+		e.items = append(e.items, &item{Evidence: &ev})
+	}
+	slices.SortStableFunc(e.items, compareItems)
+	e.items = slices.CompactFunc(e.items, func(a, b *item) bool { return a.ID == b.ID && a.ID != "" })
+	for _, it := range e.items {
+		for _, key := range it.digests() {
+			e.related[key] = append(e.related[key], it)
+		}
+	}
+	return e
+}
+
+// compareItems orders by ID. The rest only matters when a caller hands in two different things
+// under one ID; then the one that counts for less comes first and is kept.
+func compareItems(a, b *item) int {
+	return cmp.Or(
+		strings.Compare(a.ID, b.ID),
+		-strings.Compare(string(a.Problem), string(b.Problem)),
+		slices.Compare(a.SignedBy, b.SignedBy),
+		strings.Compare(a.Origin, b.Origin),
+		strings.Compare(a.PredicateType, b.PredicateType),
+		a.Time.Compare(b.Time))
+}
+
+// digests are all digests that the evidence has to do with, each once.
+func (it *item) digests() []string {
+	var out []string
+	for _, set := range append([]map[string]string{it.FoundWith}, it.Subjects...) {
+		for algorithm, value := range set {
+			out = append(out, algorithm+":"+value)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// around lists what may be about the target. For the artifact that is everything: it was
+// collected for it. For a dependency it is what names one of its digests.
+func (e *evaluation) around(t target) []*item {
+	if !t.dependency {
+		return e.items
+	}
+	var out []*item
+	for algorithm, value := range t.Digests {
+		out = append(out, e.related[algorithm+":"+value]...)
+	}
+	slices.SortFunc(out, compareItems)
+	return slices.Compact(out)
+}
+
+func (e *evaluation) requirement(r *rule, t target) Requirement {
+	o := e.check(r, t)
+	req := Requirement{ID: r.id, Passed: o.code == "", Code: o.code, Detail: o.detail, Counted: seenAll(o.counted), NearMisses: o.near}
+	if !req.Passed {
+		req.Message, req.Fix = r.message, r.fix
+	} else {
+		e.satisfied[r.id] = o.counted
+	}
+	for _, it := range o.counted {
+		it.counted = true
+	}
+	return req
+}
+
+func (e *evaluation) expiry() []Requirement {
+	p := e.policy
+	if p.expires.IsZero() {
+		return nil
+	}
+	r := Requirement{ID: idPolicy, Passed: true, Detail: "valid until " + p.expires.Format(time.RFC3339)}
+	switch {
+	case e.now.IsZero():
+		r.Passed, r.Code, r.Detail = false, PolicyExpired, "the policy has an end and no clock was given"
+	case !e.now.Before(p.expires):
+		r.Passed, r.Code, r.Detail = false, PolicyExpired, "the policy ended on "+p.expires.Format(time.RFC3339)
+	}
+	return []Requirement{r}
+}
+
+// denied looks the artifact up in the deny list, and all that the provenance says it was made of.
+func (e *evaluation) denied(subject Subject) []Requirement {
+	p := e.policy
+	if len(p.denied) == 0 {
+		return nil
+	}
+	r := Requirement{ID: idDenied, Passed: true, Detail: "not on the list of " + plural(len(p.denied), "denied digest")}
+	if digest, ok := p.denied.denies(subject.Digests); ok {
+		r.Passed, r.Code, r.Detail = false, DigestDenied, "the artifact is on the list: "+cut(digest)
+		return []Requirement{r}
+	}
+	for _, edge := range p.edges {
+		for _, it := range e.satisfied[edge.from] {
+			digest, name, found := p.deniedDependency(it.Statement)
+			if found {
+				r.Passed, r.Code = false, DigestDenied
+				r.Detail = fmt.Sprintf("the artifact was made from %s, which is on the list: %s", name, cut(digest))
+				r.Counted = seenAll([]*item{it})
+				return []Requirement{r}
+			}
+		}
+	}
+	return []Requirement{r}
+}
+
+// ignored lists what counted nowhere and says for each why.
+func (e *evaluation) ignored() []Seen {
+	asked := map[string]bool{}
+	for _, r := range e.policy.rules() {
+		for _, t := range r.types {
+			asked[t] = true
+		}
+	}
+	out := []Seen{}
+	for _, it := range e.items {
+		switch {
+		case it.counted:
+			continue
+		case it.reason != "":
+		case it.Problem != "":
+			it.code, it.reason = it.Problem, it.ProblemDetail
+		case !asked[it.PredicateType]:
+			it.reason = "no requirement asks for this type"
+		default:
+			it.code, it.reason = SubjectMismatch, "about neither the artifact nor a dependency that is followed"
+		}
+		out = append(out, it.seen(it.code, it.reason))
+	}
+	return out
+}
+
+// rules are all rules of the policy, those about dependencies included.
+func (p *Policy) rules() []*rule {
+	var out []*rule
+	for i := range p.require {
+		out = append(out, &p.require[i])
+	}
+	for i := range p.edges {
+		for _, a := range p.edges[i].accept {
+			if a.rule != nil {
+				out = append(out, a.rule)
+			}
+		}
+		for j := range p.edges[i].each {
+			out = append(out, &p.edges[i].each[j])
+		}
+	}
+	return out
+}
+
+// seen is the evidence as a decision shows it.
+func (it *item) seen(code Code, reason string) Seen {
+	s := Seen{ID: it.ID, PredicateType: it.PredicateType, Signers: it.SignedBy, Origin: it.Origin, Code: code, Reason: reason}
+	if it.timed() {
+		s.Time, s.TimeSource = it.Time, it.TimeSource
+	}
+	return s
+}
+
+func seenAll(items []*item) []Seen {
+	var out []Seen
+	for _, it := range items {
+		out = append(out, it.seen("", ""))
+	}
+	return out
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// foreign shows a text out of a statement: cut, and without what a terminal would obey.
+func foreign(s string) string {
+	const most = 120
+	if runes := []rune(s); len(runes) > most {
+		s = string(runes[:most]) + "…"
+	}
+	return escape.Line(s)
+}

@@ -1,0 +1,252 @@
+package policies
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// dependency is one entry of a provenance statement's resolvedDependencies.
+type dependency struct {
+	Subject                   // its name and its accepted digests; none when there is only a URI
+	all     map[string]string // every digest that the entry has, for the deny lists
+}
+
+// dependencies reads the entries of one role, in the statement's order. The statement is signed
+// by somebody who is trusted to say the truth, and still may have any shape.
+//
+// https://slsa.dev/spec/v1.0/provenance#BuildDefinition: resolvedDependencies is an array of
+// ResourceDescriptor, each with name, uri, digest.
+func (p *Policy) dependencies(statement map[string]any, role string) ([]dependency, error) {
+	entries, err := resolvedDependencies(statement)
+	if err != nil {
+		return nil, err
+	}
+	var out []dependency
+	for _, entry := range entries {
+		if name, _ := entry["name"].(string); name == role {
+			out = append(out, p.dependency(entry))
+		}
+	}
+	return out, nil
+}
+
+// resolvedDependencies returns the entries of all roles. A missing list is an empty one; a list
+// that cannot be read is an error, since what it hides cannot be checked.
+func resolvedDependencies(statement map[string]any) ([]map[string]any, error) {
+	var v any = statement
+	for _, key := range []string{"predicate", "buildDefinition", "resolvedDependencies"} {
+		object, ok := v.(map[string]any)
+		if !ok {
+			return nil, fmt.Errorf("what should hold %s is not an object", key)
+		}
+		v = object[key]
+	}
+	if v == nil {
+		return nil, nil
+	}
+	list, ok := v.([]any)
+	if !ok {
+		return nil, fmt.Errorf("resolvedDependencies is not a list")
+	}
+	out := make([]map[string]any, 0, len(list))
+	for i, e := range list {
+		entry, ok := e.(map[string]any)
+		if !ok {
+			return nil, fmt.Errorf("resolvedDependencies[%d] is not an object", i)
+		}
+		if name, ok := entry["name"]; ok && name != nil {
+			if _, ok := name.(string); !ok {
+				return nil, fmt.Errorf("resolvedDependencies[%d].name is not a string", i)
+			}
+		}
+		out = append(out, entry)
+	}
+	return out, nil
+}
+
+// dependency reads one entry. A digest that is not a string makes the whole set useless.
+func (p *Policy) dependency(entry map[string]any) dependency {
+	d := dependency{all: map[string]string{}}
+	d.Name, _ = entry["name"].(string)
+	set, _ := entry["digest"].(map[string]any)
+	readable := true
+	for algorithm, v := range set {
+		value, ok := v.(string)
+		readable = readable && ok
+		d.all[algorithm] = value
+	}
+	if readable {
+		d.Digests = p.accepted(d.all)
+	}
+	return d
+}
+
+// describe names a dependency for people.
+func (d dependency) describe() string { return foreign(d.Name) + " " + short(d.Digests) }
+
+// deniedDependency looks through the dependencies of all roles: a denied dataset is denied
+// under whatever name it was used.
+func (p *Policy) deniedDependency(statement map[string]any) (digest, name string, found bool) {
+	entries, _ := resolvedDependencies(statement)
+	for _, entry := range entries {
+		d := p.dependency(entry)
+		if digest, ok := p.denied.denies(d.all); ok {
+			return digest, foreign(d.Name), true
+		}
+	}
+	return "", "", false
+}
+
+// walk is the way along one edge.
+type walk struct {
+	*evaluation
+	edge    *edge
+	code    Code
+	detail  string
+	passed  []string // dependencies that hold, in words
+	failed  int
+	counted []*item
+	near    []Seen
+}
+
+// fail keeps the first failure, except that a denied digest outranks all others: the remedy for
+// the others does not help then.
+func (w *walk) fail(code Code, format string, args ...any) {
+	w.failed++
+	if w.code == "" || (code == DigestDenied && w.code != DigestDenied) {
+		w.code, w.detail = code, fmt.Sprintf(format, args...)
+	}
+}
+
+// edge follows one role out of every provenance statement that counted.
+func (e *evaluation) edge(g *edge) Requirement {
+	w := &walk{evaluation: e, edge: g}
+	from := e.satisfied[g.from]
+	if len(from) == 0 {
+		w.fail(LineageGap, "requirement %s failed, so that nothing says what the artifact was made from", g.from)
+	}
+	for _, it := range from {
+		w.statement(it)
+	}
+	req := Requirement{ID: "lineage:" + g.role, Passed: w.code == "", Code: w.code, Detail: w.detail}
+	switch {
+	case req.Passed && len(w.passed) == 0:
+		req.Detail = "no dependency of this role"
+	case req.Passed:
+		req.Detail = enumerate(w.passed)
+	case w.failed > 1:
+		req.Detail += fmt.Sprintf(" (and %d more)", w.failed-1)
+	}
+	slices.SortFunc(w.counted, compareItems)
+	w.counted = slices.Compact(w.counted)
+	for _, it := range w.counted {
+		it.counted = true
+	}
+	req.Counted = seenAll(w.counted)
+	slices.SortStableFunc(w.near, func(a, b Seen) int { return strings.Compare(a.ID, b.ID) })
+	req.NearMisses = slices.CompactFunc(w.near, func(a, b Seen) bool { return a.ID == b.ID })
+	return req
+}
+
+// statement checks the dependencies that one provenance statement lists. Each statement has to
+// be complete: a second one does not fill the gaps of the first.
+func (w *walk) statement(it *item) {
+	found, err := w.policy.dependencies(it.Statement, w.edge.role)
+	g := w.edge
+	switch {
+	case err != nil:
+		w.fail(LineageGap, "provenance %s: %v", cut(it.ID), err)
+	case len(found) < g.min:
+		w.fail(LineageGap, "provenance %s lists %d of role %s, at least %d wanted", cut(it.ID), len(found), g.role, g.min)
+	case g.max > 0 && len(found) > g.max:
+		w.fail(LineageAmbiguous, "provenance %s lists %d of role %s, at most %d wanted", cut(it.ID), len(found), g.role, g.max)
+	case len(found) > MaxDependencies:
+		w.fail(LimitExceeded, "provenance %s lists %d of role %s; at most %d are followed", cut(it.ID), len(found), g.role, MaxDependencies)
+	default:
+		w.counted = append(w.counted, it)
+		for _, d := range found {
+			w.dependency(d)
+		}
+	}
+}
+
+// dependency checks one dependency: denied, pinned or vouched for, and all that each must have.
+func (w *walk) dependency(d dependency) {
+	for _, list := range []digestList{w.policy.denied, w.edge.deny} {
+		if digest, ok := list.denies(d.all); ok {
+			w.fail(DigestDenied, "%s is on a deny list: %s", foreign(d.Name), cut(digest))
+			return
+		}
+	}
+	if len(d.Digests) == 0 {
+		w.fail(LineageGap, "%s has no digest that is accepted, so that nothing can vouch for it", foreign(d.Name))
+		return
+	}
+	code, detail := w.accept(d)
+	for i := range w.edge.each {
+		if code == "" {
+			code, detail = w.rule(&w.edge.each[i], d)
+		}
+	}
+	if code != "" {
+		w.fail(code, "%s: %s", d.describe(), detail)
+		return
+	}
+	w.passed = append(w.passed, d.describe())
+}
+
+// accept looks for one alternative that holds. When none does, the reason is that of the first
+// one for which there was a statement at all.
+func (w *walk) accept(d dependency) (Code, string) {
+	var code Code
+	var detail string
+	for _, a := range w.edge.accept {
+		if a.rule == nil {
+			if a.pinned.has(d.Digests) {
+				return "", ""
+			}
+			if code == "" {
+				code, detail = LineageGap, "not one of the pinned digests"
+			}
+			continue
+		}
+		c, why := w.rule(a.rule, d)
+		if c == "" {
+			return "", ""
+		}
+		if code == "" || (code == LineageGap && c != LineageGap) {
+			code, detail = c, why
+		}
+	}
+	return code, detail
+}
+
+// rule asks one rule about a dependency. That nobody who is trusted says anything about it is a
+// gap in the lineage, whatever the inner reason; what a trusted statement says keeps its code.
+func (w *walk) rule(r *rule, d dependency) (Code, string) {
+	o := w.check(r, target{Subject: d.Subject, dependency: true})
+	w.near = append(w.near, o.near...)
+	switch o.code {
+	case "":
+		w.counted = append(w.counted, o.counted...)
+		return "", ""
+	}
+	for _, it := range o.counted { // they hold, and do not suffice
+		it.note(candidate, o.code, o.detail)
+	}
+	switch o.code {
+	case ConditionFalse, ConditionError, EvidenceTooOld, ThresholdNotMet, LineageAmbiguous:
+		return o.code, o.detail
+	}
+	return LineageGap, fmt.Sprintf("%s: %s", o.code, o.detail)
+}
+
+// enumerate shows the first of many.
+func enumerate(names []string) string {
+	const most = 3
+	if len(names) <= most {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
+}

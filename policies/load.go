@@ -1,0 +1,144 @@
+package policies
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"regexp"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// LoadOptions is what Load needs from outside the document.
+type LoadOptions struct {
+	// Name is the policy's file name, for messages.
+	Name string
+	// ReadFile reads a key file. Names are as the policy writes them, relative to the policy
+	// file; resolving and confining them is the caller's work.
+	ReadFile func(name string) ([]byte, error)
+	// PredicateType gives the URI of a short name such as "dataset". Without it a policy writes
+	// URIs.
+	PredicateType func(short string) (uri string, ok bool)
+}
+
+// loader reads one document. Its methods carry on after an error and return zero values, so
+// that they read like the language; only the first error is kept.
+type loader struct {
+	opts   LoadOptions
+	err    *LoadError
+	policy *Policy
+	keys   map[string]string // the signer that a key belongs to, by the key's DER
+}
+
+// Load reads a policy. Every error is a *LoadError that says where in the document it is; a
+// Policy is returned only when there is none.
+func Load(data []byte, opts LoadOptions) (*Policy, error) {
+	if opts.Name == "" {
+		opts.Name = "policy"
+	}
+	l := &loader{opts: opts, policy: &Policy{}, keys: map[string]string{}}
+	if root := l.parse(data); l.err == nil {
+		l.document(root)
+	}
+	if l.err != nil {
+		return nil, l.err
+	}
+	sum := sha256.Sum256(data)
+	l.policy.ref.Digest = "sha256:" + hex.EncodeToString(sum[:])
+	return l.policy, nil
+}
+
+func (l *loader) document(root *yaml.Node) {
+	f := l.mapping(root, "the policy",
+		"apiVersion", "name", "version", "expires", "owner", "signers", "digests", "require", "lineage")
+	p := l.policy
+	if n := l.need(f, "apiVersion"); n != nil {
+		if v := l.str(n, "apiVersion"); v != APIVersion {
+			l.failf(n, "apiVersion is %q; this version reads %s", v, APIVersion)
+		}
+	}
+	p.ref.Name = l.str(l.need(f, "name"), "name")
+	p.ref.Version = l.integer(f.at["version"], "version", 1)
+	p.expires = l.instant(f.at["expires"], "expires")
+	p.owner = l.str(f.at["owner"], "owner")
+	l.digests(f.at["digests"])
+	l.signers(l.need(f, "signers"))
+	// Requirements are only read when all signers are known: otherwise each of them would be
+	// blamed for naming a signer that is missing.
+	if l.err == nil {
+		l.requirements(l.need(f, "require"))
+	}
+	if n := f.at["lineage"]; n != nil && l.err == nil {
+		l.lineage(n)
+	}
+}
+
+func (l *loader) digests(n *yaml.Node) {
+	p := l.policy
+	p.algorithms = []string{"sha256", "sha512", dirHash}
+	if n == nil {
+		return
+	}
+	f := l.mapping(n, "digests", "algorithms", "deny")
+	if len(f.at) == 0 {
+		l.failf(n, "digests is empty")
+	}
+	if a := f.at["algorithms"]; a != nil {
+		chosen := l.names(a, "digests.algorithms")
+		for i, name := range chosen {
+			if name != "sha256" && name != "sha512" {
+				l.failf(a.Content[i], "digests.algorithms knows sha256 and sha512, not %q (dirHash is always accepted)", name)
+			}
+		}
+		slices.Sort(chosen)
+		p.algorithms = append(chosen, dirHash)
+	}
+	p.denied = l.digestList(f.at["deny"], "digests.deny")
+}
+
+func (l *loader) digestList(n *yaml.Node, what string) digestList {
+	if n == nil {
+		return nil
+	}
+	out := digestList{}
+	for i, s := range l.names(n, what) {
+		if _, err := parseDigest(s); err != nil && s != "" {
+			l.failf(n.Content[i], "%s: %v", what, err)
+		}
+		out[s] = true
+	}
+	return out
+}
+
+var idText = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`)
+
+// identifier reads a name that other parts of the document and scripts refer to.
+func (l *loader) identifier(n *yaml.Node, what string) string {
+	s := l.str(n, what)
+	if s != "" && !idText.MatchString(s) {
+		l.failf(n, "%s is %q; use letters, digits, dots, dashes and underscores", what, s)
+	}
+	return s
+}
+
+// predicateType resolves a short name. A URI is taken as it stands: types are compared exactly.
+func (l *loader) predicateType(n *yaml.Node) string {
+	s := l.str(n, "attestation")
+	switch {
+	case s == "":
+	case strings.Contains(s, "://"):
+		if strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' }) {
+			l.failf(n, "attestation is %q; a predicate type has no spaces and only ASCII characters", s)
+		}
+		return s
+	case l.opts.PredicateType != nil:
+		if uri, ok := l.opts.PredicateType(s); ok && uri != "" {
+			return uri
+		}
+		fallthrough
+	default:
+		l.failf(n, "unknown predicate type %q; write its URI", s)
+	}
+	return ""
+}

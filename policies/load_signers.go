@@ -1,0 +1,135 @@
+package policies
+
+import (
+	"bytes"
+	"crypto/x509"
+	"encoding/pem"
+	"slices"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// MaxKeyBytes is the size of the largest key file that is looked at.
+const MaxKeyBytes = 64 << 10
+
+func (l *loader) signers(n *yaml.Node) {
+	if n == nil || n.Kind != yaml.MappingNode || len(n.Content) == 0 {
+		if n != nil {
+			l.failf(n, "signers must be a mapping of at least one name to a key, not %s", kindOf(n))
+		}
+		return
+	}
+	l.policy.signers = map[string]signer{}
+	groups := map[string]*yaml.Node{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		name, value := l.identifier(n.Content[i], "a signer's name"), n.Content[i+1]
+		what := "signers." + name
+		f := l.mapping(value, what, "key", "keys", "group")
+		if len(f.at) != 1 {
+			l.failf(value, "%s needs exactly one of key, keys and group", what)
+			return
+		}
+		if f.at["group"] != nil {
+			groups[name] = f.at["group"]
+			continue
+		}
+		l.policy.signers[name] = signer{keys: l.keyFiles(f, name, what)}
+	}
+	// Groups come second, since they may stand above their members.
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if g := groups[n.Content[i].Value]; g != nil && l.err == nil {
+			l.policy.signers[n.Content[i].Value] = l.group(g, "signers."+n.Content[i].Value, groups)
+		}
+	}
+}
+
+func (l *loader) keyFiles(f fields, name, what string) [][]byte {
+	nodes := l.list(f.at["keys"], what+".keys")
+	if k := f.at["key"]; k != nil {
+		nodes = []*yaml.Node{k}
+	}
+	var keys [][]byte
+	for _, n := range nodes {
+		if file := l.str(n, what+".key"); file != "" && l.err == nil {
+			keys = append(keys, l.keyFile(n, name, file))
+		}
+	}
+	return keys
+}
+
+// keyFile reads one public key. The same key under two names would let one person count twice.
+func (l *loader) keyFile(n *yaml.Node, name, file string) []byte {
+	if l.opts.ReadFile == nil {
+		l.failf(n, "key file %q cannot be read: no way to read files was given", file)
+		return nil
+	}
+	data, err := l.opts.ReadFile(file)
+	if err != nil {
+		l.failf(n, "key file %q cannot be read: %v", file, err)
+		l.err.cause = err
+		return nil
+	}
+	der := l.publicKey(n, file, data)
+	if der == nil {
+		return nil
+	}
+	if owner, ok := l.keys[string(der)]; ok {
+		l.failf(n, "key file %q holds a key that belongs to signer %s already; one key is one identity", file, owner)
+	}
+	l.keys[string(der)] = name
+	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
+}
+
+// publicKey returns the SubjectPublicKeyInfo of the only PEM block in data, in the encoding that
+// x509 itself would write, so that two encodings of one key compare equal.
+func (l *loader) publicKey(n *yaml.Node, file string, data []byte) []byte {
+	if len(data) > MaxKeyBytes {
+		l.failf(n, "key file %q has %d bytes; at most %d are read", file, len(data), MaxKeyBytes)
+		return nil
+	}
+	block, rest := pem.Decode(data)
+	switch {
+	case block == nil:
+		l.failf(n, "key file %q holds no PEM block", file)
+		return nil
+	case block.Type != "PUBLIC KEY":
+		l.failf(n, "key file %q holds a %q; a signer has a PUBLIC KEY", file, block.Type)
+		return nil
+	case bytes.Contains(rest, []byte("-----BEGIN")):
+		l.failf(n, "key file %q holds more than one PEM block; list one file a key under keys", file)
+		return nil
+	}
+	key, err := x509.ParsePKIXPublicKey(block.Bytes)
+	if err != nil {
+		l.failf(n, "key file %q holds no public key that is understood: %v", file, err)
+		return nil
+	}
+	der, err := x509.MarshalPKIXPublicKey(key)
+	if err != nil {
+		l.failf(n, "key file %q holds no public key that is understood: %v", file, err)
+		return nil
+	}
+	return der
+}
+
+func (l *loader) group(n *yaml.Node, what string, groups map[string]*yaml.Node) signer {
+	f := l.mapping(n, what+".group", "of", "atLeast", "distinct")
+	s := signer{members: l.names(l.need(f, "of"), what+".group.of")}
+	for i, m := range s.members {
+		if groups[m] != nil {
+			l.failf(f.at["of"].Content[i], "%s names the group %q; groups are not nested", what, m)
+		} else if _, ok := l.policy.signers[m]; !ok {
+			l.failf(f.at["of"].Content[i], "%s names %q, which is not a signer of this policy", what, m)
+		}
+	}
+	n = l.need(f, "atLeast")
+	s.atLeast = l.integer(n, what+".group.atLeast", 1)
+	if s.atLeast > len(s.members) {
+		l.failf(n, "%s.group.atLeast is %d, but the group has %d members", what, s.atLeast, len(s.members))
+	}
+	if d := f.at["distinct"]; d != nil && l.str(d, what+".group.distinct") != "identity" {
+		l.failf(d, "%s.group.distinct can only be identity, which is also the default", what)
+	}
+	slices.Sort(s.members)
+	return s
+}

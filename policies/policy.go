@@ -1,0 +1,139 @@
+package policies
+
+import (
+	"maps"
+	"slices"
+	"time"
+)
+
+// APIVersion is the only version of the language.
+const APIVersion = "mlseal.dev/policy/v1"
+
+// Predicate types that the language itself knows; all others come from the policy document.
+const (
+	provenanceType      = "https://slsa.dev/provenance/v1"
+	cosignSignatureType = "https://sigstore.dev/cosign/sign/v1"
+	modelSignatureType  = "https://model_signing/signature/v1.0"
+)
+
+// Policy is a policy document that was loaded without error. It does not change and may be used
+// by several goroutines at once. The zero Policy allows nothing.
+type Policy struct {
+	ref        PolicyRef
+	owner      string
+	expires    time.Time
+	signers    map[string]signer
+	algorithms []string // accepted ones, in a fixed order; dirHash is always among them
+	denied     digestList
+	require    []rule
+	edges      []edge
+}
+
+// Signer is a name of the policy with the public keys that speak for it.
+type Signer struct {
+	Name string
+	Keys [][]byte // PEM, one PUBLIC KEY block each
+}
+
+// signer is an identity with keys, or a group of identities.
+type signer struct {
+	keys    [][]byte
+	members []string // of a group
+	atLeast int      // of a group; 0 when it is not one
+}
+
+func (s signer) isGroup() bool { return s.atLeast > 0 }
+
+// matchMode says which of several statements must hold.
+type matchMode string
+
+const (
+	matchAll    matchMode = "all"
+	matchAny    matchMode = "any"
+	matchOne    matchMode = "one"
+	matchLatest matchMode = "latest"
+)
+
+// rule is what one requirement, or one demand on a dependency, asks of statements.
+type rule struct {
+	id       string
+	label    string   // the predicate type as a person knows it
+	types    []string // any of these
+	by       []string // signers and groups, any of which suffices
+	signers  []string // by, with groups taken apart
+	match    matchMode
+	where    []condition
+	maxAge   time.Duration // 0: no limit
+	message  string
+	fix      string
+	required bool // of the artifact itself, not of a dependency
+}
+
+// edge follows the dependencies of one role out of a verified provenance statement.
+type edge struct {
+	from, role string
+	min, max   int // max 0: no limit
+	accept     []alternative
+	each       []rule
+	deny       digestList
+}
+
+// alternative is one way for a dependency to be acceptable: a pinned digest, or a rule.
+type alternative struct {
+	pinned digestList
+	rule   *rule
+}
+
+// Ref names the policy, for decisions and for people.
+func (p *Policy) Ref() PolicyRef { return p.ref }
+
+// Owner is the document's owner, or empty.
+func (p *Policy) Owner() string { return p.owner }
+
+// Signers are the policy's identities sorted by name. Groups are not among them: they are
+// made of identities. A verifier checks each signature against these keys and puts the names
+// into Evidence.SignedBy.
+func (p *Policy) Signers() []Signer {
+	var out []Signer
+	for _, name := range slices.Sorted(maps.Keys(p.signers)) {
+		s := p.signers[name]
+		if s.isGroup() {
+			continue
+		}
+		keys := make([][]byte, len(s.keys))
+		for i, k := range s.keys {
+			keys[i] = slices.Clone(k)
+		}
+		out = append(out, Signer{Name: name, Keys: keys})
+	}
+	return out
+}
+
+// LineageRoles are the names of resolvedDependencies that the policy follows, sorted.
+func (p *Policy) LineageRoles() []string {
+	var out []string
+	for _, e := range p.edges {
+		out = append(out, e.role)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// Dependencies lists the dependencies of a provenance statement that the policy follows and
+// that have a digest, so that a caller can look for statements about them. They are what the
+// statement says, whoever signed it: use them to search, not to decide.
+func (p *Policy) Dependencies(ev Evidence) []Subject {
+	var out []Subject
+	if ev.PredicateType != provenanceType {
+		return nil
+	}
+	for _, role := range p.LineageRoles() {
+		found, _ := p.dependencies(ev.Statement, role)
+		for _, d := range found {
+			if len(d.Digests) > 0 {
+				out = append(out, d.Subject)
+			}
+		}
+	}
+	return out
+}

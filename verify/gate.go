@@ -1,0 +1,279 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/mlseal/mlseal/attest"
+	"github.com/mlseal/mlseal/internal/strictjson"
+	"github.com/mlseal/mlseal/manifest"
+	"github.com/mlseal/mlseal/policies"
+	"github.com/mlseal/mlseal/verify/trust"
+)
+
+// Found is something that was found where a statement may be.
+type Found struct {
+	Origin string // where, for people
+	Data   []byte // the bundle's bytes; nil when Err says why there are none
+	Err    error
+	// With are the digests of the artifact that it was attached to; nil when it was given by itself.
+	With map[string]string
+}
+
+// Source finds statements about an artifact by its digests. What it returns is taken as a stranger's word.
+// An error means that it could not look.
+type Source interface {
+	Statements(ctx context.Context, digests map[string]string) ([]Found, error)
+}
+
+// Target is the artifact that a gate is asked about.
+type Target struct {
+	Subject policies.Subject
+	// Content says what was done to make sure that the bytes are those that the digests name.
+	Content Check
+}
+
+// Verifier decides about artifacts. The zero value finds no statements about dependencies and
+// measures ages against the zero time, so that nothing with a maximum age passes.
+type Verifier struct {
+	Source Source    // for the dependencies of the artifact; may be nil
+	Now    time.Time // the clock of the decision
+}
+
+// Verify decides about target with what was found for it: each bundle's signature is checked with
+// the policy's keys, its statement is bound to the artifact by digest, the dependencies that verified
+// provenance names are looked up in v.Source, and the policy is evaluated over all of it. A
+// content check that failed denies whatever the policy says. The error is nil when a decision was reached;
+// Decision.Err says whether it is a denial.
+func (v *Verifier) Verify(ctx context.Context, target Target, found []Found, policy *policies.Policy) (*policies.Decision, error) {
+	keys, err := parseKeys(policy)
+	if err != nil {
+		return nil, err
+	}
+	c := &collector{keys: keys, seen: map[string]bool{}}
+	c.add(found)
+	if err := c.followDependencies(ctx, v.Source, policy); err != nil {
+		return nil, err
+	}
+	d := policy.Evaluate(target.Subject, c.evidence, v.Now)
+	addContent(d, target.Content)
+	return d, nil
+}
+
+// addContent puts the content check before the policy's requirements.
+func addContent(d *policies.Decision, content Check) {
+	if content.Status == NotDone {
+		if content.Detail != "" {
+			d.Notes = append(d.Notes, "content: "+content.Detail)
+		}
+		return
+	}
+	r := policies.Requirement{ID: "content", Passed: content.Status == Passed, Detail: content.Detail}
+	if !r.Passed {
+		d.Verdict = policies.Deny
+		r.Code = policies.ContentMismatch
+		r.Fix = "the bytes are not those that were signed: get the artifact again from where it was published"
+	}
+	d.Requirements = append([]policies.Requirement{r}, d.Requirements...)
+}
+
+type signerKey struct {
+	signer string
+	key    *trust.Key
+}
+
+func parseKeys(policy *policies.Policy) ([]signerKey, error) {
+	var keys []signerKey
+	for _, s := range policy.Signers() {
+		for _, text := range s.Keys {
+			key, err := trust.ParseKey(text)
+			if err != nil {
+				return nil, fmt.Errorf("verify: signer %s: %w: %w", s.Name, policies.ErrPolicy, err)
+			}
+			keys = append(keys, signerKey{s.Name, key})
+		}
+	}
+	return keys, nil
+}
+
+// collector turns what was found into evidence, each bundle once.
+type collector struct {
+	keys     []signerKey
+	seen     map[string]bool
+	evidence []policies.Evidence
+}
+
+func (c *collector) add(found []Found) {
+	for _, f := range found {
+		id := attest.ID(f.Data)
+		if f.Err != nil {
+			id = attest.ID([]byte(f.Origin))
+		}
+		if c.seen[id] {
+			continue
+		}
+		if len(c.evidence) > policies.MaxEvidence {
+			return // one more than the policy takes, which makes it say LIMIT_EXCEEDED
+		}
+		c.seen[id] = true
+		e := c.read(f)
+		e.ID, e.Origin, e.FoundWith = id, f.Origin, f.With
+		c.evidence = append(c.evidence, e)
+	}
+}
+
+// read makes evidence of one bundle. Whatever is wrong with it becomes a Problem, never an error: a
+// stranger who attaches rubbish must not be able to stop a decision.
+func (c *collector) read(f Found) policies.Evidence {
+	if f.Err != nil {
+		return problem(f.Err)
+	}
+	b, err := attest.Parse(f.Data)
+	if err != nil {
+		return problem(err)
+	}
+	e := policies.Evidence{}
+	if code, note := c.checkSignature(b, &e); code != "" {
+		e = policies.Evidence{Problem: code, ProblemDetail: note}
+	}
+	s, err := b.UnverifiedStatement()
+	if err != nil {
+		p := problem(err)
+		p.SignedBy = e.SignedBy
+		return p
+	}
+	e.PredicateType = s.PredicateType
+	if e.Problem != "" {
+		return e
+	}
+	if t := attest.ClaimedTime(s); !t.IsZero() {
+		e.Time, e.TimeSource = t, "claimed"
+	}
+	if e.Subjects, err = subjects(s); err != nil {
+		p := problem(err)
+		p.PredicateType, p.SignedBy = e.PredicateType, e.SignedBy
+		return p
+	}
+	if err := strictjson.Unmarshal(b.Envelope.Payload, &e.Statement, strictjson.Limits{MaxBytes: attest.MaxStatementBytes}); err != nil {
+		return problem(err)
+	}
+	return e
+}
+
+// checkSignature fills SignedBy with every signer of the policy whose key verifies the bundle. A bundle
+// that names a policy's key and does not verify with it is broken or forged, which is worth its own code.
+func (c *collector) checkSignature(b *attest.Bundle, e *policies.Evidence) (policies.Code, string) {
+	hinted := ""
+	for _, k := range c.keys {
+		err := k.key.Verify(b)
+		if err == nil {
+			if !slices.Contains(e.SignedBy, k.signer) {
+				e.SignedBy = append(e.SignedBy, k.signer)
+			}
+			continue
+		}
+		if k.key.Hinted(b) {
+			hinted = k.signer
+		}
+	}
+	if len(e.SignedBy) > 0 {
+		return "", ""
+	}
+	if hinted != "" {
+		return policies.SignatureInvalid, "it names the key of " + hinted + ", and the signature does not verify with it"
+	}
+	switch {
+	case b.Material.PublicKey == nil:
+		e.SignatureNote = "signed with a certificate; this policy names keys only"
+	case b.Material.PublicKey.Hint == "":
+		e.SignatureNote = "verifies with no key of the policy"
+	default:
+		e.SignatureNote = "signed with a key that no signer of the policy has (hint " + b.Material.PublicKey.Hint + ")"
+	}
+	return "", ""
+}
+
+// subjects gives the digest sets that a statement is about. An OMS statement is about the tree that its
+// resources describe: its own root digest binds no file names, so it is recomputed and replaced by
+// the dirHash.
+func subjects(s *attest.Statement) ([]map[string]string, error) {
+	if s.PredicateType == attest.OMSPredicateType {
+		oms, err := attest.ParseOMS(s)
+		if err != nil {
+			return nil, err
+		}
+		return []map[string]string{{"dirHash": oms.Manifest.DirHash()}}, nil
+	}
+	sets := make([]map[string]string, len(s.Subject))
+	for i, subject := range s.Subject {
+		sets[i] = subject.Digest
+	}
+	return sets, nil
+}
+
+func problem(err error) policies.Evidence {
+	code := policies.StatementUnusable
+	switch {
+	case errors.Is(err, strictjson.ErrLimit), errors.Is(err, ErrLimit):
+		code = policies.LimitExceeded
+	case errors.Is(err, strictjson.ErrAmbiguous):
+		code = policies.ParseAmbiguous
+	case errors.Is(err, attest.ErrOMSRoot), errors.Is(err, ErrContent):
+		code = policies.ContentMismatch
+	}
+	return policies.Evidence{Problem: code, ProblemDetail: err.Error()}
+}
+
+// Sources wrap these into Found.Err where they apply, so that the decision can name the reason.
+var (
+	// ErrLimit says that something was too large to be read.
+	ErrLimit = errors.New("limit exceeded")
+	// ErrContent says that bytes are not those that their digest names.
+	ErrContent = errors.New("content does not match its digest")
+)
+
+// followDependencies looks up the statements about each dependency that verified provenance names in a role
+// that the policy asks about.
+func (c *collector) followDependencies(ctx context.Context, source Source, policy *policies.Policy) error {
+	if source == nil {
+		return nil
+	}
+	asked := map[string]bool{}
+	for _, e := range slices.Clone(c.evidence) {
+		if len(e.SignedBy) == 0 || e.Problem != "" {
+			continue
+		}
+		for _, dep := range policy.Dependencies(e) {
+			key := describe(dep.Digests)
+			if asked[key] {
+				continue
+			}
+			asked[key] = true
+			found, err := source.Statements(ctx, dep.Digests)
+			if err != nil {
+				return fmt.Errorf("verify: statements about the dependency %s: %w", key, err)
+			}
+			c.add(found)
+		}
+	}
+	return nil
+}
+
+func describe(digests map[string]string) string {
+	parts := make([]string, 0, len(digests))
+	for alg, value := range digests {
+		parts = append(parts, alg+":"+value)
+	}
+	sort.Strings(parts)
+	return strings.Join(parts, " ")
+}
+
+// TreeSubject is the gate's subject for a tree: it has no digest but its dirHash.
+func TreeSubject(name string, m *manifest.Manifest) policies.Subject {
+	return policies.Subject{Name: name, Digests: map[string]string{"dirHash": m.DirHash()}}
+}
