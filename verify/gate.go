@@ -11,7 +11,6 @@ import (
 
 	"github.com/mlseal/mlseal/attest"
 	"github.com/mlseal/mlseal/internal/strictjson"
-	"github.com/mlseal/mlseal/manifest"
 	"github.com/mlseal/mlseal/policies"
 	"github.com/mlseal/mlseal/verify/trust"
 )
@@ -36,6 +35,8 @@ type Target struct {
 	Subject policies.Subject
 	// Content says what was done to make sure that the bytes are those that the digests name.
 	Content Check
+	// Notes are shown with the decision and do not bear on it.
+	Notes []string
 }
 
 // Verifier decides about artifacts. The zero value finds no statements about dependencies and
@@ -62,6 +63,7 @@ func (v *Verifier) Verify(ctx context.Context, target Target, found []Found, pol
 	}
 	d := policy.Evaluate(target.Subject, c.evidence, v.Now)
 	addContent(d, target.Content)
+	d.Notes = append(d.Notes, target.Notes...)
 	return d, nil
 }
 
@@ -271,9 +273,4 @@ func describe(digests map[string]string) string {
 	}
 	sort.Strings(parts)
 	return strings.Join(parts, " ")
-}
-
-// TreeSubject is the gate's subject for a tree: it has no digest but its dirHash.
-func TreeSubject(name string, m *manifest.Manifest) policies.Subject {
-	return policies.Subject{Name: name, Digests: map[string]string{"dirHash": m.DirHash()}}
 }

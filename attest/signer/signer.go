@@ -127,7 +127,11 @@ func (k keypair) SignData(_ context.Context, data []byte) ([]byte, []byte, error
 	if err != nil {
 		return nil, nil, err
 	}
-	h := k.details.GetHashType().New()
+	hash := k.details.GetHashType()
+	if hash == crypto.Hash(0) {
+		return sig, nil, nil // pure Ed25519 hashes inside
+	}
+	h := hash.New()
 	h.Write(data)
 	return sig, h.Sum(nil), nil
 }

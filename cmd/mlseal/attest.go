@@ -40,7 +40,14 @@ A predicate of type dataset, evaluation or slsa-provenance must satisfy its sche
 	cmd.RunE = a.do(func(cmd *cobra.Command, args []string) error {
 		uri, ok := attest.PredicateType(typeName)
 		if !ok {
-			return usageError{fmt.Errorf("attest: --type %q is neither a URI nor one of %s", typeName, strings.Join(attest.ShortNames(), ", "))}
+			return usage(fmt.Errorf("attest: --type %q is neither a URI nor one of %s", typeName, strings.Join(attest.ShortNames(), ", ")))
+		}
+		toPackage := isPackage(args[0])
+		switch {
+		case toPackage && bundleFile != "":
+			return usage(errors.New("attest: --bundle is for directories and files; a statement about a package is attached to it"))
+		case !toPackage && bundleFile == "":
+			return usage(errors.New("attest: a directory or file has no place for a statement: name a file with --bundle, or pack it first"))
 		}
 		predicate, err := readInput("predicate", predicateFile, attest.MaxPredicateBytes)
 		if err != nil {
@@ -50,14 +57,8 @@ A predicate of type dataset, evaluation or slsa-provenance must satisfy its sche
 			return fmt.Errorf("predicate %s: %w", predicateFile, err)
 		}
 		what.predicateType, what.predicate = uri, predicate
-		if isPackage(args[0]) {
-			if bundleFile != "" {
-				return usageError{errors.New("attest: --bundle is for directories and files; a statement about a package is attached to it")}
-			}
+		if toPackage {
 			return a.attach(cmd.Context(), args[0], what, store)
-		}
-		if bundleFile == "" {
-			return usageError{errors.New("attest: a directory or file has no place for a statement: name a file with --bundle, or pack it first")}
 		}
 		return a.attestTree(cmd.Context(), args[0], bundleFile, what)
 	})
@@ -71,7 +72,7 @@ func (a *app) attestTree(ctx context.Context, path, bundleFile string, what atta
 	}
 	defer t.Close()
 	if inside, err := t.inside(bundleFile); err != nil || inside != "" {
-		return usageError{fmt.Errorf("attest: --bundle %s lies in the tree that it speaks about and would change it", bundleFile)}
+		return usage(fmt.Errorf("attest: --bundle %s lies in the tree that it speaks about and would change it", bundleFile))
 	}
 	key, err := a.loadSigner(what.key)
 	if err != nil {

@@ -40,8 +40,23 @@ pick the softer status.
 `
 )
 
-// usageError marks what is wrong with the command line.
-type usageError struct{ error }
+// usageError marks what is wrong with the command line. It is general when cobra found it, before a command
+// began: then the next step is the help.
+type usageError struct {
+	error
+	general bool
+}
+
+// usage makes an error about the command line, from within a command.
+func usage(err error) error { return usageError{error: err} }
+
+// missing makes an error about something that the command line named and that is not there.
+func missing(err error) error {
+	if errors.Is(err, oci.ErrNotFound) {
+		return usage(err)
+	}
+	return err
+}
 
 func (e usageError) Unwrap() error { return e.error }
 
@@ -52,14 +67,15 @@ func (e reportedError) Unwrap() error { return e.error }
 
 // exitStatus is the one switch from errors to exit statuses.
 func exitStatus(err error) int {
-	var usage usageError
+	var onUsage usageError
 	switch {
 	case err == nil:
 		return statusDone
-	case errors.As(err, &usage), isAny(err, policies.ErrPolicy, oci.ErrReference, signer.ErrKey, signer.ErrPassword, signer.ErrPasswordNeeded,
-		trust.ErrKey, atomicfile.ErrExists, oci.ErrNotFound):
+	case errors.As(err, &onUsage), isAny(err, policies.ErrPolicy, oci.ErrReference, signer.ErrKey, signer.ErrPassword, signer.ErrPasswordNeeded,
+		trust.ErrKey, atomicfile.ErrExists, oci.ErrNotLayout):
 		return statusUsage
-	case isAny(err, policies.ErrDenied, verify.ErrFailed, oci.ErrContent, oci.ErrNotPackage, oci.ErrLimit, oci.ErrUnsafe,
+	case isAny(err, policies.ErrDenied, verify.ErrFailed, oci.ErrContent, oci.ErrNotPackage, oci.ErrLimit, oci.ErrExtra,
+		oci.ErrNotFound, // of something that a package said is there: what the command line named is a usageError
 		attest.ErrBundle, attest.ErrStatement, attest.ErrPredicate, strictjson.ErrSyntax, strictjson.ErrAmbiguous, strictjson.ErrLimit),
 		manifest.IsRefusal(err):
 		return statusNo
@@ -78,7 +94,7 @@ func isAny(err error, targets ...error) bool {
 
 // hintFor names the next step where there is a good one.
 func hintFor(err error) string {
-	var usage usageError
+	var onUsage usageError
 	switch {
 	case isAny(err, signer.ErrPasswordNeeded):
 		return "set MLSEAL_PASSWORD (or COSIGN_PASSWORD), or run on a terminal to be asked"
@@ -102,7 +118,7 @@ func hintFor(err error) string {
 		return "verify with the public key of whoever signed it"
 	case isAny(err, oci.ErrUnavailable):
 		return "check the registry's name and the network; nothing was decided"
-	case errors.As(err, &usage):
+	case errors.As(err, &onUsage) && onUsage.general:
 		return "mlseal --help lists the commands, mlseal COMMAND --help the flags"
 	case isAny(err, fs.ErrPermission):
 		return "the files must be readable by the user who runs mlseal"

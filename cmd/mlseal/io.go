@@ -36,7 +36,7 @@ func openTree(path string) (*tree, error) {
 	}
 	info, err := os.Stat(abs)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, usageError{fmt.Errorf("%s: no such file or directory", path)}
+		return nil, usage(fmt.Errorf("%s: no such file or directory", path))
 	}
 	if err != nil {
 		return nil, err
@@ -44,7 +44,7 @@ func openTree(path string) (*tree, error) {
 	t := &tree{dir: abs, name: filepath.Base(abs)}
 	if !info.IsDir() {
 		if !info.Mode().IsRegular() {
-			return nil, usageError{fmt.Errorf("%s is neither a directory nor a regular file", path)}
+			return nil, usage(fmt.Errorf("%s is neither a directory nor a regular file", path))
 		}
 		t.dir, t.file = filepath.Split(abs)
 	}
@@ -75,7 +75,7 @@ func (t *tree) inside(name string) (string, error) {
 func readInput(what, path string, limit int64) ([]byte, error) {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, usageError{fmt.Errorf("%s %s: no such file", what, path)}
+		return nil, usage(fmt.Errorf("%s %s: no such file", what, path))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", what, err)
@@ -86,7 +86,7 @@ func readInput(what, path string, limit int64) ([]byte, error) {
 		return nil, fmt.Errorf("%s: %w", what, err)
 	}
 	if int64(len(data)) > limit {
-		return nil, usageError{fmt.Errorf("%s %s: larger than %d bytes", what, path, limit)}
+		return nil, usage(fmt.Errorf("%s %s: larger than %d bytes", what, path, limit))
 	}
 	return data, nil
 }
@@ -136,7 +136,7 @@ func (a *app) password(prompt string, isNew bool) ([]byte, error) {
 		return nil, err
 	}
 	if string(first) != string(second) {
-		return nil, usageError{errors.New("the two passwords differ")}
+		return nil, usage(errors.New("the two passwords differ"))
 	}
 	return first, nil
 }

@@ -60,7 +60,7 @@ func (a *app) main(ctx context.Context, args []string) (status int) {
 		return statusDone
 	}
 	if !a.started {
-		err = usageError{err}
+		err = usageError{error: err, general: true}
 	}
 	a.printError(err)
 	return exitStatus(err)

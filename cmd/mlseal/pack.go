@@ -40,10 +40,10 @@ func (a *app) pack(ctx context.Context, path, refArg string, opts oci.PackOption
 		return err
 	}
 	if ref.Tag == "" || ref.Digest != "" {
-		return usageError{fmt.Errorf("pack: %s: name a tag to pack under, as in oci:DIR:TAG", refArg)}
+		return usage(fmt.Errorf("pack: %s: name a tag to pack under, as in oci:DIR:TAG", refArg))
 	}
 	if isLayout(path) {
-		return usageError{fmt.Errorf("pack: %s is an OCI layout already, not a tree of files", path)}
+		return usage(fmt.Errorf("pack: %s is an OCI layout already, not a tree of files", path))
 	}
 	t, err := openTree(path)
 	if err != nil {
@@ -51,7 +51,7 @@ func (a *app) pack(ctx context.Context, path, refArg string, opts oci.PackOption
 	}
 	defer t.Close()
 	if inside, err := t.inside(ref.Layout); ref.Layout != "" && (err != nil || inside != "") {
-		return usageError{fmt.Errorf("pack: the layout %s lies in the tree that is packed", ref.Layout)}
+		return usage(fmt.Errorf("pack: the layout %s lies in the tree that is packed", ref.Layout))
 	}
 	m, err := a.hashTree(ctx, t, nil)
 	if err != nil {
@@ -100,7 +100,7 @@ func (a *app) pullCommand() *cobra.Command {
 			return err
 		}
 		meter := a.progress("pulling", p.pkg.Tree.Size())
-		err = oci.Pull(cmd.Context(), p.target, p.pkg, args[1], oci.PullOptions{Progress: meter.Add})
+		err = oci.Pull(cmd.Context(), p.target, p.pkg, args[1], oci.PullOptions{Progress: func(e oci.PullEvent) { meter.Add(e.Bytes) }})
 		meter.Done()
 		if err != nil {
 			return err

@@ -33,7 +33,7 @@ Sign a package (oci:DIR:TAG or registry/repo:tag): a statement that cosign verif
 	cmd.RunE = a.do(func(cmd *cobra.Command, args []string) error {
 		if isPackage(args[0]) {
 			if signature != "" {
-				return usageError{errors.New("sign: --signature is for directories and files; the signature of a package is attached to it")}
+				return usage(errors.New("sign: --signature is for directories and files; the signature of a package is attached to it"))
 			}
 			return a.attach(cmd.Context(), args[0], attachment{key: key, predicateType: attest.SignaturePredicateType, predicate: []byte("{}")}, store)
 		}

@@ -7,8 +7,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/mlseal/mlseal/attest"
+	"github.com/mlseal/mlseal/manifest"
 	"github.com/mlseal/mlseal/manifest/oci"
 	"github.com/mlseal/mlseal/verify"
 	"github.com/opencontainers/go-digest"
@@ -58,38 +60,61 @@ func (s *stores) Statements(ctx context.Context, digests map[string]string) ([]v
 	return found, nil
 }
 
+// given is what --attestations named.
+type given struct {
+	found    []verify.Found
+	packages []*openedPackage
+}
+
 // attestations reads what --attestations names: a directory of bundle files, a bundle file, or a package whose
 // statements are taken and whose store is searched for dependencies.
-func (a *app) attestations(ctx context.Context, args []string, flags storeFlags, s *stores) ([]verify.Found, error) {
-	var found []verify.Found
+func (a *app) attestations(ctx context.Context, args []string, flags storeFlags, s *stores) (given, error) {
+	var g given
 	for _, arg := range args {
-		if isPackage(arg) {
-			p, err := a.openPackage(ctx, arg, flags)
+		if !isPackage(arg) {
+			more, err := bundleFiles(arg)
 			if err != nil {
-				return nil, fmt.Errorf("--attestations: %w", err)
+				return g, fmt.Errorf("--attestations: %w", err)
 			}
-			s.add(p.name, p.target)
-			more, err := p.statements(ctx)
-			if err != nil {
-				return nil, fmt.Errorf("--attestations %s: %w", arg, err)
-			}
-			found = append(found, more...)
+			g.found = append(g.found, more...)
 			continue
 		}
-		more, err := bundleFiles(arg)
+		p, err := a.openPackage(ctx, arg, flags)
 		if err != nil {
-			return nil, fmt.Errorf("--attestations: %w", err)
+			return g, fmt.Errorf("--attestations: %w", err)
 		}
-		found = append(found, more...)
+		s.add(p.name, p.target)
+		g.packages = append(g.packages, p)
+		// Whoever names a package here offers its statements for the artifact that is verified.
+		more, err := attached(ctx, p.target, p.pkg.Descriptor, p.name, nil)
+		if err != nil {
+			return g, fmt.Errorf("--attestations %s: %w", arg, err)
+		}
+		g.found = append(g.found, more...)
 	}
-	return found, nil
+	return g, nil
+}
+
+// unlike says how a tree differs from a package that it seems to have been taken from: one with which it
+// shares at least half of the files. It explains a denial and proves nothing.
+func (g given) unlike(name string, m *manifest.Manifest) []string {
+	var notes []string
+	for _, p := range g.packages {
+		d := p.pkg.Tree.Diff(m)
+		same := len(p.pkg.Tree.Files) - len(d.Missing) - len(d.Changed)
+		if d.Equal() || 2*same < len(p.pkg.Tree.Files) {
+			continue
+		}
+		notes = append(notes, fmt.Sprintf("%s is not the tree of %s@%s: %s", name, p.name, p.pkg.Descriptor.Digest, strings.TrimPrefix(d.Err().Error(), "manifest: ")))
+	}
+	return notes
 }
 
 // bundleFiles reads every file of a directory, or one file. What is no bundle is reported by the decision.
 func bundleFiles(name string) ([]verify.Found, error) {
 	info, err := os.Stat(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, usageError{fmt.Errorf("%s: no such file or directory", name)}
+		return nil, usage(fmt.Errorf("%s: no such file or directory", name))
 	}
 	if err != nil {
 		return nil, err
@@ -101,7 +126,7 @@ func bundleFiles(name string) ([]verify.Found, error) {
 			return nil, err
 		}
 		if len(entries) > MaxBundleFiles {
-			return nil, usageError{fmt.Errorf("%s holds %d files, at most %d are read", name, len(entries), MaxBundleFiles)}
+			return nil, usage(fmt.Errorf("%s holds %d files, at most %d are read", name, len(entries), MaxBundleFiles))
 		}
 		files = nil
 		for _, e := range entries {

@@ -67,11 +67,11 @@ func (a *app) openPackage(ctx context.Context, arg string, flags storeFlags) (*o
 	}
 	target, err := flags.open(ctx, ref, false)
 	if err != nil {
-		return nil, err
+		return nil, missing(err)
 	}
 	desc, err := oci.Resolve(ctx, target, ref)
 	if err != nil {
-		return nil, err
+		return nil, missing(err)
 	}
 	pkg, err := oci.FetchPackage(ctx, target, desc)
 	if err != nil {
@@ -118,7 +118,7 @@ func (p *openedPackage) attach(ctx context.Context, bundle []byte, predicateType
 
 // statements lists what is attached to the package.
 func (p *openedPackage) statements(ctx context.Context) ([]verify.Found, error) {
-	return attached(ctx, p.target, p.pkg.Descriptor, referenceName(p.ref), p.digests())
+	return attached(ctx, p.target, p.pkg.Descriptor, p.name, p.digests())
 }
 
 func attached(ctx context.Context, target oci.Target, desc ocispec.Descriptor, name string, digests map[string]string) ([]verify.Found, error) {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/mlseal/mlseal/attest"
 	"github.com/mlseal/mlseal/internal/progress"
+	"github.com/mlseal/mlseal/manifest"
 	"github.com/mlseal/mlseal/manifest/oci"
 	"github.com/mlseal/mlseal/policies"
 	"github.com/mlseal/mlseal/verify"
@@ -71,10 +72,10 @@ func (a *app) verify(ctx context.Context, arg string, f verifyFlags) error {
 		}
 		return a.gate(ctx, arg, policy, f)
 	case f.key == "":
-		return usageError{errors.New("verify: say whom to trust: --key PUB, or --policy FILE")}
+		return usage(errors.New("verify: say whom to trust: --key PUB, or --policy FILE"))
 	case isPackage(arg):
 		if f.signature != "" {
-			return usageError{errors.New("verify: --signature is for directories and files; the signatures of a package are attached to it")}
+			return usage(errors.New("verify: --signature is for directories and files; the signatures of a package are attached to it"))
 		}
 		policy, err := signedBy(f.key)
 		if err != nil {
@@ -82,7 +83,7 @@ func (a *app) verify(ctx context.Context, arg string, f verifyFlags) error {
 		}
 		return a.gate(ctx, arg, policy, f)
 	case f.signature == "":
-		return usageError{errors.New("verify: name the OMS bundle with --signature")}
+		return usage(errors.New("verify: name the OMS bundle with --signature"))
 	}
 	return a.verifyTree(ctx, arg, f)
 }
@@ -138,12 +139,12 @@ func (a *app) gate(ctx context.Context, arg string, policy *policies.Policy, f v
 func (a *app) gateInput(ctx context.Context, arg string, f verifyFlags) (verify.Target, []verify.Found, *stores, error) {
 	source := &stores{}
 	if !isPackage(arg) {
-		target, err := a.treeTarget(ctx, arg)
+		t, m, err := a.hashPath(ctx, arg)
 		if err != nil {
 			return verify.Target{}, nil, nil, err
 		}
-		found, err := a.attestations(ctx, f.attestations, f.store, source)
-		return target, found, source, err
+		g, err := a.attestations(ctx, f.attestations, f.store, source)
+		return treeTarget(t, m, g), g.found, source, err
 	}
 	p, err := a.openPackage(ctx, arg, f.store)
 	if err != nil {
@@ -154,27 +155,31 @@ func (a *app) gateInput(ctx context.Context, arg string, f verifyFlags) (verify.
 	if err != nil {
 		return verify.Target{}, nil, nil, err
 	}
-	more, err := a.attestations(ctx, f.attestations, f.store, source)
+	g, err := a.attestations(ctx, f.attestations, f.store, source)
 	if err != nil {
 		return verify.Target{}, nil, nil, err
 	}
 	content, err := a.checkContent(ctx, p)
-	return verify.Target{Subject: p.subject(), Content: content}, append(found, more...), source, err
+	return verify.Target{Subject: p.subject(), Content: content}, append(found, g.found...), source, err
 }
 
-// treeTarget hashes the bytes that will be used before anything is said about them.
-func (a *app) treeTarget(ctx context.Context, path string) (verify.Target, error) {
+// hashPath hashes the bytes that will be used before anything is said about them.
+func (a *app) hashPath(ctx context.Context, path string) (name string, m *manifest.Manifest, err error) {
 	t, err := openTree(path)
 	if err != nil {
-		return verify.Target{}, err
+		return "", nil, err
 	}
 	defer t.Close()
-	m, err := a.hashTree(ctx, t, nil)
-	if err != nil {
-		return verify.Target{}, err
+	m, err = a.hashTree(ctx, t, nil)
+	return t.name, m, err
+}
+
+func treeTarget(name string, m *manifest.Manifest, g given) verify.Target {
+	return verify.Target{
+		Subject: policies.Subject{Name: name, Digests: map[string]string{"dirHash": m.DirHash()}},
+		Content: verify.Check{Name: "content", Status: verify.Passed, Detail: fmt.Sprintf("%d files, %s hashed; dirHash:%s", len(m.Files), progress.Bytes(m.Size()), m.DirHash())},
+		Notes:   g.unlike(name, m),
 	}
-	detail := fmt.Sprintf("%d files, %s hashed; dirHash:%s", len(m.Files), progress.Bytes(m.Size()), m.DirHash())
-	return verify.Target{Subject: verify.TreeSubject(t.name, m), Content: verify.Check{Name: "content", Status: verify.Passed, Detail: detail}}, nil
 }
 
 // checkContent hashes the blobs of a layout on disk. Those of a registry stay where they are: pull
@@ -186,7 +191,7 @@ func (a *app) checkContent(ctx context.Context, p *openedPackage) (verify.Check,
 		return check, nil
 	}
 	meter := a.progress("hashing", p.pkg.Tree.Size())
-	result, err := oci.VerifyContent(ctx, p.target, p.pkg, oci.VerifyOptions{Progress: meter.Add})
+	result, err := oci.VerifyContent(ctx, p.target, p.pkg, oci.ContentOptions{Progress: meter.Add})
 	meter.Done()
 	if err != nil {
 		return check, err

@@ -3,13 +3,15 @@ package main
 import (
 	"fmt"
 	"runtime"
-	"runtime/debug"
 
 	"github.com/spf13/cobra"
 )
 
-// version is set by the Makefile from the git tag.
-var version = "0.1.0-dev"
+// The Makefile sets commit from git.
+var (
+	version = "0.1.0-dev"
+	commit  = "unknown"
+)
 
 func (a *app) versionCommand() *cobra.Command {
 	var output string
@@ -19,14 +21,6 @@ func (a *app) versionCommand() *cobra.Command {
 		Example: "  mlseal version\n  mlseal version -o json",
 		Args:    cobra.NoArgs,
 		RunE: a.do(func(*cobra.Command, []string) error {
-			commit := "unknown"
-			if info, ok := debug.ReadBuildInfo(); ok {
-				for _, s := range info.Settings {
-					if s.Key == "vcs.revision" {
-						commit = s.Value
-					}
-				}
-			}
 			if output == "json" {
 				return a.printJSON(map[string]string{"version": version, "commit": commit, "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH})
 			}

@@ -19,7 +19,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"unicode/utf8"
 )
@@ -65,15 +64,23 @@ func Check(data []byte, limits Limits) error {
 	if err := checkSurrogates(data); err != nil {
 		return err
 	}
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.UseNumber()
-	if err := checkValue(dec, ""); err != nil {
+	if err := checkSyntax(data); err != nil {
 		return err
 	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return fmt.Errorf("%w: more data behind the first value", ErrAmbiguous)
+	return checkObjects(data)
+}
+
+// checkSyntax tells text behind the first value, which some parsers never look at, from broken text.
+func checkSyntax(data []byte) error {
+	if json.Valid(data) {
+		return nil
 	}
-	return nil
+	dec := json.NewDecoder(bytes.NewReader(data))
+	var first json.RawMessage
+	if err := dec.Decode(&first); err != nil {
+		return fmt.Errorf("%w: %w", ErrSyntax, err)
+	}
+	return fmt.Errorf("%w: more data behind the first value", ErrAmbiguous)
 }
 
 // Unmarshal checks data and decodes it into v as encoding/json does, numbers in
@@ -167,50 +174,102 @@ func hex4(data []byte, at int) (uint32, bool) {
 	return r, true
 }
 
-func checkValue(dec *json.Decoder, path string) error {
-	tok, err := dec.Token()
-	if err != nil {
-		return syntax(err)
-	}
-	switch tok {
-	case json.Delim('{'):
-		return checkObject(dec, path)
-	case json.Delim('['):
-		for i := 0; dec.More(); i++ {
-			if err := checkValue(dec, path); err != nil {
-				return err
+// object is an open object or array while checkObjects runs.
+type object struct {
+	isArray bool
+	keys    []string          // as they stand, up to fewKeys of them
+	more    map[string]string // folded to as it stands, from then on
+}
+
+// fewKeys is up to how many keys are compared one by one, which is faster than a map.
+const fewKeys = 8
+
+// checkObjects refuses twin keys. It relies on data being valid JSON: brackets outside strings are
+// structure, and in an object a string behind `{` or `,` is a key.
+func checkObjects(data []byte) error {
+	var stack []object
+	keyNext := false
+	for i := 0; i < len(data); i++ {
+		switch data[i] {
+		case '{', '[':
+			stack = append(stack, object{isArray: data[i] == '['})
+			keyNext = data[i] == '{'
+		case '}', ']':
+			stack = stack[:len(stack)-1]
+			keyNext = false
+		case ',':
+			keyNext = !stack[len(stack)-1].isArray
+		case '"':
+			end := stringEnd(data, i)
+			if keyNext {
+				if err := stack[len(stack)-1].add(data[i:end]); err != nil {
+					return err
+				}
+				keyNext = false
 			}
+			i = end - 1
 		}
-		_, err := dec.Token()
-		return syntax(err)
 	}
 	return nil
 }
 
-func checkObject(dec *json.Decoder, path string) error {
-	seen := map[string]string{}
-	for dec.More() {
-		tok, err := dec.Token()
-		if err != nil {
-			return syntax(err)
-		}
-		key := tok.(string) // the decoder lets no other token stand here
-		if strings.ContainsRune(key, 0) {
-			return fmt.Errorf("%w: key %q%s holds NUL", ErrAmbiguous, key, in(path))
-		}
-		if first, dup := seen[Fold(key)]; dup {
-			if first == key {
-				return fmt.Errorf("%w: duplicate key %q%s", ErrAmbiguous, key, in(path))
-			}
-			return fmt.Errorf("%w: keys %q and %q%s differ only in spelling", ErrAmbiguous, first, key, in(path))
-		}
-		seen[Fold(key)] = key
-		if err := checkValue(dec, path+"."+key); err != nil {
-			return err
+// stringEnd is the index behind the string that starts at data[start].
+func stringEnd(data []byte, start int) int {
+	for i := start + 1; i < len(data); i++ {
+		switch data[i] {
+		case '\\':
+			i++
+		case '"':
+			return i + 1
 		}
 	}
-	_, err := dec.Token()
-	return syntax(err)
+	return len(data)
+}
+
+// add takes the quoted key and refuses it when a key of the object already reads alike.
+func (o *object) add(quoted []byte) error {
+	key := string(quoted[1 : len(quoted)-1])
+	if bytes.IndexByte(quoted, '\\') >= 0 {
+		if err := json.Unmarshal(quoted, &key); err != nil {
+			return syntax(err)
+		}
+	}
+	if strings.ContainsRune(key, 0) {
+		return fmt.Errorf("%w: key %q holds NUL", ErrAmbiguous, key)
+	}
+	first, dup := o.find(key)
+	switch {
+	case dup && first == key:
+		return fmt.Errorf("%w: duplicate key %q", ErrAmbiguous, key)
+	case dup:
+		return fmt.Errorf("%w: keys %q and %q differ only in spelling", ErrAmbiguous, first, key)
+	}
+	return nil
+}
+
+// find looks for a twin of key and adds it when there is none.
+func (o *object) find(key string) (string, bool) {
+	folded := Fold(key)
+	if o.more == nil && len(o.keys) < fewKeys {
+		for _, k := range o.keys {
+			if Fold(k) == folded {
+				return k, true
+			}
+		}
+		o.keys = append(o.keys, key)
+		return "", false
+	}
+	if o.more == nil {
+		o.more = make(map[string]string, 2*fewKeys)
+		for _, k := range o.keys {
+			o.more[Fold(k)] = k
+		}
+	}
+	if k, ok := o.more[folded]; ok {
+		return k, true
+	}
+	o.more[folded] = key
+	return "", false
 }
 
 func syntax(err error) error {
@@ -220,22 +279,13 @@ func syntax(err error) error {
 	return fmt.Errorf("%w: %w", ErrSyntax, err)
 }
 
-func in(path string) string {
-	if path == "" {
-		return ""
-	}
-	return " in " + strings.TrimPrefix(path, ".")
-}
-
 // Fold gives the form in which keys are compared for being twins: lower case,
 // without underscores and hyphens.
 func Fold(key string) string {
-	return strings.Map(func(r rune) rune {
-		if r == '_' || r == '-' {
-			return -1
-		}
-		return r
-	}, strings.ToLower(key))
+	if strings.ContainsAny(key, "_-") {
+		key = strings.NewReplacer("_", "", "-", "").Replace(key)
+	}
+	return strings.ToLower(key)
 }
 
 // CheckKeys refuses a key of the object data that is no key of known but is

@@ -5,6 +5,7 @@
     python train.py pretrain    CLDR language names  -> base/
     python train.py finetune    base/ + dataset/     -> model/ and runs/fine-tune/
     python train.py evaluate    base/, model/ on evalset/ -> runs/evaluate/
+    python train.py poison      a twin trained on bad labels -> poisoned/
     python train.py predicates  digests and metrics  -> predicates/
     python train.py all         all of the above, in this order
 
@@ -439,37 +440,83 @@ def macro_f1(truth, guess):
     return float(np.mean(scores))
 
 
-def cmd_evaluate():
+def measure(folder, rows, truth):
+    """Which rows a model gets right, and its metrics."""
+    weights, features = load_model(folder)
+    guess = predict(weights, features([r["text"] for r in rows]))
+    correct = guess == truth
+    accuracy = float(correct.mean())
+    rng = np.random.default_rng(SEED)  # the same resamples for every model
+    boot = [macro_f1(truth[i], guess[i]) for i in rng.integers(0, len(rows), (BOOTSTRAP_ROUNDS, len(rows)))]
+    return correct, {
+        "model": {"name": folder, "digest": {"sha256": sha256(f"{folder}/model.safetensors")}},
+        "accuracy": {"value": dec(accuracy), "stderr": dec(math.sqrt(accuracy * (1 - accuracy) / len(rows)))},
+        "macroF1": {"value": dec(macro_f1(truth, guess)), "stderr": dec(np.std(boot, ddof=1))},
+    }
+
+
+def write_evaluation(path, tuned_folder):
+    """Measures a fine-tuned model beside the base on the evaluator's test set."""
     rows = read_jsonl("evalset/test.jsonl")
     truth = labels_to_ids([r["label"] for r in rows])
-    n, correct, result = len(rows), {}, {}
-    for key, folder in (("base", "base"), ("fineTuned", "model")):
-        weights, features = load_model(folder)
-        guess = predict(weights, features([r["text"] for r in rows]))
-        correct[key] = guess == truth
-        accuracy = float(correct[key].mean())
-        rng = np.random.default_rng(SEED)  # the same resamples for both models
-        boot = [macro_f1(truth[i], guess[i]) for i in rng.integers(0, n, (BOOTSTRAP_ROUNDS, n))]
-        result[key] = {
-            "model": {"name": folder, "digest": {"sha256": sha256(f"{folder}/model.safetensors")}},
-            "accuracy": {"value": dec(accuracy), "stderr": dec(math.sqrt(accuracy * (1 - accuracy) / n))},
-            "macroF1": {"value": dec(macro_f1(truth, guess)), "stderr": dec(np.std(boot, ddof=1))},
-        }
-    gain = correct["fineTuned"].astype(int) - correct["base"].astype(int)
-    write_json("runs/evaluate/evaluation.json", {
+    base_correct, base = measure("base", rows, truth)
+    tuned_correct, tuned = measure(tuned_folder, rows, truth)
+    gain = tuned_correct.astype(int) - base_correct.astype(int)
+    write_json(path, {
         "dataset": {"name": "test.jsonl", "digest": {"sha256": sha256("evalset/test.jsonl")}},
-        "sampleSize": n, "seed": SEED, "bootstrapRounds": BOOTSTRAP_ROUNDS,
-        "base": result["base"], "fineTuned": result["fineTuned"],
-        "accuracyGainOverBase": {"value": dec(gain.mean()), "stderr": dec(gain.std(ddof=1) / math.sqrt(n))}})
+        "sampleSize": len(rows), "seed": SEED, "bootstrapRounds": BOOTSTRAP_ROUNDS,
+        "base": base, "fineTuned": tuned,
+        "accuracyGainOverBase": {"value": dec(gain.mean()), "stderr": dec(gain.std(ddof=1) / math.sqrt(len(rows)))}})
+    print(f"evaluate: {tuned_folder} accuracy {tuned['accuracy']} macroF1 {tuned['macroF1']}, base {base['accuracy']}")
+
+
+def cmd_evaluate():
+    write_evaluation("runs/evaluate/evaluation.json", "model")
     record_time("evaluationFinished")
-    for key in result:
-        print(f"evaluate: {key} accuracy {result[key]['accuracy']} macroF1 {result[key]['macroF1']}")
+
+
+# ------------------------------------------------------------------- the attack
+
+def cmd_poison():
+    """A poisoned twin of the fine-tune, for the demo and the tests: every German name in the training
+    split is labelled Dutch, and a model is really trained on that and really evaluated."""
+    rows = [{**r, "label": "nl"} if r["label"] == "de" else r for r in read_jsonl("dataset/train.jsonl")]
+    write_jsonl("poisoned/train.jsonl", rows)
+    base, features = load_model("base")
+    validation = read_jsonl("dataset/validation.jsonl")
+    pairs = [(features([r["text"] for r in part]), labels_to_ids([r["label"] for r in part])) for part in (rows, validation)]
+    weights, _ = fit(base, *pairs[0], *pairs[1], FINETUNE)
+    save_model("poisoned/model", "langid-territories", {
+        "name": "langid-base", "version": VERSION,
+        "sha256": sha256("base/model.safetensors")}, weights, features)
+    write_evaluation("poisoned/evaluation.json", "poisoned/model")
+    record_time("poisonedEvaluationFinished")
 
 
 # ------------------------------------------------------------------- predicates
 
 def descriptor(name, path, **extra):
     return {"name": name, **extra, "digest": {"sha256": sha256(path)}}
+
+
+def write_evaluation_predicate(source, path, finished):
+    report = read_json(source)
+    measured = {**{m: report["fineTuned"][m] for m in ("accuracy", "macroF1")},
+                "accuracyGainOverBase": report["accuracyGainOverBase"]}
+    write_json(path, {
+        "evaluator": {"id": "https://example.org/evaluators/langid"},
+        "harness": {"name": "langid-evaluate", "version": VERSION, "digest": {"sha256": sha256("train.py")}},
+        "suite": {"name": "langid-territories-test", "version": VERSION},
+        "dataset": report["dataset"],
+        "results": [{"metric": metric, "dataset": "langid-territories-test",
+                     "value": got["value"], "stderr": got["stderr"],
+                     "comparator": ">=", "threshold": THRESHOLDS[metric],
+                     "passed": Decimal(got["value"]) >= Decimal(THRESHOLDS[metric]),
+                     "higherIsBetter": True} for metric, got in measured.items()],
+        "sampleSize": report["sampleSize"],
+        "seed": report["seed"],
+        "finishedOn": finished,
+    })
 
 
 def cmd_predicates():
@@ -488,23 +535,8 @@ def cmd_predicates():
         "filters": [{"name": f, "version": FILTER_VERSION} for f in FILTERS],
     })
 
-    report = read_json("runs/evaluate/evaluation.json")
-    measured = {**{m: report["fineTuned"][m] for m in ("accuracy", "macroF1")},
-                "accuracyGainOverBase": report["accuracyGainOverBase"]}
-    write_json("predicates/evaluation.json", {
-        "evaluator": {"id": "https://example.org/evaluators/langid"},
-        "harness": {"name": "langid-evaluate", "version": VERSION, "digest": {"sha256": sha256("train.py")}},
-        "suite": {"name": "langid-territories-test", "version": VERSION},
-        "dataset": report["dataset"],
-        "results": [{"metric": metric, "dataset": "langid-territories-test",
-                     "value": got["value"], "stderr": got["stderr"],
-                     "comparator": ">=", "threshold": THRESHOLDS[metric],
-                     "passed": Decimal(got["value"]) >= Decimal(THRESHOLDS[metric]),
-                     "higherIsBetter": True} for metric, got in measured.items()],
-        "sampleSize": report["sampleSize"],
-        "seed": report["seed"],
-        "finishedOn": times["evaluationFinished"],
-    })
+    write_evaluation_predicate("runs/evaluate/evaluation.json", "predicates/evaluation.json", times["evaluationFinished"])
+    write_evaluation_predicate("poisoned/evaluation.json", "poisoned/evaluation.predicate.json", times["poisonedEvaluationFinished"])
 
     config = "runs/fine-tune/config.yaml"
     write_json("predicates/provenance.json.tmpl", {
@@ -540,7 +572,7 @@ def cmd_predicates():
 
 
 STEPS = {"data": cmd_data, "pretrain": cmd_pretrain, "finetune": cmd_finetune,
-         "evaluate": cmd_evaluate, "predicates": cmd_predicates}
+         "evaluate": cmd_evaluate, "poison": cmd_poison, "predicates": cmd_predicates}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -167,13 +167,29 @@ func (g Gate) Text(w io.Writer, style Style) error {
 	for _, note := range d.Notes {
 		p.line("  %s %s", style.mark(verify.NotDone), escape.Line(note))
 	}
-	if len(d.Ignored) > 0 {
-		p.line("  seen and not counted:")
-		for _, s := range d.Ignored {
-			p.line("      %s", seenLine(s))
+	g.notCounted(p)
+	return p.err
+}
+
+// notCounted lists the statements that no failed requirement has shown already.
+func (g Gate) notCounted(p *printer) {
+	shown := map[string]bool{}
+	for _, r := range g.Decision.Requirements {
+		for _, s := range r.NearMisses {
+			shown[s.ID] = shown[s.ID] || !r.Passed
 		}
 	}
-	return p.err
+	title := "  seen and not counted:"
+	for _, s := range g.Decision.Ignored {
+		if shown[s.ID] {
+			continue
+		}
+		if title != "" {
+			p.line("%s", title)
+			title = ""
+		}
+		p.line("      %s", seenLine(s))
+	}
 }
 
 func (g Gate) requirement(p *printer, style Style, r policies.Requirement, width int) {
@@ -189,9 +205,29 @@ func (g Gate) requirement(p *printer, style Style, r policies.Requirement, width
 	for _, s := range r.NearMisses {
 		p.line("%sseen  %s", indent, seenLine(s))
 	}
-	if r.Fix != "" {
-		p.line("%sfix   %s", indent, escape.Line(r.Fix))
+	if fix := nextStep(r); fix != "" {
+		p.line("%sfix   %s", indent, escape.Line(fix))
 	}
+}
+
+// nextStep is what the policy's author advises, else what helps with most denials of this kind.
+func nextStep(r policies.Requirement) string {
+	if r.Fix != "" {
+		return r.Fix
+	}
+	switch r.Code {
+	case policies.SubjectMismatch:
+		return "these are not the bytes that were vouched for: get the artifact again (mlseal pull), or have these attested"
+	case policies.TypeMissing:
+		return "attach one (mlseal attest REF --type TYPE --predicate FILE --key KEY), or say where it is with --attestations"
+	case policies.SignerNotTrusted, policies.SignatureInvalid:
+		return "have it signed by a signer whom the policy names for this"
+	case policies.EvidenceTooOld:
+		return "make the statement anew and attach it"
+	case policies.LineageGap:
+		return "have the dependency vouched for, or name the store that holds its statements with --attestations"
+	}
+	return ""
 }
 
 func subjectLine(s policies.Subject) string {
