@@ -94,6 +94,8 @@ func TestWhere(t *testing.T) {
 		"dec of a comma":               {`dec(predicate.n) >= dec("0")`, `{"n":"0,7"}`, ConditionError},
 		"dec of a bool":                {`dec(predicate.n) >= dec("0")`, `{"n":true}`, ConditionError},
 		"dec of null":                  {`dec(predicate.n) >= dec("0")`, `{"n":null}`, ConditionError},
+		"type of a number":             {`type(predicate.n) == type(dec("1")) && type(predicate.i) == int`, `{"n":0.5,"i":5.0}`, ""},
+		"no string of a decimal":       {`string(predicate.n) == "0.5"`, `{"n":0.5}`, ConditionError},
 		"bools have no order":          {`predicate.a < predicate.b`, `{"a":false,"b":true}`, ConditionError},
 		"a value is not code":          {`predicate.x == "a"`, `{"x":"\" || true || \""}`, ConditionFalse},
 		"division by zero":             {`1 / predicate.n == 1`, `{"n":0}`, ConditionError},

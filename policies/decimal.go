@@ -88,11 +88,8 @@ func (d decimal) ConvertToNative(t reflect.Type) (any, error) {
 
 // ConvertToType implements ref.Val.
 func (d decimal) ConvertToType(t ref.Type) ref.Val {
-	switch t {
-	case types.TypeType:
+	if t == types.TypeType {
 		return decimalType
-	case types.StringType:
-		return types.String(d.String())
 	}
 	return types.NewErr("a decimal does not convert to %s", t.TypeName())
 }
@@ -107,10 +104,4 @@ func (d decimal) Equal(other ref.Val) ref.Val {
 func (d decimal) Type() ref.Type { return decimalType }
 
 // Value implements ref.Val.
-func (d decimal) Value() any { return d.String() }
-
-// String is the number without loss.
-func (d decimal) String() string {
-	digits, _ := d.rat.FloatPrec()
-	return d.rat.FloatString(digits)
-}
+func (d decimal) Value() any { return d.rat }

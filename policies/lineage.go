@@ -189,57 +189,65 @@ func (w *walk) dependency(d dependency) {
 			code, detail = w.rule(&w.edge.each[i], d)
 		}
 	}
-	if code != "" {
+	switch {
+	case code == "":
+	case closeness(code) == 2, code == LineageGap:
 		w.fail(code, "%s: %s", d.describe(), detail)
+		return
+	default:
+		// That nobody who is trusted says anything about it is a gap, whatever the inner reason.
+		w.fail(LineageGap, "%s: %s: %s", d.describe(), code, detail)
 		return
 	}
 	w.passed = append(w.passed, d.describe())
 }
 
 // accept looks for one alternative that holds. When none does, the reason is that of the first
-// one for which there was a statement at all.
+// one that came closest.
 func (w *walk) accept(d dependency) (Code, string) {
 	var code Code
 	var detail string
 	for _, a := range w.edge.accept {
-		if a.rule == nil {
-			if a.pinned.has(d.Digests) {
-				return "", ""
-			}
-			if code == "" {
-				code, detail = LineageGap, "not one of the pinned digests"
-			}
-			continue
+		c, why := LineageGap, "not one of the pinned digests"
+		if a.rule != nil {
+			c, why = w.rule(a.rule, d)
+		} else if a.pinned.has(d.Digests) {
+			c = ""
 		}
-		c, why := w.rule(a.rule, d)
 		if c == "" {
 			return "", ""
 		}
-		if code == "" || (code == LineageGap && c != LineageGap) {
+		if code == "" || closeness(c) > closeness(code) {
 			code, detail = c, why
 		}
 	}
 	return code, detail
 }
 
-// rule asks one rule about a dependency. That nobody who is trusted says anything about it is a
-// gap in the lineage, whatever the inner reason; what a trusted statement says keeps its code.
+// rule asks one rule about a dependency.
 func (w *walk) rule(r *rule, d dependency) (Code, string) {
 	o := w.check(r, target{Subject: d.Subject, dependency: true})
 	w.near = append(w.near, o.near...)
-	switch o.code {
-	case "":
+	if o.code == "" {
 		w.counted = append(w.counted, o.counted...)
 		return "", ""
 	}
 	for _, it := range o.counted { // they hold, and do not suffice
 		it.note(candidate, o.code, o.detail)
 	}
-	switch o.code {
+	return o.code, o.detail
+}
+
+// closeness is 2 when there was a statement by a trusted signer about the dependency, which
+// said something else; 1 when there was some statement; 0 when there was none.
+func closeness(code Code) int {
+	switch code {
 	case ConditionFalse, ConditionError, EvidenceTooOld, ThresholdNotMet, LineageAmbiguous:
-		return o.code, o.detail
+		return 2
+	case TypeMissing, LineageGap:
+		return 0
 	}
-	return LineageGap, fmt.Sprintf("%s: %s", o.code, o.detail)
+	return 1
 }
 
 // enumerate shows the first of many.

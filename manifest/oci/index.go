@@ -134,9 +134,16 @@ func (l *Layout) addEntry(ctx context.Context, index *ocispec.Index, desc ocispe
 	entry := plain(desc)
 	entry.ArtifactType = node.ArtifactType
 	addTo(index, entry, tag)
-	if node.Subject != nil {
-		markSubject(index, node.Subject.Digest)
+	if node.Subject == nil {
+		return nil
 	}
+	// A subject that lost its tag earlier is listed again, so that oras finds the statement.
+	if subject, err := l.readNode(*node.Subject); err == nil {
+		about := plain(*node.Subject)
+		about.ArtifactType = subject.ArtifactType
+		addTo(index, about, "")
+	}
+	markSubject(index, node.Subject.Digest)
 	return nil
 }
 

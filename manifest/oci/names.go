@@ -69,8 +69,8 @@ func checkSpelling(spelling map[string]string, name string) error {
 	return nil
 }
 
-// fold gives the form in which names are compared for being twins. Windows drops dots and blanks at
-// the end of a name.
+// fold gives the form in which names are compared for being twins: Unicode's canonical caseless
+// matching (Unicode 15, section 3.13, D145). Windows drops dots and blanks at the end of a name.
 func fold(name string) string {
 	elements := strings.Split(norm.NFC.String(cases.Fold().String(norm.NFD.String(name))), "/")
 	for i, e := range elements {

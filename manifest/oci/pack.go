@@ -159,17 +159,7 @@ func (s targetSink) putFile(ctx context.Context, fsys fs.FS, f manifest.File, pr
 		}
 		body = bytes.NewReader(data)
 	}
-	err = s.target.Push(ctx, desc, body)
-	if source.err != nil {
-		return source.err // why the request broke off
-	}
-	if err != nil && !errors.Is(err, errdef.ErrAlreadyExists) {
-		return err
-	}
-	if err == nil || source.read > 0 {
-		return source.check()
-	}
-	return nil
+	return source.explain(s.target.Push(ctx, desc, body))
 }
 
 func (s targetSink) publish(ctx context.Context, img *image, tag string) error {
@@ -237,6 +227,26 @@ func (s *source) Read(p []byte) (int, error) {
 		s.err = err
 	}
 	return n, err
+}
+
+// explain returns why an upload failed: a file that changed shows as a request that broke off, or as
+// a digest that the registry refuses. An upload that was accepted is checked like every other.
+func (s *source) explain(err error) error {
+	if s.err != nil {
+		return s.err
+	}
+	if s.read == s.want.Size {
+		if changed := s.check(); changed != nil {
+			return changed
+		}
+	}
+	switch {
+	case errors.Is(err, errdef.ErrAlreadyExists):
+		return nil
+	case err == nil && s.read < s.want.Size:
+		return fmt.Errorf("%w: the upload was accepted after %d of %d bytes", ErrContent, s.read, s.want.Size)
+	}
+	return err
 }
 
 // check reports whether what was read is what the tree says, and the file still is that.

@@ -150,5 +150,5 @@ func layerPath(layer ocispec.Descriptor) (string, error) {
 	case !hasPath:
 		name = title
 	}
-	return name, manifest.CheckName(name)
+	return name, nil // newTree checks it
 }

@@ -269,11 +269,7 @@ func (pl *puller) write(ctx context.Context, f manifest.File) (err error) {
 func (pl *puller) sync(tree *manifest.Manifest) error {
 	done := map[string]bool{}
 	for _, f := range tree.Files {
-		for dir := range parents(f.Path + "/") {
-			dir = path.Dir(dir)
-			if done[dir] {
-				break
-			}
+		for dir := path.Dir(f.Path); !done[dir]; dir = path.Dir(dir) {
 			done[dir] = true
 			if _, err := pl.root.Lstat(dir); err != nil {
 				continue // a failed pull did not get there

@@ -158,9 +158,6 @@ func Bundles(ctx context.Context, target Target, subject ocispec.Descriptor) ([]
 
 // fetchBundle reads one referrer. What it is, its body says: indexes name wrong artifact types.
 func fetchBundle(ctx context.Context, target Target, subject, desc ocispec.Descriptor) ([]byte, error) {
-	if desc.MediaType != ocispec.MediaTypeImageManifest {
-		return nil, fmt.Errorf("%w: its media type is %q", ErrNotBundle, desc.MediaType)
-	}
 	data, err := fetchBytes(ctx, target, desc, MaxManifestBytes)
 	if err != nil {
 		return nil, err
@@ -168,6 +165,9 @@ func fetchBundle(ctx context.Context, target Target, subject, desc ocispec.Descr
 	var im ocispec.Manifest
 	if err := strictjson.Unmarshal(data, &im, strictjson.Limits{MaxBytes: MaxManifestBytes}); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrContent, err)
+	}
+	if im.MediaType != "" && im.MediaType != desc.MediaType {
+		return nil, fmt.Errorf("%w: it is listed as %q and says %q", ErrContent, desc.MediaType, im.MediaType)
 	}
 	if im.Subject == nil || im.Subject.Digest != subject.Digest {
 		return nil, fmt.Errorf("%w: it is listed with a subject that it does not name", ErrContent)

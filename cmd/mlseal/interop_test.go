@@ -1,0 +1,303 @@
+//go:build interop
+
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// peer is the command that .ci/interop installed. A peer that `make interop` needs fails when it is missing; the others
+// are skipped, by name.
+func peer(t *testing.T, name string) string {
+	t.Helper()
+	path := os.Getenv("MLSEAL_PEER_" + name)
+	if path == "" {
+		if strings.HasPrefix(name, "COSIGN") {
+			t.Skipf("peer %s is not here: make interop-full builds it; this test did NOT run", name)
+		}
+		t.Fatalf("peer %s is missing: run .ci/interop", name)
+	}
+	return path
+}
+
+// lab is a folder with mlseal's binary, where commands run.
+type lab struct {
+	t      *testing.T
+	dir    string
+	mlseal string
+}
+
+func newLab(t *testing.T) *lab {
+	t.Helper()
+	dir := t.TempDir()
+	bin := filepath.Join(dir, "mlseal")
+	if out, err := exec.Command("go", "build", "-o", bin, ".").CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	return &lab{t, dir, bin}
+}
+
+func (l *lab) command(name string, args ...string) *exec.Cmd {
+	cmd := exec.Command(name, args...)
+	cmd.Dir = l.dir
+	cmd.Env = append(os.Environ(), "MLSEAL_PASSWORD=pw", "COSIGN_PASSWORD=pw", "HOME="+l.dir, "NO_COLOR=1", "TUF_ROOT="+filepath.Join(l.dir, "tuf"))
+	return cmd
+}
+
+// run wants success and returns what was printed.
+func (l *lab) run(name string, args ...string) string {
+	l.t.Helper()
+	out, err := l.command(name, args...).CombinedOutput()
+	if err != nil {
+		l.t.Fatalf("%s %s: %v\n%s", filepath.Base(name), strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+// fails wants any other exit status than 0.
+func (l *lab) fails(name string, args ...string) string {
+	l.t.Helper()
+	out, err := l.command(name, args...).CombinedOutput()
+	if err == nil {
+		l.t.Fatalf("%s %s succeeded and must not\n%s", filepath.Base(name), strings.Join(args, " "), out)
+	}
+	return string(out)
+}
+
+func (l *lab) write(name, text string) {
+	l.t.Helper()
+	path := filepath.Join(l.dir, filepath.FromSlash(name))
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		l.t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+// model writes a tree with what file names can be: nested, spaces, unicode, dotfiles, empty.
+func (l *lab) model() {
+	for name, text := range map[string]string{
+		"model/config.json": `{"architectures":["T"]}`, "model/model.safetensors": "w", "model/model/layer 1.bin": "x",
+		"model/ünïcode 模型.txt": "u", "model/.hidden": "dot", "model/empty": "", "model/a/b/c/d.txt": "deep", "model/.gitignore": "left out",
+	} {
+		l.write(name, text)
+	}
+}
+
+// registry starts distribution's registry on a free port of loopback; it has no referrers API.
+func (l *lab) registry() string {
+	l.t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	addr := listener.Addr().String()
+	if err := listener.Close(); err != nil {
+		l.t.Fatal(err)
+	}
+	l.write("registry.yml", fmt.Sprintf("version: 0.1\nlog: {level: error, accesslog: {disabled: true}}\nstorage: {filesystem: {rootdirectory: %s/registry}}\nhttp: {addr: %s}\n", l.dir, addr))
+	cmd := l.command(peer(l.t, "REGISTRY"), "serve", "registry.yml")
+	var log bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &log, &log
+	if err := cmd.Start(); err != nil {
+		l.t.Fatal(err)
+	}
+	l.t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	for range 100 {
+		if resp, err := http.Get("http://" + addr + "/v2/"); err == nil {
+			_ = resp.Body.Close()
+			return addr
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	l.t.Fatalf("the registry did not start:\n%s", log.String())
+	return ""
+}
+
+// referrersRegistry is go-containerregistry's, with the referrers API.
+func (l *lab) referrersRegistry() string {
+	server := httptest.NewServer(testRegistry(true))
+	l.t.Cleanup(server.Close)
+	return strings.TrimPrefix(server.URL, "http://")
+}
+
+// plainKeys makes a PEM key pair, which is what the Python package reads.
+func (l *lab) plainKeys(curve string) {
+	l.run("openssl", "ecparam", "-name", curve, "-genkey", "-noout", "-out", "plain.key")
+	l.run("openssl", "ec", "-in", "plain.key", "-pubout", "-out", "plain.pub")
+}
+
+func TestInteropModelSigning(t *testing.T) {
+	python := peer(t, "MODEL_SIGNING")
+	for _, curve := range []string{"prime256v1", "secp384r1", "secp521r1"} {
+		t.Run(curve, func(t *testing.T) {
+			l := newLab(t)
+			l.model()
+			l.plainKeys(curve)
+			l.run(l.mlseal, "sign", "model", "--key", "plain.key", "--signature", "ours.sig")
+			l.run(python, "verify", "key", "--signature", "ours.sig", "--public_key", "plain.pub", "model")
+			l.run(python, "sign", "key", "--signature", "theirs.sig", "--private_key", "plain.key", "model")
+			l.run(l.mlseal, "verify", "model", "--signature", "theirs.sig", "--key", "plain.pub")
+			l.write("model/evil.py", "x")
+			l.fails(python, "verify", "key", "--signature", "ours.sig", "--public_key", "plain.pub", "model")
+			if out := l.fails(l.mlseal, "verify", "model", "--signature", "theirs.sig", "--key", "plain.pub"); !strings.Contains(out, "evil.py") {
+				t.Errorf("the extra file is not named:\n%s", out)
+			}
+		})
+	}
+	t.Run("cosign-format key", func(t *testing.T) {
+		l := newLab(t)
+		l.model()
+		l.run(l.mlseal, "keys", "generate")
+		l.run(l.mlseal, "sign", "model", "--key", "mlseal.key", "--signature", "model/model.sig")
+		l.run(python, "verify", "key", "--signature", "model/model.sig", "--public_key", "mlseal.pub", "model")
+	})
+	t.Run("bare file", func(t *testing.T) {
+		l := newLab(t)
+		l.model()
+		l.plainKeys("prime256v1")
+		l.run(python, "sign", "key", "--signature", "theirs.sig", "--private_key", "plain.key", "model/config.json")
+		l.run(l.mlseal, "verify", "model/config.json", "--signature", "theirs.sig", "--key", "plain.pub")
+	})
+}
+
+func TestInteropOras(t *testing.T) {
+	l := newLab(t)
+	oras := peer(t, "ORAS")
+	l.model()
+	l.run(l.mlseal, "keys", "generate")
+	digest := strings.TrimSpace(l.run(l.mlseal, "pack", "model", "oci:store:v1", "-o", "digest"))
+	l.run(l.mlseal, "sign", "oci:store:v1", "--key", "mlseal.key")
+
+	l.run(oras, "pull", "--oci-layout", "store:v1", "-o", "pulled")
+	l.run("diff", "-r", "-x", ".gitignore", "model", "pulled")
+	if out := l.run(oras, "discover", "--oci-layout", "store:v1", "--format", "json"); !strings.Contains(out, "vnd.dev.sigstore.bundle.v0.3+json") {
+		t.Errorf("oras discovers no bundle:\n%s", out)
+	}
+	for name, addr := range map[string]string{"no referrers API": l.registry(), "referrers API": l.referrersRegistry()} {
+		t.Run(name, func(t *testing.T) {
+			l := &lab{t, l.dir, l.mlseal}
+			ref := addr + "/team/model:v1"
+			l.run(oras, "cp", "-r", "--from-oci-layout", "store:v1", "--to-plain-http", ref)
+			l.run(l.mlseal, "verify", ref, "--key", "mlseal.pub")
+			if got := l.run(oras, "resolve", "--plain-http", ref); strings.TrimSpace(got) != digest {
+				t.Errorf("the digest is %s, want %s", got, digest)
+			}
+			// and the other way: what mlseal pushed, oras carries into a layout
+			pushed := addr + "/team/pushed:v1"
+			if got := strings.TrimSpace(l.run(l.mlseal, "pack", "model", pushed, "-o", "digest")); got != digest {
+				t.Errorf("packed into a registry the digest is %s, want %s", got, digest)
+			}
+			l.run(l.mlseal, "sign", pushed, "--key", "mlseal.key")
+			layout := "back-" + hex.EncodeToString([]byte(name))
+			l.run(oras, "cp", "-r", "--from-plain-http", pushed, "--to-oci-layout", layout+":v1")
+			l.run(l.mlseal, "verify", "oci:"+layout+":v1", "--key", "mlseal.pub")
+			l.run(l.mlseal, "pull", "oci:"+layout+":v1", layout+"-out")
+			l.run("diff", "-r", "-x", ".gitignore", "model", layout+"-out")
+		})
+	}
+}
+
+func TestInteropCrane(t *testing.T) {
+	l := newLab(t)
+	crane := peer(t, "CRANE")
+	l.model()
+	ref := l.registry() + "/team/model:v1"
+	digest := strings.TrimSpace(l.run(l.mlseal, "pack", "model", ref, "-o", "digest"))
+	if got := strings.TrimSpace(l.run(crane, "digest", "--insecure", ref)); got != digest {
+		t.Errorf("crane's digest is %s, want %s", got, digest)
+	}
+	manifest := l.run(crane, "manifest", "--insecure", ref)
+	if sum := sha256.Sum256([]byte(manifest)); "sha256:"+hex.EncodeToString(sum[:]) != digest {
+		t.Errorf("crane's manifest hashes to %x", sum)
+	}
+	var m struct {
+		Layers []struct{ Digest string }
+	}
+	if err := json.Unmarshal([]byte(manifest), &m); err != nil || len(m.Layers) != 7 {
+		t.Fatalf("%d layers, want 7: %v", len(m.Layers), err)
+	}
+	repository := strings.TrimSuffix(ref, ":v1")
+	for _, layer := range m.Layers {
+		blob := l.run(crane, "blob", "--insecure", repository+"@"+layer.Digest)
+		if sum := sha256.Sum256([]byte(blob)); "sha256:"+hex.EncodeToString(sum[:]) != layer.Digest {
+			t.Errorf("layer %s hashes to %x", layer.Digest, sum)
+		}
+	}
+	l.run(crane, "copy", "--insecure", ref, repository+"-copy:v1")
+	l.run(l.mlseal, "pull", repository+"-copy:v1", "out")
+	l.run("diff", "-r", "-x", ".gitignore", "model", "out")
+}
+
+// TestInteropCosign: both command lines read our key files and verify our statements, and we verify theirs.
+func TestInteropCosign(t *testing.T) {
+	for _, name := range []string{"COSIGN2", "COSIGN3"} {
+		t.Run(name, func(t *testing.T) {
+			cosign := peer(t, name)
+			l := newLab(t)
+			l.model()
+			l.run(l.mlseal, "keys", "generate")
+			public, err := os.ReadFile(filepath.Join(l.dir, "mlseal.pub"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := l.run(cosign, "public-key", "--key", "mlseal.key"); !strings.Contains(got, strings.TrimSpace(string(public))) {
+				t.Errorf("cosign reads another public key from our file:\n%s", got)
+			}
+			ref := l.referrersRegistry() + "/team/model"
+			digest := strings.TrimSpace(l.run(l.mlseal, "pack", "model", ref+":v1", "-o", "digest"))
+			at := ref + "@" + digest
+			const note = "https://example.test/note/v1"
+			l.write("note.json", `{"note":"x"}`)
+			l.run(l.mlseal, "sign", at, "--key", "mlseal.key")
+			l.run(l.mlseal, "attest", at, "--type", note, "--predicate", "note.json", "--key", "mlseal.key")
+
+			verify := []string{"--key", "mlseal.pub", "--insecure-ignore-tlog=true", "--allow-http-registry"}
+			attest := []string{"attest", "--key", "mlseal.key", "--yes", "--allow-http-registry", "--type", note + "/theirs", "--predicate", "note.json"}
+			if name == "COSIGN2" {
+				l.run(cosign, "trusted-root", "create", "--out", "root.json")
+				verify = append(verify, "--new-bundle-format", "--trusted-root", "root.json")
+				attest = append(attest, "--new-bundle-format", "--tlog-upload=false")
+			} else {
+				l.run(cosign, "signing-config", "create", "--out", "sc.json")
+				attest = append(attest, "--signing-config", "sc.json")
+			}
+			l.run(cosign, append(append([]string{"verify-attestation", "--type", note}, verify...), at)...)
+			l.run(cosign, append(append([]string{"verify"}, verify...), at)...)
+			l.run(l.mlseal, "keys", "generate", "--output-key-prefix", "stranger")
+			wrong := append([]string(nil), verify...)
+			wrong[1] = "stranger.pub"
+			l.fails(cosign, append(append([]string{"verify-attestation", "--type", note}, wrong...), at)...)
+
+			l.run(cosign, append(attest, at)...)
+			l.write("policy.yaml", "apiVersion: mlseal.dev/policy/v1\nname: theirs\nsigners: {us: {key: mlseal.pub}}\nrequire: [{id: note, attestation: \""+note+"/theirs\", by: [us], where: 'predicate.note == \"x\"'}]\n")
+			if name == "COSIGN2" {
+				// cosign v2 writes Statement v0.1, which is denied by its name.
+				if out := l.fails(l.mlseal, "verify", at, "--policy", "policy.yaml"); !strings.Contains(out, "Statement/v0.1") {
+					t.Errorf("the denial does not name the statement's version:\n%s", out)
+				}
+			} else {
+				l.run(l.mlseal, "verify", at, "--policy", "policy.yaml")
+			}
+
+			// cosign's own key files sign here
+			l.run(cosign, "generate-key-pair", "--output-key-prefix", "theirs")
+			l.run(l.mlseal, "sign", "model", "--key", "theirs.key")
+			l.run(l.mlseal, "verify", "model", "--signature", "model.sig", "--key", "theirs.pub")
+		})
+	}
+}

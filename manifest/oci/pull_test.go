@@ -1,0 +1,277 @@
+package oci
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"maps"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/mlseal/mlseal/manifest"
+)
+
+// pullInto pulls and returns what was done with each file.
+func pullInto(t *testing.T, target Target, p *Package, dest string) (map[string]Action, error) {
+	t.Helper()
+	done := map[string]Action{}
+	err := Pull(t.Context(), target, p, dest, PullOptions{Progress: func(e PullEvent) {
+		if e.Path != "" {
+			done[e.Path] = e.Action
+		}
+	}})
+	return done, err
+}
+
+func TestPullRoundTrip(t *testing.T) {
+	onEveryTarget(t, func(t *testing.T, target Target) {
+		p := fetch(t, target, pack(t, target, sampleTree, PackOptions{Tag: "v1"}))
+		dest := filepath.Join(t.TempDir(), "a", "out")
+		done, err := pullInto(t, target, p, dest)
+		if err != nil || !maps.Equal(tree(t, dest), sampleTree) {
+			t.Fatalf("%v: %v", err, tree(t, dest))
+		}
+		for name := range sampleTree {
+			if done[name] != Wrote {
+				t.Errorf("%s: %q", name, done[name])
+			}
+		}
+		if diff, err := p.Tree.Compare(t.Context(), os.DirFS(dest), manifest.Options{}); err != nil || diff.Err() != nil {
+			t.Errorf("%v, %v", err, diff.Err())
+		}
+		// Again: what is right is kept, also when only its time changed; what is not is replaced.
+		info, _ := os.Stat(filepath.Join(dest, "config.json"))
+		writeTree(t, dest, map[string]string{"config.json": strings.Repeat("x", len(sampleTree["config.json"])), "README.md": "short"})
+		if err := errors.Join(os.Chtimes(filepath.Join(dest, "config.json"), info.ModTime(), info.ModTime()), os.Remove(filepath.Join(dest, "src", "run.py"))); err != nil {
+			t.Fatal(err)
+		}
+		done, err = pullInto(t, target, p, dest)
+		if err != nil || !maps.Equal(tree(t, dest), sampleTree) {
+			t.Fatalf("%v: %v", err, tree(t, dest))
+		}
+		for name := range sampleTree {
+			want := map[string]Action{"config.json": Replaced, "README.md": Replaced, "src/run.py": Wrote}[name]
+			if want == "" {
+				want = Kept
+			}
+			if done[name] != want {
+				t.Errorf("%s: %q, want %q", name, done[name], want)
+			}
+		}
+	})
+}
+
+// badBlobs answers for one blob with other bytes.
+func TestPullLeavesNoBadFile(t *testing.T) {
+	for name, spoil := range map[string]func(t *testing.T, l *Layout, f manifest.File){
+		"altered": func(t *testing.T, l *Layout, f manifest.File) {
+			damage(t, l, f.Digest, strings.Repeat("x", int(f.Size)))
+		},
+		"truncated": func(t *testing.T, l *Layout, f manifest.File) { damage(t, l, f.Digest, "x") },
+		"missing": func(t *testing.T, l *Layout, f manifest.File) {
+			if err := os.Remove(blobFile(t, l, f.Digest)); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLayout(t)
+			p := fetch(t, l, pack(t, l, sampleTree, PackOptions{Tag: "v1"}))
+			for _, f := range p.Tree.Files {
+				if f.Path == "README.md" {
+					spoil(t, l, f)
+				}
+			}
+			dest := t.TempDir()
+			writeTree(t, dest, map[string]string{"README.md": "mine"})
+			_, err := pullInto(t, l, p, dest)
+			if !errors.Is(err, ErrContent) && !errors.Is(err, ErrNotFound) || !strings.Contains(err.Error(), "README.md") {
+				t.Errorf("%v", err)
+			}
+			got := tree(t, dest)
+			if got["README.md"] != "mine" {
+				t.Errorf("README.md is %q", got["README.md"])
+			}
+			for name, data := range got {
+				if name != "README.md" && sampleTree[name] != data {
+					t.Errorf("left behind: %s %q", name, data)
+				}
+			}
+		})
+	}
+}
+
+func TestPullVerifiesWhatARegistrySends(t *testing.T) {
+	r := newRegistry(t, true)
+	target := r.open(t)
+	p := fetch(t, target, pack(t, target, map[string]string{"a.txt": "hello"}, PackOptions{Tag: "v1"}))
+	for name, body := range map[string]string{"altered": "HELLO", "short": "hell", "long": "hello and more"} {
+		r.answer = func(w http.ResponseWriter, req *http.Request) bool {
+			if !strings.Contains(req.URL.Path, "/blobs/") {
+				return false
+			}
+			w.(http.Flusher).Flush() // no Content-Length: only the reader can notice
+			_, _ = w.Write([]byte(body))
+			return true
+		}
+		dest := t.TempDir()
+		if _, err := pullInto(t, target, p, dest); !errors.Is(err, ErrContent) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if got := tree(t, dest); len(got) != 0 {
+			t.Errorf("%s: left behind %v", name, got)
+		}
+	}
+}
+
+// Names that CheckName takes, but that are unfit on one system or another.
+func TestPullRefusesNames(t *testing.T) {
+	for name, paths := range map[string][]string{
+		"device":             {"CON"},
+		"device lower":       {"nul"},
+		"device extension":   {"aux.py"},
+		"device directory":   {"com1/x"},
+		"device superscript": {"LPT².txt"},
+		"case twins":         {"README.md", "readme.md"},
+		"directory twins":    {"A/x", "a/y"},
+		"file and directory": {"A", "a/y"},
+		"NFC twins":          {"caf\u00e9", "cafe\u0301"},
+		"fold and NFD":       {"\u00c9", "e\u0301"},
+		"order of marks":     {"\u03b1\u0345\u0301", "\u03b1\u0301\u0345"},
+		"sharp s":            {"stra\u00dfe", "STRASSE"},
+		"trailing dot":       {"a.", "a"},
+		"trailing blank":     {"a/b ", "a/b"},
+		"kelvin":             {"\u212a", "k"},
+	} {
+		l := newLayout(t)
+		im := hostile(func(im *ocispec.Manifest) {
+			im.Layers = nil
+			for _, p := range paths {
+				push(t, l, "text/plain", []byte(p))
+				im.Layers = append(im.Layers, fileLayer(p, p))
+			}
+		})
+		p := fetch(t, l, push(t, l, ocispec.MediaTypeImageManifest, marshal(t, im)))
+		dest := filepath.Join(t.TempDir(), "out")
+		if _, err := pullInto(t, l, p, dest); !errors.Is(err, manifest.ErrName) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, err := os.Stat(dest); err == nil {
+			t.Errorf("%s: the destination was made", name)
+		}
+	}
+	for _, name := range []string{"console.log", "a.con", "COM", "com10", "a/ b", "..a", "a..b", "nul-model.bin"} {
+		if err := checkNames(&manifest.Manifest{Files: []manifest.File{{Path: name}}}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	// A tree that came by another way than FetchPackage is checked too.
+	bad := &Package{Tree: &manifest.Manifest{Files: []manifest.File{{Path: "../x"}}}}
+	if err := Pull(t.Context(), newLayout(t), bad, t.TempDir(), PullOptions{}); !errors.Is(err, manifest.ErrName) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestPullRefusesWhatStandsInTheWay(t *testing.T) {
+	l := newLayout(t)
+	p := fetch(t, l, pack(t, l, sampleTree, PackOptions{Tag: "v1"}))
+	outside := t.TempDir()
+	link := func(to, name string) func(string) error {
+		return func(dest string) error { return os.Symlink(to, filepath.Join(dest, name)) }
+	}
+	for name, tt := range map[string]struct {
+		make func(dest string) error
+		want error
+	}{
+		"parent is a link":        {link(outside, "src"), manifest.ErrSymlink},
+		"parent is a link inside": {link(".", "src"), manifest.ErrSymlink},
+		"file is a link":          {link(filepath.Join(outside, "x"), "README.md"), manifest.ErrSymlink},
+		"some other link":         {link(outside, "other"), manifest.ErrSymlink},
+		"directory for a file":    {func(dest string) error { return os.Mkdir(filepath.Join(dest, "README.md"), 0o777) }, fs.ErrExist},
+		"file for a directory":    {func(dest string) error { return os.WriteFile(filepath.Join(dest, "src"), nil, 0o666) }, ErrExtra},
+		"extra file":              {func(dest string) error { return os.WriteFile(filepath.Join(dest, "evil.py"), nil, 0o666) }, ErrExtra},
+	} {
+		dest := t.TempDir()
+		if err := tt.make(dest); err != nil {
+			t.Fatal(err)
+		}
+		if done, err := pullInto(t, l, p, dest); !errors.Is(err, tt.want) || len(done) > 0 {
+			t.Errorf("%s: %v, %v", name, err, done)
+		}
+	}
+	if entries, _ := os.ReadDir(outside); len(entries) > 0 {
+		t.Errorf("written outside: %v", entries)
+	}
+	// The link may come after checkDest looked.
+	dest := t.TempDir()
+	root, err := os.OpenRoot(dest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = root.Close() }()
+	if err := os.Symlink(".", filepath.Join(dest, "src")); err != nil {
+		t.Fatal(err)
+	}
+	pl := &puller{target: l, root: root}
+	if err := pl.makeParents("src/run.py"); !errors.Is(err, manifest.ErrSymlink) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestPullNamesExtraFiles(t *testing.T) {
+	l := newLayout(t)
+	p := fetch(t, l, pack(t, l, sampleTree, PackOptions{Tag: "v1"}))
+	dest := t.TempDir()
+	writeTree(t, dest, map[string]string{"evil.py": "", "src/more.py": ""})
+	_, err := pullInto(t, l, p, dest)
+	if !errors.Is(err, ErrExtra) || !strings.Contains(err.Error(), "evil.py, src/more.py") {
+		t.Errorf("%v", err)
+	}
+	if got := slices.Sorted(maps.Keys(tree(t, dest))); len(got) != 2 {
+		t.Errorf("written before the refusal: %v", got)
+	}
+	// What no tree counts is no extra file: the repository's own files, and leftovers of a killed pull.
+	dest = t.TempDir()
+	writeTree(t, dest, map[string]string{".git/HEAD": "x", ".gitignore": "x", pullPrefix + "ABC": "half"})
+	if _, err := pullInto(t, l, p, dest); err != nil {
+		t.Error(err)
+	}
+	got := tree(t, dest)
+	if _, ok := got[pullPrefix+"ABC"]; ok || got[".git/HEAD"] != "x" {
+		t.Errorf("%v", slices.Sorted(maps.Keys(got)))
+	}
+}
+
+func TestPullCancelled(t *testing.T) {
+	l := newLayout(t)
+	p := fetch(t, l, pack(t, l, map[string]string{"a.bin": strings.Repeat("x", 8<<20)}, PackOptions{Tag: "v1"}))
+	ctx, cancel := context.WithCancel(t.Context())
+	dest := t.TempDir()
+	err := Pull(ctx, l, p, dest, PullOptions{Progress: func(PullEvent) { cancel() }})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+	if got := tree(t, dest); len(got) > 0 {
+		t.Errorf("left behind: %v", slices.Collect(maps.Keys(got)))
+	}
+}
+
+func TestPullsWaitForEachOther(t *testing.T) {
+	dest := t.TempDir()
+	unlock, err := lockDir(t.Context(), dest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unlock()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*lockPoll)
+	defer cancel()
+	if _, err := lockDir(ctx, dest); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v", err)
+	}
+}

@@ -1,0 +1,210 @@
+package policies_test
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	. "github.com/mlseal/mlseal/policies"
+)
+
+func TestZeroValuesDeny(t *testing.T) {
+	all := []Evidence{statement("1", evaluation, `{}`)}
+	for name, d := range map[string]*Decision{
+		"zero policy":              (&Policy{}).Evaluate(model, all, now),
+		"no policy":                (*Policy)(nil).Evaluate(model, all, now),
+		"zero decision":            {},
+		"no decision":              nil,
+		"a verdict alone":          {Verdict: Allow},
+		"allowed, a failed one":    {Verdict: Allow, Requirements: []Requirement{{ID: "a", Passed: true}, {ID: "b"}}},
+		"denied, though it passed": {Requirements: []Requirement{{ID: "a", Passed: true}}},
+	} {
+		if !errors.Is(d.Err(), ErrDenied) {
+			t.Errorf("%s: Err() = %v", name, d.Err())
+		}
+	}
+	if d := (&Policy{}).Evaluate(model, all, now); d.Verdict != Deny {
+		t.Errorf("the zero policy: %v", d.Verdict)
+	}
+	if err := (&Decision{Verdict: Allow, Requirements: []Requirement{{ID: "a", Passed: true}}}).Err(); err != nil {
+		t.Errorf("Err() = %v", err)
+	}
+}
+
+func TestErrNamesRequirements(t *testing.T) {
+	p := load(t, "require:\n  - {id: one, attestation: evaluation, by: [ci]}\n  - {id: two, attestation: dataset, by: [ci]}\n  - {id: three, attestation: dataset, by: [data]}\n")
+	d := p.Evaluate(model, []Evidence{statement("1", evaluation, `{}`), statement("2", dataset, `{}`)}, now)
+	if got := fmt.Sprint(d.Err()); got != "denied by policy: three: SIGNER_NOT_TRUSTED" {
+		t.Errorf("Err() = %s", got)
+	}
+	d = p.Evaluate(model, nil, now)
+	if got := fmt.Sprint(d.Err()); got != "denied by policy: one: TYPE_MISSING, two: TYPE_MISSING, three: TYPE_MISSING" {
+		t.Errorf("Err() = %s", got)
+	}
+}
+
+func TestDecisionExplainsItself(t *testing.T) {
+	p := load(t, "version: 3\n"+evaluated)
+	d := want(t, p, "r", "", statement("2", evaluation, `{}`), statement("1", dataset, `{}`))
+	if d.Policy != p.Ref() || d.Policy.Version != 3 || d.Subject.Name != "model" || !d.Time.Equal(now) {
+		t.Errorf("%+v", d)
+	}
+	r := requirement(t, d, "r")
+	if r.Message != "" || r.Fix != "" || r.Detail != "1 evaluation statement by ci, 2026-11-18 11:00 UTC (claimed)" {
+		t.Errorf("%+v", r)
+	}
+	want := Seen{ID: "sha256:2", PredicateType: evaluation, Signers: []string{"ci"}, Origin: "2.json", Time: now.Add(-time.Hour), TimeSource: "claimed"}
+	if len(r.Counted) != 1 || fmt.Sprint(r.Counted[0]) != fmt.Sprint(want) {
+		t.Errorf("counted %+v", r.Counted)
+	}
+	if len(d.Ignored) != 1 || d.Ignored[0].ID != "sha256:1" {
+		t.Errorf("ignored %+v", d.Ignored)
+	}
+	r = requirement(t, p.Evaluate(model, nil, now), "r")
+	if r.Message != "not good enough" || r.Fix != "evaluate it again" {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestNotCounted(t *testing.T) {
+	p := load(t, quoted(`predicate.ok == true`)+"    match: latest\n    maxAge: 30d\n  - {id: s, attestation: dataset, by: [data]}\n")
+	note := func(ev *Evidence) { ev.SignedBy, ev.SignatureNote = nil, "key \x1b[31m unknown" }
+	d := p.Evaluate(model, []Evidence{
+		statement("1", evaluation, `{"ok":true}`),
+		statement("2", evaluation, `{"ok":true}`, age(2*time.Hour)),
+		statement("3", evaluation, `{"ok":true}`, note),
+		statement("4", evaluation, `{"ok":true}`, about(map[string]string{"sha256": h("x")})),
+		statement("5", provenance, `{}`),
+		statement("6", evaluation, `{}`, broken(LimitExceeded)),
+		statement("7", dataset, `{}`, about(map[string]string{"sha256": h("x")}), elsewhere),
+		statement("8", provenance, `{}`, broken(SignatureInvalid), elsewhere),
+	}, now)
+	want := map[string]string{
+		"sha256:2": " a later statement decides",
+		"sha256:3": `SIGNER_NOT_TRUSTED key \x1b[31m unknown`,
+		"sha256:4": "SUBJECT_MISMATCH about something else: sha256:787878787878…",
+		"sha256:5": " no requirement asks for this type",
+		"sha256:6": "LIMIT_EXCEEDED why",
+		"sha256:7": "SUBJECT_MISMATCH about neither the artifact nor a dependency that is followed",
+		"sha256:8": "SIGNATURE_INVALID why",
+	}
+	for _, s := range d.Ignored {
+		if got := fmt.Sprintf("%s %s", s.Code, s.Reason); got != want[s.ID] {
+			t.Errorf("%s: %q, want %q", s.ID, got, want[s.ID])
+		}
+		delete(want, s.ID)
+	}
+	if len(want) > 0 {
+		t.Errorf("not listed: %v", want)
+	}
+}
+
+func TestExpiry(t *testing.T) {
+	p := load(t, "expires: 2026-11-18T12:00:00Z\n"+evaluated)
+	ev := []Evidence{statement("1", evaluation, `{}`)}
+	for name, c := range map[string]struct {
+		clock time.Time
+		code  Code
+	}{
+		"before":        {now.Add(-time.Second), ""},
+		"at its end":    {now, PolicyExpired},
+		"after":         {now.Add(time.Hour), PolicyExpired},
+		"without clock": {time.Time{}, PolicyExpired},
+	} {
+		d := p.Evaluate(model, ev, c.clock)
+		if r := requirement(t, d, "policy"); r.Code != c.code || (d.Verdict == Allow) != (c.code == "") {
+			t.Errorf("%s: %v %+v", name, d.Verdict, r)
+		}
+	}
+}
+
+func TestDeniedDigest(t *testing.T) {
+	for name, c := range map[string]struct {
+		deny string
+		code Code
+	}{
+		"another digest": {"sha256:" + h("x"), ""},
+		"sha256":         {"sha256:" + h("a"), DigestDenied},
+		"dirHash":        {"dirHash:" + h("d"), DigestDenied},
+		"no aliases":     {"sha256:" + h("d"), ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := load(t, "digests: {deny: ['"+c.deny+"']}\n"+evaluated)
+			want(t, p, "digests.deny", c.code, statement("1", evaluation, `{}`))
+		})
+	}
+	t.Run("an algorithm that is not accepted", func(t *testing.T) {
+		p := load(t, "digests: {algorithms: [sha512], deny: ['sha256:"+h("a")+"']}\n"+evaluated)
+		want(t, p, "digests.deny", DigestDenied, statement("1", evaluation, `{}`, about(map[string]string{"dirHash": h("d")})))
+	})
+}
+
+func TestMaxEvidence(t *testing.T) {
+	p := load(t, evaluated)
+	many := make([]Evidence, 0, MaxEvidence+1)
+	for i := range MaxEvidence {
+		many = append(many, statement(fmt.Sprintf("%06d", i), dataset, `{}`))
+	}
+	many[MaxEvidence-1] = statement("good", evaluation, `{}`)
+	if d := p.Evaluate(model, many, now); d.Verdict != Allow {
+		t.Errorf("at the limit: %v", d.Err())
+	}
+	d := p.Evaluate(model, append(many, statement("more", dataset, `{}`)), now)
+	if r := requirement(t, d, "evidence"); d.Verdict == Allow || r.Code != LimitExceeded || len(d.Requirements) != 1 {
+		t.Errorf("beyond the limit: %v", d.Err())
+	}
+}
+
+// The same evidence in any order gives the same bytes.
+func TestOrderIndependence(t *testing.T) {
+	p := load(t, lineagePolicy)
+	evidence := append(lineageEvidence(), statement("x1", evaluation, `{}`), statement("x2", evaluation, `{}`, by("bob")),
+		statement("x3", "", `{}`, broken(ParseAmbiguous)), statement("x4", dataset, `{}`, elsewhere),
+		statement("", dataset, `{}`), statement("", evaluation, `{}`),
+		statement("x5", evaluation, `{}`, func(ev *Evidence) { ev.SignedBy = []string{"bob", "alice"} }))
+	first := text(t, p.Evaluate(model, evidence, now))
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 50 {
+		shuffled := slices.Clone(evidence)
+		random.Shuffle(len(shuffled), func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })
+		if again := text(t, p.Evaluate(model, shuffled, now)); again != first {
+			t.Fatalf("the order changes the decision:\n%s\n%s", first, again)
+		}
+	}
+}
+
+// Evaluate changes neither the evidence nor shares the subject's digests.
+func TestEvaluateKeepsItsArguments(t *testing.T) {
+	evidence := []Evidence{statement("2", evaluation, `{}`, by("data", "ci", "ci")), statement("1", evaluation, `{}`)}
+	subject := Subject{Name: "model", Digests: map[string]string{"sha256": h("a")}}
+	d := load(t, evaluated).Evaluate(subject, evidence, now)
+	subject.Digests["sha256"] = h("x")
+	if evidence[0].ID != "sha256:2" || strings.Join(evidence[0].SignedBy, ",") != "data,ci,ci" || d.Subject.Digests["sha256"] != h("a") {
+		t.Errorf("%+v %+v", evidence[0], d.Subject)
+	}
+}
+
+// Evidence of any shape is denied, not a panic.
+func TestOddEvidence(t *testing.T) {
+	p := load(t, lineagePolicy)
+	for _, predicate := range []string{`null`, `[]`, `"x"`, `1`, `{}`, `{"buildDefinition":[]}`, `{"buildDefinition":null}`,
+		`{"buildDefinition":{"resolvedDependencies":"x"}}`, `{"buildDefinition":{"resolvedDependencies":[null]}}`,
+		`{"buildDefinition":{"resolvedDependencies":[{"name":1}]}}`, `{"buildDefinition":{"resolvedDependencies":[{"name":"dataset","digest":[]}]}}`,
+		`{"buildDefinition":{"resolvedDependencies":[{"name":"dataset","digest":{"sha256":1}}]}}`} {
+		evidence := lineageEvidence()
+		evidence[0] = statement("p", provenance, predicate)
+		if d := p.Evaluate(model, evidence, now); d.Verdict == Allow {
+			t.Errorf("allowed with %s", predicate)
+		}
+		p.Dependencies(evidence[0])
+	}
+	for _, ev := range []Evidence{{}, {PredicateType: provenance}, {ID: "x", PredicateType: provenance, SignedBy: []string{"ci"}, Subjects: []map[string]string{nil}}} {
+		if d := p.Evaluate(Subject{}, []Evidence{ev, ev}, time.Time{}); d.Verdict == Allow {
+			t.Errorf("allowed with %+v", ev)
+		}
+	}
+}
