@@ -283,7 +283,7 @@ func ID(data []byte) string {
 	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
-// UnverifiedStatement reads the statement that the bundle holds, whoever signed it.
-func (b *Bundle) UnverifiedStatement() (*Statement, error) {
-	return ParseStatement(b.Envelope.Payload)
+// UnverifiedStatement reads the statement that the bundle holds, whoever signed it; types are as for ParseStatement.
+func (b *Bundle) UnverifiedStatement(types ...string) (*Statement, error) {
+	return ParseStatement(b.Envelope.Payload, types...)
 }

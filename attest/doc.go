@@ -34,6 +34,8 @@ const (
 	PayloadType = intoto.PayloadType
 	// StatementType is the _type of in-toto Statement v1.
 	StatementType = "https://in-toto.io/Statement/v1"
+	// StatementTypeV01 is the _type of the version before, which cosign attest still writes.
+	StatementTypeV01 = "https://in-toto.io/Statement/v0.1"
 )
 
 // Limits of what is read.

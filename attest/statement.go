@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/mlseal/mlseal/internal/strictjson"
@@ -64,17 +65,21 @@ func (s *Statement) Marshal() ([]byte, error) {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }
 
-// ParseStatement reads the payload of an envelope. The error wraps ErrStatement and, where the
-// text itself is at fault, strictjson's ErrSyntax, ErrAmbiguous or ErrLimit.
-func ParseStatement(payload []byte) (*Statement, error) {
-	s, err := parseStatement(payload)
+// ParseStatement reads the payload of an envelope. Its _type must be one of types, or StatementType when
+// none are given: other versions have the same fields and are accepted only by those who ask for them. The
+// error wraps ErrStatement and, where the text itself is at fault, strictjson's ErrSyntax, ErrAmbiguous or ErrLimit.
+func ParseStatement(payload []byte, types ...string) (*Statement, error) {
+	if len(types) == 0 {
+		types = []string{StatementType}
+	}
+	s, err := parseStatement(payload, types)
 	if err != nil {
 		return nil, fmt.Errorf("attest: %w: %w", ErrStatement, err)
 	}
 	return s, nil
 }
 
-func parseStatement(payload []byte) (*Statement, error) {
+func parseStatement(payload []byte, types []string) (*Statement, error) {
 	var raw struct {
 		Type          string            `json:"_type"`
 		Subject       []json.RawMessage `json:"subject"`
@@ -88,8 +93,8 @@ func parseStatement(payload []byte) (*Statement, error) {
 		return nil, err
 	}
 	// in-toto Statement v1: "_type: ... Always https://in-toto.io/Statement/v1 for this version".
-	if raw.Type != StatementType {
-		return nil, fmt.Errorf("_type is %q, want %q", raw.Type, StatementType)
+	if !slices.Contains(types, raw.Type) {
+		return nil, fmt.Errorf("_type is %q, want %s", raw.Type, strings.Join(types, " or "))
 	}
 	if err := checkTypeURI(raw.PredicateType); err != nil {
 		return nil, err

@@ -307,7 +307,7 @@ func TestNewRefuses(t *testing.T) {
 		"absolute":  {{Path: "/a", Digest: good}},
 		"not clean": {{Path: "a//b", Digest: good}},
 		"dot":       {{Path: "./a", Digest: good}},
-		"sha512":    {{Path: "a", Digest: digest.Digest("sha512:"+strings.Repeat("0", 128))}},
+		"sha512":    {{Path: "a", Digest: digest.Digest("sha512:" + strings.Repeat("0", 128))}},
 		"no digest": {{Path: "a"}},
 	} {
 		if _, err := New(files); err == nil {

@@ -16,6 +16,7 @@
 //	  alice:   {keys: [a1.pub, a2.pub]}  # one identity with several keys
 //	  bob:     {key: bob.pub}
 //	  humans:  {group: {of: [alice, bob], atLeast: 2, distinct: identity}}
+//	statements: [v1, v0.1]               # versions of in-toto's Statement; the default is v1 alone
 //	digests:
 //	  algorithms: [sha256, sha512]       # accepted; the default is both. dirHash always is
 //	  deny: ["sha256:…", "dirHash:…"]    # neither the artifact nor anything it was made from

@@ -51,7 +51,7 @@ func Load(data []byte, opts LoadOptions) (*Policy, error) {
 
 func (l *loader) document(root *yaml.Node) {
 	f := l.mapping(root, "the policy",
-		"apiVersion", "name", "version", "expires", "owner", "signers", "digests", "require", "lineage")
+		"apiVersion", "name", "version", "expires", "owner", "signers", "statements", "digests", "require", "lineage")
 	p := l.policy
 	if n := l.need(f, "apiVersion"); n != nil {
 		if v := l.str(n, "apiVersion"); v != APIVersion {
@@ -62,6 +62,7 @@ func (l *loader) document(root *yaml.Node) {
 	p.ref.Version = l.integer(f.at["version"], "version", 1)
 	p.expires = l.instant(f.at["expires"], "expires")
 	p.owner = l.str(f.at["owner"], "owner")
+	l.statementVersions(f.at["statements"])
 	l.digests(f.at["digests"])
 	l.signers(l.need(f, "signers"))
 	// Requirements are only read when all signers are known: otherwise each of them would be
@@ -71,6 +72,26 @@ func (l *loader) document(root *yaml.Node) {
 	}
 	if n := f.at["lineage"]; n != nil && l.err == nil {
 		l.lineage(n)
+	}
+}
+
+// statementTypes are the versions of in-toto's Statement by their name in a policy.
+var statementTypes = map[string]string{
+	"v1":   "https://in-toto.io/Statement/v1",
+	"v0.1": "https://in-toto.io/Statement/v0.1", // what cosign attest writes, up to v3.1.3
+}
+
+func (l *loader) statementVersions(n *yaml.Node) {
+	if n == nil {
+		l.policy.statements = []string{statementTypes["v1"]}
+		return
+	}
+	for i, name := range l.names(n, "statements") {
+		uri, ok := statementTypes[name]
+		if !ok {
+			l.failf(n.Content[i], "statements knows v1 and v0.1, not %q", name)
+		}
+		l.policy.statements = append(l.policy.statements, uri)
 	}
 }
 

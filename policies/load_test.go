@@ -244,3 +244,28 @@ func loadFails(t *testing.T, doc, message string) {
 		t.Errorf("got  %v\nwant %s", err, message)
 	}
 }
+
+func TestLoadStatements(t *testing.T) {
+	document := "apiVersion: mlseal.dev/policy/v1\nname: p\nsigners: {ci: {key: ci.pub}}\n" + oneRule
+	for text, want := range map[string]string{
+		"":                         "https://in-toto.io/Statement/v1",
+		"statements: [v1]\n":       "https://in-toto.io/Statement/v1",
+		"statements: [v1, v0.1]\n": "https://in-toto.io/Statement/v1 https://in-toto.io/Statement/v0.1",
+		"statements: [v0.2]\n":     "",
+		"statements: []\n":         "",
+		"statements: [v1, v1]\n":   "",
+		"statements: v1\n":         "",
+	} {
+		p, err := Load([]byte(document+text), options())
+		switch {
+		case want == "":
+			if !errors.Is(err, ErrPolicy) {
+				t.Errorf("%q: error is %v", text, err)
+			}
+		case err != nil:
+			t.Errorf("%q: %v", text, err)
+		case strings.Join(p.StatementTypes(), " ") != want:
+			t.Errorf("%q: StatementTypes() = %v", text, p.StatementTypes())
+		}
+	}
+}

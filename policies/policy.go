@@ -23,6 +23,7 @@ type Policy struct {
 	owner      string
 	expires    time.Time
 	signers    map[string]signer
+	statements []string // the accepted _type of statements
 	algorithms []string // accepted ones, in a fixed order; dirHash is always among them
 	denied     digestList
 	require    []rule
@@ -108,6 +109,9 @@ func (p *Policy) Signers() []Signer {
 	}
 	return out
 }
+
+// StatementTypes are the values of _type that the policy accepts in a statement.
+func (p *Policy) StatementTypes() []string { return slices.Clone(p.statements) }
 
 // LineageRoles are the names of resolvedDependencies that the policy follows, sorted.
 func (p *Policy) LineageRoles() []string {

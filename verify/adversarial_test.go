@@ -212,6 +212,7 @@ func TestAdversarial(t *testing.T) {
 		{"31 number 1e400", evaluation(`{"results":[{"metric":"accuracy","value":1e400}]}`), policies.ConditionError},
 		{"31 NaN", evaluation(`{"results":[{"metric":"accuracy","value":"NaN"}]}`), policies.ConditionError},
 		{"31 a word", evaluation(`{"results":[{"metric":"accuracy","value":"high"}]}`), policies.ConditionError},
+		{"35 statement v0.1", evaluator.sign(t, strings.Replace(good, "Statement/v1", "Statement/v0.1", 1)), policies.StatementUnusable},
 		{"33 empty results", evaluation(`{"results":[]}`), policies.ConditionFalse},
 		{"33 no results", evaluation(`{}`), policies.ConditionError},
 	} {
@@ -228,6 +229,20 @@ func TestAdversarial(t *testing.T) {
 			}
 		})
 	}
+	t.Run("35 statement v0.1 where the policy accepts it", func(t *testing.T) {
+		lenient, err := loadPolicy(t, fmt.Sprintf(gatePolicy, accuracy)+"statements: [v1, v0.1]\n", people)
+		if err != nil {
+			t.Fatal(err)
+		}
+		old := evaluator.sign(t, strings.Replace(good, "Statement/v1", "Statement/v0.1", 1))
+		if got := code(decide(t, lenient, nil, old)); got != "" {
+			t.Errorf("reason is %q", got)
+		}
+		unknown := evaluator.sign(t, strings.Replace(good, "Statement/v1", "Statement/v9", 1))
+		if got := code(decide(t, lenient, nil, unknown)); got != policies.StatementUnusable {
+			t.Errorf("unknown version: reason is %q", got)
+		}
+	})
 	t.Run("13 no signature at all", func(t *testing.T) {
 		if got := code(decide(t, policy, nil)); got != policies.TypeMissing {
 			t.Errorf("reason is %q", got)

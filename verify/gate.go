@@ -56,7 +56,7 @@ func (v *Verifier) Verify(ctx context.Context, target Target, found []Found, pol
 	if err != nil {
 		return nil, err
 	}
-	c := &collector{keys: keys, seen: map[string]bool{}}
+	c := &collector{keys: keys, types: policy.StatementTypes(), seen: map[string]bool{}}
 	c.add(found)
 	if err := c.followDependencies(ctx, v.Source, policy); err != nil {
 		return nil, err
@@ -106,6 +106,7 @@ func parseKeys(policy *policies.Policy) ([]signerKey, error) {
 // collector turns what was found into evidence, each bundle once.
 type collector struct {
 	keys     []signerKey
+	types    []string // of statements that the policy accepts
 	seen     map[string]bool
 	evidence []policies.Evidence
 }
@@ -143,7 +144,7 @@ func (c *collector) read(f Found) policies.Evidence {
 	if code, note := c.checkSignature(b, &e); code != "" {
 		e = policies.Evidence{Problem: code, ProblemDetail: note}
 	}
-	s, err := b.UnverifiedStatement()
+	s, err := b.UnverifiedStatement(c.types...)
 	if err != nil {
 		p := problem(err)
 		p.SignedBy = e.SignedBy

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"go/ast"
 	"go/parser"
 	"go/token"
 	"io/fs"
@@ -128,6 +129,47 @@ func matches(list []string, pkg string) bool {
 		}
 	}
 	return false
+}
+
+// cosignNames are what mlseal may use of cosign. Its verification is affected by GO-2026-4529 (expired
+// intermediate certificates are accepted), for which .ci/vuln-exceptions relies on this list.
+var cosignNames = map[string]bool{
+	"GenerateKeyPairWithAlgorithm": true, "LoadPrivateKey": true,
+	"CosignPrivateKeyPemType": true, "SigstorePrivateKeyPemType": true, "PrivateKeyPemType": true,
+	"ECPrivateKeyPemType": true, "RSAPrivateKeyPemType": true,
+}
+
+func TestCosignIsUsedForKeysOnly(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join("..", "..", "attest", "signer", "*.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	used := 0
+	for _, file := range files {
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, spec := range parsed.Imports {
+			if strings.HasPrefix(spec.Path.Value, `"github.com/sigstore/cosign/`) && spec.Path.Value != `"github.com/sigstore/cosign/v2/pkg/cosign"` {
+				t.Errorf("%s imports %s", file, spec.Path.Value)
+			}
+		}
+		ast.Inspect(parsed, func(n ast.Node) bool {
+			if sel, ok := n.(*ast.SelectorExpr); ok {
+				if x, ok := sel.X.(*ast.Ident); ok && x.Name == "cosign" {
+					used++
+					if !cosignNames[sel.Sel.Name] {
+						t.Errorf("%s uses cosign.%s", file, sel.Sel.Name)
+					}
+				}
+			}
+			return true
+		})
+	}
+	if used == 0 {
+		t.Error("no use of cosign was found: the test looks in the wrong place")
+	}
 }
 
 // TestForbiddenImports breaks the guard on purpose.

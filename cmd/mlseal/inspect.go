@@ -119,7 +119,7 @@ func inspectBundle(data []byte) inspectedBundle {
 	default:
 		shown.Signer = "a key"
 	}
-	s, err := b.UnverifiedStatement()
+	s, err := b.UnverifiedStatement(attest.StatementType, attest.StatementTypeV01)
 	if err != nil {
 		shown.Problem = err.Error()
 		return shown

@@ -284,15 +284,14 @@ func TestInteropCosign(t *testing.T) {
 			l.fails(cosign, append(append([]string{"verify-attestation", "--type", note}, wrong...), at)...)
 
 			l.run(cosign, append(attest, at)...)
-			l.write("policy.yaml", "apiVersion: mlseal.dev/policy/v1\nname: theirs\nsigners: {us: {key: mlseal.pub}}\nrequire: [{id: note, attestation: \""+note+"/theirs\", by: [us], where: 'predicate.note == \"x\"'}]\n")
-			if name == "COSIGN2" {
-				// cosign v2 writes Statement v0.1, which is denied by its name.
-				if out := l.fails(l.mlseal, "verify", at, "--policy", "policy.yaml"); !strings.Contains(out, "Statement/v0.1") {
-					t.Errorf("the denial does not name the statement's version:\n%s", out)
-				}
-			} else {
-				l.run(l.mlseal, "verify", at, "--policy", "policy.yaml")
+			policy := "apiVersion: mlseal.dev/policy/v1\nname: theirs\nsigners: {us: {key: mlseal.pub}}\nrequire: [{id: note, attestation: \"" + note + "/theirs\", by: [us], where: 'predicate.note == \"x\"'}]\n"
+			l.write("policy.yaml", policy)
+			// cosign attest writes Statement v0.1, which a policy must accept by name.
+			if out := l.fails(l.mlseal, "verify", at, "--policy", "policy.yaml"); !strings.Contains(out, "Statement/v0.1") {
+				t.Errorf("the denial does not name the statement's version:\n%s", out)
 			}
+			l.write("policy.yaml", policy+"statements: [v1, v0.1]\n")
+			l.run(l.mlseal, "verify", at, "--policy", "policy.yaml")
 
 			// cosign's own key files sign here
 			l.run(cosign, "generate-key-pair", "--output-key-prefix", "theirs")

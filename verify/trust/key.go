@@ -67,9 +67,6 @@ func ParseKey(text []byte) (*Key, error) {
 	if err != nil {
 		return nil, fmt.Errorf("trust: %w: %w", ErrKey, err)
 	}
-	if err := cryptoutils.ValidatePubKey(public); err != nil {
-		return nil, fmt.Errorf("trust: %w: %w", ErrKey, err)
-	}
 	return newKey(public)
 }
 
