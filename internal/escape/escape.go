@@ -21,6 +21,8 @@ func Line(s string) string {
 			fmt.Fprintf(&b, `\x%02x`, s[i])
 		case r < 0x20 || r == 0x7f:
 			fmt.Fprintf(&b, `\x%02x`, r)
+		case unicode.Is(unicode.Cf, r) && r > 0xffff:
+			fmt.Fprintf(&b, `\U%08x`, r)
 		case unicode.IsControl(r), unicode.Is(unicode.Cf, r), r == '\u2028', r == '\u2029':
 			fmt.Fprintf(&b, `\u%04x`, r)
 		default:
