@@ -281,9 +281,13 @@ func short(digest string) string {
 
 // JSON implements Report.
 func (g Gate) JSON() any {
+	d := *g.Decision
+	if d.Ignored == nil {
+		d.Ignored = []policies.Seen{} // a list, also for programs that do not know null
+	}
 	return struct {
 		Schema  string `json:"schema"`
 		Verdict string `json:"verdict"`
 		*policies.Decision
-	}{Schema, g.Decision.Verdict.String(), g.Decision}
+	}{Schema, d.Verdict.String(), &d}
 }
