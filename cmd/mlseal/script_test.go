@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
 	"io"
 	"log"
 	"net/http"
@@ -40,7 +41,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("COSIGN_PASSWORD", "")
 			env.Setenv("TESTDATA", filepath.Join(root, "testdata"))
 			env.Setenv("HOME", env.WorkDir)
-			return nil
+			return readmeSession(root, env.WorkDir)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits":    exits,
@@ -49,6 +50,30 @@ func TestScripts(t *testing.T) {
 			"replace":  replaceText,
 		},
 	})
+}
+
+// readmeSession writes the commands of the README's section "One session" into two scripts.
+func readmeSession(root, dir string) error {
+	text, err := os.ReadFile(filepath.Join(root, "README.md"))
+	if err != nil {
+		return err
+	}
+	_, section, _ := strings.Cut(string(text), "\n## One session\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	blocks := strings.Split(section, "```sh\n")
+	if len(blocks) != 3 {
+		return fmt.Errorf("the README's session has %d blocks of commands, want 2", len(blocks)-1)
+	}
+	for i, name := range []string{"readme-session.sh", "readme-tree.sh"} {
+		commands, _, _ := strings.Cut(blocks[i+1], "```")
+		if i == 1 {
+			commands = "export MLSEAL_PASSWORD=secret\n" + commands
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(commands), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // exits N COMMAND… wants the exit status N exactly.
