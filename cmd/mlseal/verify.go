@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 
 	"github.com/mlseal/mlseal/attest"
@@ -139,7 +140,7 @@ func (a *app) gate(ctx context.Context, arg string, policy *policies.Policy, f v
 func (a *app) gateInput(ctx context.Context, arg string, f verifyFlags) (verify.Target, []verify.Found, *stores, error) {
 	source := &stores{}
 	if !isPackage(arg) {
-		t, m, err := a.hashPath(ctx, arg)
+		t, m, err := a.hashPath(ctx, arg, f.attestations)
 		if err != nil {
 			return verify.Target{}, nil, nil, err
 		}
@@ -163,14 +164,26 @@ func (a *app) gateInput(ctx context.Context, arg string, f verifyFlags) (verify.
 	return verify.Target{Subject: p.subject(), Content: content}, append(found, g.found...), source, err
 }
 
-// hashPath hashes the bytes that will be used before anything is said about them.
-func (a *app) hashPath(ctx context.Context, path string) (name string, m *manifest.Manifest, err error) {
+// hashPath hashes the bytes that will be used before anything is said about them. A bundle that the command line
+// names is no part of the tree in which it stands.
+func (a *app) hashPath(ctx context.Context, path string, bundles []string) (name string, m *manifest.Manifest, err error) {
 	t, err := openTree(path)
 	if err != nil {
 		return "", nil, err
 	}
 	defer t.Close()
-	m, err = a.hashTree(ctx, t, nil)
+	var ignore []string
+	for _, bundle := range bundles {
+		if info, err := os.Stat(bundle); err != nil || !info.Mode().IsRegular() {
+			continue
+		}
+		inside, err := t.signatureInside(bundle)
+		if err != nil {
+			return "", nil, err
+		}
+		ignore = append(ignore, inside...)
+	}
+	m, err = a.hashTree(ctx, t, ignore)
 	return t.name, m, err
 }
 
