@@ -74,8 +74,12 @@ func (k *Key) Hint() string {
 // SignBundle signs the DSSE pre-authentication encoding of payload and returns a Sigstore bundle v0.3
 // that names the key by its Hint. It contacts nobody.
 func (k *Key) SignBundle(ctx context.Context, payloadType string, payload []byte) ([]byte, error) {
+	return k.bundle(payloadType, payload, sign.BundleOptions{Context: ctx})
+}
+
+func (k *Key) bundle(payloadType string, payload []byte, opts sign.BundleOptions) ([]byte, error) {
 	content := &sign.DSSEData{Data: payload, PayloadType: payloadType}
-	bundle, err := sign.Bundle(content, keypair{k}, sign.BundleOptions{Context: ctx})
+	bundle, err := sign.Bundle(content, keypair{k}, opts)
 	if err != nil {
 		return nil, fmt.Errorf("signer: %w", err)
 	}

@@ -31,10 +31,10 @@ A predicate of type dataset, evaluation or slsa-provenance must satisfy its sche
 	}
 	cmd.Flags().StringVar(&typeName, "type", "", "predicate type: a short name or a URI")
 	cmd.Flags().StringVar(&predicateFile, "predicate", "", "file with the predicate as JSON")
-	cmd.Flags().StringVar(&what.key, "key", "", "private key file (cosign's format or PEM)")
+	what.key.add(cmd)
 	cmd.Flags().StringVar(&bundleFile, "bundle", "", "where the statement about a directory or file is written")
 	store.add(cmd)
-	for _, name := range []string{"type", "predicate", "key"} {
+	for _, name := range []string{"type", "predicate"} {
 		_ = cmd.MarkFlagRequired(name)
 	}
 	cmd.RunE = a.do(func(cmd *cobra.Command, args []string) error {

@@ -71,7 +71,7 @@ func exitStatus(err error) int {
 	switch {
 	case err == nil:
 		return statusDone
-	case errors.As(err, &onUsage), isAny(err, policies.ErrPolicy, oci.ErrReference, signer.ErrKey, signer.ErrPassword, signer.ErrPasswordNeeded,
+	case errors.As(err, &onUsage), isAny(err, policies.ErrPolicy, oci.ErrReference, signer.ErrKey, signer.ErrCertificate, signer.ErrPassword, signer.ErrPasswordNeeded,
 		trust.ErrKey, atomicfile.ErrExists, oci.ErrNotLayout):
 		return statusUsage
 	case isAny(err, policies.ErrDenied, verify.ErrFailed, oci.ErrContent, oci.ErrNotPackage, oci.ErrLimit, oci.ErrExtra,

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/mlseal/mlseal/attest"
 	"github.com/mlseal/mlseal/attest/signer"
 	"github.com/mlseal/mlseal/internal/progress"
 	"github.com/mlseal/mlseal/verify/trust"
@@ -91,22 +92,73 @@ func readInput(what, path string, limit int64) ([]byte, error) {
 	return data, nil
 }
 
-// loadSigner loads the private key that --key names.
-func (a *app) loadSigner(ref string) (*signer.Key, error) {
-	text, err := readInput("key", ref, signer.MaxKeyBytes)
+// keyFlags name what a command signs with.
+type keyFlags struct {
+	key, certificate, chain string
+}
+
+func (f *keyFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.key, "key", "", "private key: a file (cosign's format or PEM) or env://NAME")
+	cmd.Flags().StringVar(&f.certificate, "certificate", "", "PEM certificate of the key, to sign with a certificate chain")
+	cmd.Flags().StringVar(&f.chain, "certificate-chain", "", "PEM certificates above --certificate")
+	_ = cmd.MarkFlagRequired("key")
+}
+
+// signingKey is what signs and how it is called in messages.
+type signingKey interface {
+	attest.Signer
+	Hint() string
+}
+
+// loadSigner loads the private key, and the certificates that go with it.
+func (a *app) loadSigner(f keyFlags) (signingKey, error) {
+	text, err := a.keyText(f.key)
 	if err != nil {
 		return nil, err
 	}
-	key, err := signer.LoadKey(text, func() ([]byte, error) { return a.password("Password for "+ref+": ", false) })
+	key, err := signer.LoadKey(text, func() ([]byte, error) { return a.password("Password for "+f.key+": ", false) })
 	if err != nil {
-		return nil, fmt.Errorf("key %s: %w", ref, err)
+		return nil, fmt.Errorf("key %s: %w", f.key, err)
 	}
-	return key, nil
+	if f.certificate == "" {
+		if f.chain != "" {
+			return nil, usage(errors.New("--certificate-chain goes with --certificate"))
+		}
+		return key, nil
+	}
+	certificate, err := readInput("certificate", f.certificate, signer.MaxKeyBytes)
+	if err != nil {
+		return nil, err
+	}
+	var chain []byte
+	if f.chain != "" {
+		if chain, err = readInput("certificate chain", f.chain, signer.MaxKeyBytes); err != nil {
+			return nil, err
+		}
+	}
+	certified, err := signer.WithCertificates(key, certificate, chain, a.now())
+	if err != nil {
+		return nil, fmt.Errorf("certificate %s: %w", f.certificate, err)
+	}
+	return certified, nil
+}
+
+// keyText reads a key from a file, or from the environment variable that env://NAME names.
+func (a *app) keyText(ref string) ([]byte, error) {
+	name, ok := strings.CutPrefix(ref, "env://")
+	if !ok {
+		return readInput("key", ref, signer.MaxKeyBytes)
+	}
+	text, ok := a.lookupEnv(name)
+	if !ok {
+		return nil, usage(fmt.Errorf("key %s: the environment variable is not set", ref))
+	}
+	return []byte(text), nil
 }
 
 // loadPublicKey loads the public key that --key names.
-func loadPublicKey(ref string) (*trust.Key, error) {
-	text, err := readInput("key", ref, trust.MaxKeyBytes)
+func (a *app) loadPublicKey(ref string) (*trust.Key, error) {
+	text, err := a.keyText(ref)
 	if err != nil {
 		return nil, err
 	}

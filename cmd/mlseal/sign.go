@@ -14,7 +14,8 @@ import (
 )
 
 func (a *app) signCommand() *cobra.Command {
-	var key, signature string
+	var key keyFlags
+	var signature string
 	var store storeFlags
 	cmd := &cobra.Command{
 		Use:   "sign PATH|REF --key KEY",
@@ -26,10 +27,9 @@ Sign a package (oci:DIR:TAG or registry/repo:tag): a statement that cosign verif
 		Example: "  mlseal sign ./model --key trainer.key --signature model.sig\n  mlseal sign oci:store:v1 --key trainer.key",
 		Args:    cobra.ExactArgs(1),
 	}
-	cmd.Flags().StringVar(&key, "key", "", "private key file (cosign's format or PEM)")
+	key.add(cmd)
 	cmd.Flags().StringVar(&signature, "signature", "", "where the bundle of a directory or file is written (default model.sig)")
 	store.add(cmd)
-	_ = cmd.MarkFlagRequired("key")
 	cmd.RunE = a.do(func(cmd *cobra.Command, args []string) error {
 		if isPackage(args[0]) {
 			if signature != "" {
@@ -45,7 +45,7 @@ Sign a package (oci:DIR:TAG or registry/repo:tag): a statement that cosign verif
 	return cmd
 }
 
-func (a *app) signTree(ctx context.Context, path, keyRef, signature string) error {
+func (a *app) signTree(ctx context.Context, path string, keyRef keyFlags, signature string) error {
 	t, err := openTree(path)
 	if err != nil {
 		return err
@@ -92,7 +92,7 @@ func (t *tree) signatureInside(signature string) ([]string, error) {
 
 // attachment is a statement to be made about a package or a tree.
 type attachment struct {
-	key           string
+	key           keyFlags
 	predicateType string
 	predicate     json.RawMessage
 }

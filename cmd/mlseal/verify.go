@@ -78,7 +78,7 @@ func (a *app) verify(ctx context.Context, arg string, f verifyFlags) error {
 		if f.signature != "" {
 			return usage(errors.New("verify: --signature is for directories and files; the signatures of a package are attached to it"))
 		}
-		policy, err := signedBy(f.key)
+		policy, err := a.signedBy(f.key)
 		if err != nil {
 			return err
 		}
@@ -95,7 +95,7 @@ func (a *app) verifyTree(ctx context.Context, path string, f verifyFlags) error 
 		return err
 	}
 	defer t.Close()
-	key, err := loadPublicKey(f.key)
+	key, err := a.loadPublicKey(f.key)
 	if err != nil {
 		return err
 	}
@@ -237,8 +237,8 @@ func loadPolicy(name string) (*policies.Policy, error) {
 }
 
 // signedBy is the policy "signed with this key", for `verify REF --key`.
-func signedBy(keyFile string) (*policies.Policy, error) {
-	key, err := readInput("key", keyFile, trust.MaxKeyBytes)
+func (a *app) signedBy(keyFile string) (*policies.Policy, error) {
+	key, err := a.keyText(keyFile)
 	if err != nil {
 		return nil, err
 	}
