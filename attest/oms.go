@@ -16,13 +16,8 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// Predicate types of OpenSSF Model Signing.
-const (
-	// OMSPredicateType is that of OMS v1.0 section 4.3.
-	OMSPredicateType = "https://model_signing/signature/v1.0"
-	// OMSLegacyPredicateType is what model-signing 0.2 wrote, in an envelope of its own kind.
-	OMSLegacyPredicateType = "https://model_signing/Digests/v0.1"
-)
+// OMSPredicateType is that of OpenSSF Model Signing v1.0 (section 4.3).
+const OMSPredicateType = "https://model_signing/signature/v1.0"
 
 // Refusals of an OMS statement that callers branch on. Each error also wraps ErrOMS.
 var (

@@ -68,12 +68,6 @@ func ShortNames() []string {
 	return names
 }
 
-// HasSchema reports whether CheckPredicate holds predicates of this type to a schema.
-func HasSchema(predicateType string) bool {
-	_, ok := schemas[predicateType]
-	return ok
-}
-
 // CheckPredicate reports how predicate fails the schema of its type, each place on a line; the error wraps
 // ErrPredicate. A predicate of a type without a schema must be an object that parsers read alike.
 func CheckPredicate(predicateType string, predicate []byte) error {
@@ -206,8 +200,8 @@ func ClaimedTime(s *Statement) time.Time {
 		CreatedOn  string `json:"createdOn"`
 		Timestamp  string `json:"timestamp"`
 	}
-	// A predicate in which such a key is no string claims no time.
-	if err := json.Unmarshal(s.Predicate, &p); err != nil {
+	// A predicate in which such a key is no string, or is spelled otherwise, claims no time.
+	if strictjson.CheckKeys(s.Predicate, "runDetails", "finishedOn", "createdOn", "timestamp") != nil || json.Unmarshal(s.Predicate, &p) != nil {
 		return time.Time{}
 	}
 	claims := []string{p.FinishedOn, p.CreatedOn, p.Timestamp}

@@ -6,11 +6,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"runtime"
 	"sync"
 
+	"github.com/mlseal/mlseal/internal/parallel"
 	"github.com/opencontainers/go-digest"
-	"golang.org/x/sync/errgroup"
 )
 
 // readBuffer is what one hashing goroutine holds in memory, in bytes.
@@ -26,6 +25,8 @@ type Options struct {
 	IncludeGit bool
 	// Concurrency is how many files are read at once; 0 means one for each processor.
 	Concurrency int
+	// Total is told once, before anything is read, how many bytes there are to read.
+	Total func(bytes int64)
 	// Progress is told the number of bytes read, from several goroutines at once.
 	Progress func(n int)
 }
@@ -35,12 +36,15 @@ type Options struct {
 // ErrChanged, since no digest describes it. Links and special files in the tree fail with
 // ErrSymlink and ErrSpecial, a tree without files with ErrEmpty.
 func Build(ctx context.Context, fsys fs.FS, opts Options) (*Manifest, error) {
-	files, err := list(ctx, fsys, opts)
+	files, leftOut, err := list(ctx, fsys, opts)
 	if err != nil {
 		return nil, err
 	}
-	m := &Manifest{Files: make([]File, len(files))}
-	err = each(ctx, opts, len(files), func(ctx context.Context, i int) error {
+	if opts.Total != nil {
+		opts.Total(totalSize(files))
+	}
+	m := &Manifest{Files: make([]File, len(files)), LeftOut: leftOut}
+	err = parallel.Do(ctx, len(files), opts.Concurrency, func(ctx context.Context, i int) error {
 		f, err := hashFile(ctx, fsys, files[i], opts.Progress)
 		m.Files[i] = f
 		return err
@@ -51,24 +55,12 @@ func Build(ctx context.Context, fsys fs.FS, opts Options) (*Manifest, error) {
 	return m, nil
 }
 
-// each runs do for 0..n-1, a few at once, and returns the first error.
-func each(ctx context.Context, opts Options, n int, do func(context.Context, int) error) error {
-	limit := opts.Concurrency
-	if limit <= 0 {
-		limit = runtime.GOMAXPROCS(0)
+func totalSize(files []entry) int64 {
+	var n int64
+	for _, f := range files {
+		n += f.info.Size()
 	}
-	g, workers := errgroup.WithContext(ctx)
-	g.SetLimit(limit)
-	for i := range n {
-		if workers.Err() != nil {
-			break
-		}
-		g.Go(func() error { return do(workers, i) })
-	}
-	if err := g.Wait(); err != nil {
-		return err
-	}
-	return ctx.Err()
+	return n
 }
 
 func hashFile(ctx context.Context, fsys fs.FS, e entry, progress func(int)) (File, error) {

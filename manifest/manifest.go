@@ -43,6 +43,9 @@ type File struct {
 // which has no digest that anything accepts.
 type Manifest struct {
 	Files []File
+	// LeftOut lists the paths that Build found and that are no part of the tree, sorted; a directory stands for
+	// all that is below it. No digest covers them.
+	LeftOut []string
 }
 
 // New returns the manifest of files. It fails when a name is not fit for a tree

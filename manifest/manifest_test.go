@@ -13,7 +13,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -115,6 +114,9 @@ func TestBuildListsAndSorts(t *testing.T) {
 	if got := strings.Join(names, " "); got != want {
 		t.Errorf("files are\n%s, want\n%s", got, want)
 	}
+	if got := strings.Join(m.LeftOut, " "); got != ".git .gitattributes .github .gitignore model.sig" {
+		t.Errorf("left out: %s", got)
+	}
 	var sums bytes.Buffer
 	if err := m.WriteSums(&sums); err != nil {
 		t.Fatal(err)
@@ -154,10 +156,6 @@ func TestBuildRefuses(t *testing.T) {
 	if err := os.Symlink("a", filepath.Join(link, "b")); err != nil {
 		t.Fatal(err)
 	}
-	pipe := t.TempDir()
-	if err := syscall.Mkfifo(filepath.Join(pipe, "p"), 0o644); err != nil {
-		t.Fatal(err)
-	}
 	onDisk := func(name string) fs.FS {
 		dir := t.TempDir()
 		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o644); err != nil {
@@ -174,7 +172,6 @@ func TestBuildRefuses(t *testing.T) {
 		"empty directory":       {fstest.MapFS{}, ErrEmpty},
 		"only git's":            {fstest.MapFS{".git/HEAD": {Data: []byte("x")}}, ErrEmpty},
 		"symbolic link":         {rootFS(t, link), ErrSymlink},
-		"named pipe":            {rootFS(t, pipe), ErrSpecial},
 		"name not UTF-8":        {onDisk("a\xff"), ErrName},
 		"directory not UTF-8":   {rootFS(t, badDir), ErrName},
 		"name with newline":     {onDisk("a\nb"), ErrName},
@@ -189,6 +186,65 @@ func TestBuildRefuses(t *testing.T) {
 		if err != nil && !IsRefusal(err) {
 			t.Errorf("%s: %v is no refusal", name, err)
 		}
+	}
+}
+
+// TestIgnoredPathsAreWholeElements: an ignored path leaves out itself and what is below it, not what begins like it.
+func TestIgnoredPathsAreWholeElements(t *testing.T) {
+	fsys := fstest.MapFS{"cache/a": {}, "cache2/evil.py": {}, "cache.py": {}, "sub/cache/a": {}, ".gitx/evil.py": {}, ".github2": {}}
+	m := build(t, fsys, Options{Ignore: []string{"cache"}})
+	var names []string
+	for _, f := range m.Files {
+		names = append(names, f.Path)
+	}
+	if got := strings.Join(names, " "); got != ".github2 .gitx/evil.py cache.py cache2/evil.py sub/cache/a" {
+		t.Errorf("files are %s", got)
+	}
+}
+
+// TestSingleFileThatIsALink: a link is refused when it is the tree itself, too.
+func TestSingleFileThatIsALink(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, map[string]string{"a": "x"})
+	if err := os.Symlink("a", filepath.Join(dir, "b")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Build(context.Background(), rootFS(t, dir), Options{File: "b"}); !errors.Is(err, ErrSymlink) {
+		t.Errorf("error is %v", err)
+	}
+	if _, err := Build(context.Background(), rootFS(t, dir), Options{File: "c"}); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a file that is not there: %v", err)
+	}
+}
+
+// growing is a file system whose files are larger when they are read than they said.
+type growing struct{ fstest.MapFS }
+
+type grownFile struct {
+	fs.File
+	extra io.Reader
+}
+
+func (g growing) Open(name string) (fs.File, error) {
+	f, err := g.MapFS.Open(name)
+	if err != nil || name == "." {
+		return f, err
+	}
+	return grownFile{f, strings.NewReader("more")}, nil
+}
+
+func (f grownFile) Read(p []byte) (int, error) {
+	n, err := f.File.Read(p)
+	if err == io.EOF {
+		return f.extra.Read(p)
+	}
+	return n, err
+}
+
+// TestFileThatIsNotItsSize: without the kernel's change time the number of bytes alone tells.
+func TestFileThatIsNotItsSize(t *testing.T) {
+	if _, err := Build(context.Background(), growing{fstest.MapFS{"a": {Data: []byte("x")}}}, Options{}); !errors.Is(err, ErrChanged) {
+		t.Errorf("error is %v", err)
 	}
 }
 

@@ -46,13 +46,13 @@ type entry struct {
 	info fs.FileInfo
 }
 
-// list walks fsys and returns the files of the tree, sorted by path.
-func list(ctx context.Context, fsys fs.FS, opts Options) ([]entry, error) {
+// list walks fsys and returns the files of the tree and the paths that were left out, sorted.
+func list(ctx context.Context, fsys fs.FS, opts Options) (files []entry, leftOut []string, err error) {
 	if opts.File != "" {
-		return single(fsys, opts.File)
+		files, err = single(fsys, opts.File)
+		return files, nil, err
 	}
-	var files []entry
-	err := fs.WalkDir(fsys, ".", func(name string, d fs.DirEntry, err error) error {
+	err = fs.WalkDir(fsys, ".", func(name string, d fs.DirEntry, err error) error {
 		if nameErr := CheckName(name); err != nil && name != "." && nameErr != nil {
 			return fmt.Errorf("manifest: %w", nameErr)
 		}
@@ -66,6 +66,7 @@ func list(ctx context.Context, fsys fs.FS, opts Options) ([]entry, error) {
 			return nil
 		}
 		if opts.leavesOut(name) {
+			leftOut = append(leftOut, name)
 			if d.IsDir() {
 				return fs.SkipDir
 			}
@@ -88,13 +89,14 @@ func list(ctx context.Context, fsys fs.FS, opts Options) ([]entry, error) {
 		return nil
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if len(files) == 0 {
-		return nil, fmt.Errorf("manifest: %w in the tree", ErrEmpty)
+		return nil, nil, fmt.Errorf("manifest: %w in the tree", ErrEmpty)
 	}
 	sort.Slice(files, func(i, j int) bool { return files[i].path < files[j].path })
-	return files, nil
+	sort.Strings(leftOut)
+	return files, leftOut, nil
 }
 
 // single is the tree of one file.

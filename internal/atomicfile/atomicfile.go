@@ -28,8 +28,8 @@ func Write(name string, data []byte, opts Options) error {
 	})
 }
 
-// WriteFunc puts what fill writes under name. When fill or anything else fails, the
-// temporary file is removed and name is as before.
+// WriteFunc puts what fill writes under name. When fill or anything else before the rename fails, the
+// temporary file is removed and name is as before; an error of syncing the directory comes after it.
 func WriteFunc(name string, opts Options, fill func(io.Writer) error) (err error) {
 	if opts.Perm == 0 {
 		opts.Perm = 0o644
@@ -76,14 +76,4 @@ func place(from, to string, noOverwrite bool) error {
 		return err
 	}
 	return os.Remove(from)
-}
-
-// SyncDir makes a rename in dir durable.
-func SyncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = d.Close() }()
-	return d.Sync()
 }

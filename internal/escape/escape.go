@@ -11,7 +11,7 @@ import (
 // Line returns s as one line that a terminal shows literally: control characters,
 // bidirectional overrides, other format characters, line separators and bytes that are
 // not UTF-8 are written as Go escapes (\x1b, \u202e). A text that a CI log would take as
-// a command ("::set-output") gets its first colon escaped.
+// a command ("::set-output", also behind blanks) gets its first colon escaped.
 func Line(s string) string {
 	var b strings.Builder
 	for i := 0; i < len(s); {
@@ -31,8 +31,13 @@ func Line(s string) string {
 		i += n
 	}
 	out := b.String()
-	if strings.HasPrefix(out, "::") {
-		return `\x3a` + out[1:]
+	if blanks := len(out) - len(strings.TrimLeft(out, " \u00a0\u3000")); blanks < len(out) {
+		switch rest := out[blanks:]; {
+		case strings.HasPrefix(rest, "::"): // GitHub Actions
+			return out[:blanks] + `\x3a` + rest[1:]
+		case strings.HasPrefix(rest, "##["), strings.HasPrefix(rest, "##vso["): // Azure Pipelines
+			return out[:blanks] + `\x23` + rest[1:]
+		}
 	}
 	return out
 }

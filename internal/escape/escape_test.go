@@ -17,6 +17,9 @@ func TestLine(t *testing.T) {
 		"a\u2028b\u0085":       `a\u2028b\u0085`,
 		"a\U000e0041b":         `a\U000e0041b`,
 		"::set-output name=x":  `\x3a:set-output name=x`,
+		"  ::error::x":         `  \x3a:error::x`,
+		"##vso[task.x]":        `\x23#vso[task.x]`,
+		"# heading":            "# heading",
 		"\x7f":                 `\x7f`,
 		"":                     "",
 	} {

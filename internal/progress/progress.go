@@ -43,6 +43,13 @@ func (m *Meter) Add(n int) {
 	_, _ = fmt.Fprintf(m.w, "\r\x1b[K%s", m.line(now.Sub(m.started)))
 }
 
+// SetTotal says where the end is, once that is known.
+func (m *Meter) SetTotal(total int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.total = total
+}
+
 // Done clears the line.
 func (m *Meter) Done() {
 	m.mu.Lock()
