@@ -25,6 +25,7 @@ var (
 	ours    = hex.EncodeToString(sum("our image manifest"))
 	oursDir = hex.EncodeToString(sum("our tree"))
 	other   = hex.EncodeToString(sum("another image manifest"))
+	ours512 = strings.Repeat("ab", 64) // the artifact's sha512
 	now     = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
 )
 
@@ -106,7 +107,7 @@ require:
 // decide asks the gate about our artifact with what was attached to it.
 func decide(t testing.TB, policy *policies.Policy, source Source, bundles ...[]byte) *policies.Decision {
 	t.Helper()
-	artifact := map[string]string{"sha256": ours, "dirHash": oursDir}
+	artifact := map[string]string{"sha256": ours, "sha512": ours512, "dirHash": oursDir}
 	var found []Found
 	for i, b := range bundles {
 		found = append(found, Found{Origin: fmt.Sprint("referrer ", i), Data: b, With: artifact})
@@ -146,7 +147,6 @@ func TestAdversarial(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sha512 := strings.Repeat("ab", 64)
 	good := payload(digests("sha256", ours), kind, goodEvaluation)
 	subjects := func(n int, last string) string {
 		list := make([]string, n)
@@ -174,10 +174,12 @@ func TestAdversarial(t *testing.T) {
 	}{
 		{"00 a good statement", evaluator.sign(t, good), ""},
 		{"00 by dirHash alone", evaluator.sign(t, payload(digests("dirHash", oursDir), kind, goodEvaluation)), ""},
-		{"01 about another digest", evaluator.sign(t, payload(digests("sha256", other), kind, goodEvaluation)), policies.SubjectMismatch},
-		{"02 right name, wrong digest", evaluator.sign(t, payload(strings.Replace(digests("sha256", other), "x", "model", 1), kind, goodEvaluation)), policies.SubjectMismatch},
+		{"00 by sha512 alone", evaluator.sign(t, payload(digests("sha512", ours512), kind, goodEvaluation)), ""},
+		{"01 about another digest", evaluator.sign(t, payload(`{"name":"another","digest":{"sha256":"`+other+`"}}`, kind, goodEvaluation)), policies.SubjectMismatch},
+		{"02 right name, wrong digest", evaluator.sign(t, payload(digests("sha256", other), kind, goodEvaluation)), policies.SubjectMismatch},
+		{"02 wrong image manifest, right tree", evaluator.sign(t, payload(digests("sha256", other)+","+digests("dirHash", oursDir), kind, goodEvaluation)), policies.SubjectMismatch},
 		{"03 right digest as sha1 and md5 only", evaluator.sign(t, payload(digests("sha1", ours[:40], "md5", ours[:32]), kind, goodEvaluation)), policies.SubjectMismatch},
-		{"04 sha256 wrong, sha512 right", evaluator.sign(t, payload(digests("sha256", other, "sha512", sha512), kind, goodEvaluation)), policies.SubjectMismatch},
+		{"04 sha256 wrong, sha512 right", evaluator.sign(t, payload(digests("sha256", other, "sha512", ours512), kind, goodEvaluation)), policies.SubjectMismatch},
 		{"05 SHA256 beside sha256", evaluator.sign(t, payload(digests("sha256", ours, "SHA256", other), kind, goodEvaluation)), policies.ParseAmbiguous},
 		{"05 sha-256", evaluator.sign(t, payload(digests("sha-256", ours), kind, goodEvaluation)), policies.ParseAmbiguous},
 		{"06 upper-case", evaluator.sign(t, payload(digests("sha256", strings.ToUpper(ours)), kind, goodEvaluation)), policies.StatementUnusable},
@@ -345,6 +347,56 @@ func TestAdversarialOMS(t *testing.T) {
 	}
 }
 
+// TestAdversarialPolicies has the cases about policy documents that must not load: 16 and 61. Where they fail is
+// tested in policies; here that they end as a wrong policy.
+func TestAdversarialPolicies(t *testing.T) {
+	evaluator := newPerson(t)
+	people := map[string]person{"evaluator": evaluator, "second": newPerson(t)}
+	good := fmt.Sprintf(gatePolicy, accuracy)
+	if _, err := loadPolicy(t, good, people); err != nil {
+		t.Fatal(err)
+	}
+	replace := func(old, new string) string {
+		if !strings.Contains(good, old) {
+			t.Fatalf("the policy does not hold %q", old)
+		}
+		return strings.Replace(good, old, new, 1)
+	}
+	group := func(g string) string {
+		return replace("require:", "  two: {group: {"+g+"}}\nrequire:")
+	}
+	for name, text := range map[string]string{
+		"16 atLeast 0":              group("of: [evaluator], atLeast: 0"),
+		"16 empty group":            group("of: [], atLeast: 1"),
+		"16 threshold above size":   group("of: [evaluator], atLeast: 2"),
+		"61 no requirements":        good[:strings.Index(good, "require:")],
+		"61 empty list":             good[:strings.Index(good, "require:")] + "require: []\n",
+		"61 empty match":            replace("    by:", "    match:\n    by:"),
+		"61 zero documents":         "# nothing\n",
+		"61 second YAML document":   good + "---\n" + good,
+		"61 merge key":              replace("  evaluator:", "  <<: {second: {key: second.pub}}\n  evaluator:"),
+		"61 anchors":                replace("{key: evaluator.pub}", "&a {key: evaluator.pub}"),
+		"61 alias":                  replace("require:", "  second: *a\nrequire:"),
+		"61 duplicate key":          good + "name: twice\n",
+		"61 unknown key":            good + "requires: []\n",
+		"61 tab":                    replace("  evaluator:", "\tevaluator:"),
+		"61 line separator":         replace("name: test-gate", "name: test-gate # note\u2028version: 2"),
+		"61 next line":              replace("name: test-gate", "name: test-gate # note\u0085version: 2"),
+		"61 empty where":            replace("where: "+accuracy, "where: []"),
+		"61 signer without a key":   replace("{key: evaluator.pub}", "{}"),
+		"61 requirement without by": replace("    by: [evaluator]\n", ""),
+		"61 by nobody":              replace("by: [evaluator]", "by: []"),
+		"61 by an unknown signer":   replace("by: [evaluator]", "by: [stranger]"),
+		"61 wrong version":          replace("policy/v1", "policy/v2"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := loadPolicy(t, text, people); !errors.Is(err, policies.ErrPolicy) {
+				t.Errorf("error is %v, want ErrPolicy", err)
+			}
+		})
+	}
+}
+
 // TestAnyFlippedBitIsADenial flips each bit of a bundle. Only bits that say nothing may be flipped without a
 // denial: the hint, which names a key and proves nothing.
 func TestAnyFlippedBitIsADenial(t *testing.T) {
@@ -384,8 +436,82 @@ func TestContentThatDoesNotMatchDenies(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if code(d) != policies.ContentMismatch || !errors.Is(d.Err(), policies.ErrDenied) {
+	if code(d) != policies.ContentMismatch || d.Verdict != policies.Deny || !errors.Is(d.Err(), policies.ErrDenied) {
 		t.Errorf("decision is %v: %v", d.Verdict, d.Err())
+	}
+	target.Content = Check{Name: "content", Detail: "not read"}
+	if d, err = (&Verifier{Now: now}).Verify(context.Background(), target, []Found{{Data: good}}, policy); err != nil || code(d) != "" || len(d.Notes) != 1 {
+		t.Errorf("content that was not read is a note: %v %q %v", err, code(d), d.Notes)
+	}
+}
+
+// TestIncompleteEvidenceDenies: when not all statements could be listed, the one that says no may be missing (case 43).
+func TestIncompleteEvidenceDenies(t *testing.T) {
+	evaluator := newPerson(t)
+	policy, err := loadPolicy(t, fmt.Sprintf(gatePolicy, accuracy), map[string]person{"evaluator": evaluator})
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := Found{Origin: "given", Data: evaluator.sign(t, payload(digests("sha256", ours), kind, goodEvaluation))}
+	target := Target{Subject: policies.Subject{Name: "m", Digests: map[string]string{"sha256": ours}}}
+	flood := Found{Origin: "registry", Incomplete: true, Err: fmt.Errorf("1001 referrers: %w", ErrLimit)}
+	d, err := (&Verifier{Now: now}).Verify(context.Background(), target, []Found{good, flood}, policy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if code(d) != policies.LimitExceeded || d.Verdict != policies.Deny {
+		t.Errorf("reason %q, verdict %v", code(d), d.Verdict)
+	}
+	other := Found{Origin: "an SBOM", Err: fmt.Errorf("x: %w", ErrOther)}
+	d, err = (&Verifier{Now: now}).Verify(context.Background(), target, []Found{good, other}, policy)
+	if err != nil || code(d) != "" || len(d.Notes) != 1 || len(d.Ignored) != 0 {
+		t.Errorf("something that is no statement is a note: %v %q %v %v", err, code(d), d.Notes, d.Ignored)
+	}
+}
+
+// TestProblemsHaveTheirCodes: what cannot be read is listed with why, and the same bundle twice is one.
+func TestProblemsHaveTheirCodes(t *testing.T) {
+	evaluator := newPerson(t)
+	policy, err := loadPolicy(t, fmt.Sprintf(gatePolicy, accuracy), map[string]person{"evaluator": evaluator})
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := evaluator.sign(t, payload(digests("sha256", ours), kind, goodEvaluation))
+	found := []Found{{Origin: "a", Data: good}, {Origin: "b", Data: good},
+		{Origin: "large", Err: fmt.Errorf("x: %w", ErrLimit)}, {Origin: "altered", Err: fmt.Errorf("x: %w", ErrContent)},
+		{Origin: "rubbish", Data: []byte("{}")}}
+	target := Target{Subject: policies.Subject{Name: "m", Digests: map[string]string{"sha256": ours}}}
+	d, err := (&Verifier{Now: now}).Verify(context.Background(), target, found, policy)
+	if err != nil || code(d) != "" {
+		t.Fatalf("%v %q", err, code(d))
+	}
+	if counted := d.Requirements[0].Counted; len(counted) != 1 {
+		t.Errorf("the same bundle twice counts %d times", len(counted))
+	}
+	codes := map[policies.Code]int{}
+	for _, s := range d.Ignored {
+		codes[s.Code]++
+	}
+	if codes[policies.LimitExceeded] != 1 || codes[policies.ContentMismatch] != 1 || codes[policies.StatementUnusable] != 1 || len(d.Ignored) != 3 {
+		t.Errorf("not counted: %v", codes)
+	}
+}
+
+// TestClaimedTimeAges: maxAge is measured from the time that the signed statement claims.
+func TestClaimedTimeAges(t *testing.T) {
+	evaluator := newPerson(t)
+	policy, err := loadPolicy(t, fmt.Sprintf(gatePolicy, accuracy)+"    maxAge: 30d\n", map[string]person{"evaluator": evaluator})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for claimed, want := range map[string]policies.Code{
+		`"finishedOn":"2026-11-01T00:00:00Z",`: "", `"finishedOn":"2026-10-01T00:00:00Z",`: policies.EvidenceTooOld,
+		"": policies.EvidenceTooOld, `"FinishedOn":"2026-11-01T00:00:00Z",`: policies.EvidenceTooOld, `"finishedOn":"2027-01-01T00:00:00Z",`: policies.EvidenceTooOld,
+	} {
+		d := decide(t, policy, nil, evaluator.sign(t, payload(digests("sha256", ours), kind, strings.Replace(goodEvaluation, "{", "{"+claimed, 1))))
+		if got := code(d); got != want {
+			t.Errorf("claimed %s: reason is %q, want %q", claimed, got, want)
+		}
 	}
 }
 

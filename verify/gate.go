@@ -20,6 +20,9 @@ type Found struct {
 	Origin string // where, for people
 	Data   []byte // the bundle's bytes; nil when Err says why there are none
 	Err    error
+	// Incomplete says that there is more than could be listed: the artifact is denied, since what is missing may
+	// be what says no.
+	Incomplete bool
 	// With are the digests of the artifact that it was attached to; nil when it was given by itself.
 	With map[string]string
 }
@@ -63,6 +66,7 @@ func (v *Verifier) Verify(ctx context.Context, target Target, found []Found, pol
 	}
 	d := policy.Evaluate(target.Subject, c.evidence, v.Now)
 	addContent(d, target.Content)
+	c.addIncomplete(d)
 	d.Notes = append(d.Notes, target.Notes...)
 	return d, nil
 }
@@ -82,6 +86,18 @@ func addContent(d *policies.Decision, content Check) {
 		r.Fix = "the bytes are not those that were signed: get the artifact again from where it was published"
 	}
 	d.Requirements = append([]policies.Requirement{r}, d.Requirements...)
+}
+
+// addIncomplete denies when not all statements could be listed, and notes what was no statement.
+func (c *collector) addIncomplete(d *policies.Decision) {
+	if c.incomplete != nil {
+		d.Verdict = policies.Deny
+		d.Requirements = append([]policies.Requirement{{ID: "evidence", Code: policies.LimitExceeded, Detail: c.incomplete.Error(),
+			Fix: "what is attached is more than is read: remove what does not belong there"}}, d.Requirements...)
+	}
+	if c.others > 0 {
+		d.Notes = append(d.Notes, fmt.Sprintf("%d attached things are no statements and were not read", c.others))
+	}
 }
 
 type signerKey struct {
@@ -109,13 +125,24 @@ type collector struct {
 	types    []string // of statements that the policy accepts
 	seen     map[string]bool
 	evidence []policies.Evidence
+	// incomplete is why not everything could be listed; others counts what was no statement.
+	incomplete error
+	others     int
 }
 
 func (c *collector) add(found []Found) {
 	for _, f := range found {
+		switch {
+		case f.Incomplete:
+			c.incomplete = f.Err
+			continue
+		case errors.Is(f.Err, ErrOther):
+			c.others++
+			continue
+		}
 		id := attest.ID(f.Data)
 		if f.Err != nil {
-			id = attest.ID([]byte(f.Origin))
+			id = attest.ID([]byte(f.Origin + "\x00" + f.Err.Error()))
 		}
 		if c.seen[id] {
 			continue
@@ -238,6 +265,8 @@ var (
 	ErrLimit = errors.New("limit exceeded")
 	// ErrContent says that bytes are not those that their digest names.
 	ErrContent = errors.New("content does not match its digest")
+	// ErrOther says that something is attached that is no statement: an SBOM, a signature of another kind.
+	ErrOther = errors.New("not a statement")
 )
 
 // followDependencies looks up the statements about each dependency that verified provenance names in a role

@@ -18,8 +18,9 @@ type TreeOptions struct {
 	// Signature is the path of the bundle below fsys, which is no part of the tree; empty when it is
 	// elsewhere.
 	Signature string
-	// Concurrency and Progress are as in manifest.Options.
+	// Concurrency, Total and Progress are as in manifest.Options.
 	Concurrency int
+	Total       func(bytes int64)
 	Progress    func(n int)
 }
 
@@ -91,7 +92,7 @@ func (r *TreeResult) checkFiles(ctx context.Context, fsys fs.FS, oms *attest.OMS
 		want = &manifest.Manifest{Files: []manifest.File{{Path: opts.File, Digest: want.Files[0].Digest}}}
 	}
 	got, err := manifest.Build(ctx, fsys, manifest.Options{File: opts.File, Ignore: ignore, IncludeGit: listsGit(want),
-		Concurrency: opts.Concurrency, Progress: opts.Progress})
+		Concurrency: opts.Concurrency, Total: opts.Total, Progress: opts.Progress})
 	if err != nil {
 		if manifest.IsRefusal(err) {
 			return r.fail("files", err)
@@ -103,6 +104,9 @@ func (r *TreeResult) checkFiles(ctx context.Context, fsys fs.FS, oms *attest.OMS
 		return r.fail("files", r.Diff.Err())
 	}
 	detail := fmt.Sprintf("%d files hashed, each as signed", r.Files)
+	if len(got.LeftOut) > 0 {
+		detail += "; not part of the tree: " + strings.Join(got.LeftOut, ", ")
+	}
 	if len(r.Ignored) > 0 {
 		detail += "; not looked at, by the signer's choice: " + strings.Join(r.Ignored, ", ")
 	}

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/mlseal/mlseal/attest"
-	"github.com/mlseal/mlseal/internal/atomicfile"
 	"github.com/spf13/cobra"
 )
 
@@ -27,12 +26,13 @@ TYPE is a URI or one of ` + strings.Join(attest.ShortNames(), ", ") + `.
 A predicate of type dataset, evaluation or slsa-provenance must satisfy its schema.`,
 		Example: "  mlseal attest oci:store:v1 --type evaluation --predicate evaluation.json --key evaluator.key\n" +
 			"  mlseal attest ./data --type dataset --predicate dataset.json --key office.key --bundle data.sigstore.json",
-		Args: cobra.ExactArgs(1),
+		Args: takes("PATH|REF"),
 	}
 	cmd.Flags().StringVar(&typeName, "type", "", "predicate type: a short name or a URI")
 	cmd.Flags().StringVar(&predicateFile, "predicate", "", "file with the predicate as JSON")
 	what.key.add(cmd)
 	cmd.Flags().StringVar(&bundleFile, "bundle", "", "where the statement about a directory or file is written")
+	outputFlag(cmd, &what.output, "text", "json")
 	store.add(cmd)
 	for _, name := range []string{"type", "predicate"} {
 		_ = cmd.MarkFlagRequired(name)
@@ -74,7 +74,7 @@ func (a *app) attestTree(ctx context.Context, path, bundleFile string, what atta
 	if inside, err := t.inside(bundleFile); err != nil || inside != "" {
 		return usage(fmt.Errorf("attest: --bundle %s lies in the tree that it speaks about and would change it", bundleFile))
 	}
-	key, err := a.loadSigner(what.key)
+	key, err := a.loadSigner(ctx, what.key)
 	if err != nil {
 		return err
 	}
@@ -91,9 +91,9 @@ func (a *app) attestTree(ctx context.Context, path, bundleFile string, what atta
 	if err != nil {
 		return err
 	}
-	if err := atomicfile.Write(bundleFile, bundle.JSON(), atomicfile.Options{}); err != nil {
+	if err := writeBundle(bundleFile, bundle.JSON()); err != nil {
 		return fmt.Errorf("attest: %w", err)
 	}
-	_, err = fmt.Fprintf(a.stdout, "subject   %s  dirHash:%s\nstatement %s\nbundle    %s\nkey       sha256:%s\n", t.name, m.DirHash(), what.predicateType, bundleFile, key.Hint())
-	return err
+	return a.printFields(what.output, field{"subject", t.name}, field{"dirHash", m.DirHash()}, field{"statement", what.predicateType},
+		field{"bundle", bundleFile}, field{"key", "sha256:" + key.Hint()}, field{"left out", strings.Join(m.LeftOut, ", ")})
 }

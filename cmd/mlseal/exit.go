@@ -72,11 +72,11 @@ func exitStatus(err error) int {
 	case err == nil:
 		return statusDone
 	case errors.As(err, &onUsage), isAny(err, policies.ErrPolicy, oci.ErrReference, signer.ErrKey, signer.ErrCertificate, signer.ErrPassword, signer.ErrPasswordNeeded,
-		trust.ErrKey, atomicfile.ErrExists, oci.ErrNotLayout):
+		trust.ErrKey, atomicfile.ErrExists):
 		return statusUsage
-	case isAny(err, policies.ErrDenied, verify.ErrFailed, oci.ErrContent, oci.ErrNotPackage, oci.ErrLimit, oci.ErrExtra,
+	case isAny(err, policies.ErrDenied, verify.ErrFailed, errTooLarge, errMixed, oci.ErrNotLayout, oci.ErrContent, oci.ErrNotPackage, oci.ErrLimit, oci.ErrExtra,
 		oci.ErrNotFound, // of something that a package said is there: what the command line named is a usageError
-		attest.ErrBundle, attest.ErrStatement, attest.ErrPredicate, strictjson.ErrSyntax, strictjson.ErrAmbiguous, strictjson.ErrLimit),
+		attest.ErrBundle, attest.ErrStatement, attest.ErrOMS, attest.ErrPredicate, strictjson.ErrSyntax, strictjson.ErrAmbiguous, strictjson.ErrLimit),
 		manifest.IsRefusal(err):
 		return statusNo
 	}
@@ -116,12 +116,16 @@ func hintFor(err error) string {
 		return "free some space and run the command again; what was there before is whole"
 	case isAny(err, trust.ErrHint):
 		return "verify with the public key of whoever signed it"
+	case isAny(err, errMixed):
+		return "write oci:DIR to mean the layout; a directory that is deployed must not hold one"
+	case isAny(err, oci.ErrReference):
+		return oci.ReferenceForms
 	case isAny(err, oci.ErrUnavailable):
 		return "check the registry's name and the network; nothing was decided"
 	case errors.As(err, &onUsage) && onUsage.general:
 		return "mlseal --help lists the commands, mlseal COMMAND --help the flags"
 	case isAny(err, fs.ErrPermission):
-		return "the files must be readable by the user who runs mlseal"
+		return "check the permissions of what is named, for the user who runs mlseal"
 	}
 	return ""
 }

@@ -3,11 +3,10 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
+	"strings"
 	"time"
 
 	"github.com/mlseal/mlseal/attest"
-	"github.com/mlseal/mlseal/internal/escape"
 	"github.com/mlseal/mlseal/internal/progress"
 	"github.com/mlseal/mlseal/manifest"
 	"github.com/mlseal/mlseal/manifest/oci"
@@ -23,6 +22,7 @@ type inspection struct {
 	DirHash    string              `json:"dirHash"`
 	Bytes      int64               `json:"bytes"`
 	Files      []manifest.File     `json:"files"`
+	LeftOut    []string            `json:"leftOut,omitempty"`
 	Statements []inspectedBundle   `json:"statements,omitempty"`
 	Others     []inspectedReferrer `json:"otherReferrers,omitempty"`
 }
@@ -52,7 +52,7 @@ func (a *app) inspectCommand() *cobra.Command {
 		Long: `Show a package's or directory's files and the statements that are attached to it. Nothing is verified: use
 mlseal verify for a decision. A file that is a Sigstore bundle is shown as the statement that it holds.`,
 		Example: "  mlseal inspect oci:store:v1\n  mlseal inspect ./model\n  mlseal inspect model.sig",
-		Args:    cobra.ExactArgs(1),
+		Args:    takes("PATH|REF"),
 	}
 	outputFlag(cmd, &output, "text", "json")
 	store.add(cmd)
@@ -81,7 +81,7 @@ func (a *app) inspectPackage(ctx context.Context, arg string, flags storeFlags) 
 		return nil, err
 	}
 	in := &inspection{Warning: notVerified, Kind: p.pkg.Type, Name: p.name, Digest: p.pkg.Descriptor.Digest.String(),
-		DirHash: p.pkg.Tree.DirHash(), Bytes: p.pkg.Tree.Size(), Files: p.pkg.Tree.Files}
+		DirHash: p.pkg.Tree.DirHash(), Bytes: p.pkg.Tree.Size(), Files: p.pkg.Tree.Files, LeftOut: p.pkg.LeftOut}
 	bundles, err := oci.Bundles(ctx, p.target, p.pkg.Descriptor)
 	if err != nil {
 		return nil, err
@@ -138,7 +138,7 @@ func (a *app) inspectTree(ctx context.Context, path string) (*inspection, error)
 	if err != nil {
 		return nil, err
 	}
-	in := &inspection{Warning: notVerified, Kind: "directory", Name: t.name, DirHash: m.DirHash(), Bytes: m.Size(), Files: m.Files}
+	in := &inspection{Warning: notVerified, Kind: "directory", Name: t.name, DirHash: m.DirHash(), Bytes: m.Size(), Files: m.Files, LeftOut: m.LeftOut}
 	if t.file == "" {
 		return in, nil
 	}
@@ -146,7 +146,7 @@ func (a *app) inspectTree(ctx context.Context, path string) (*inspection, error)
 	if m.Size() > attest.MaxBundleBytes {
 		return in, nil
 	}
-	data, err := readInput("file", path, attest.MaxBundleBytes)
+	data, err := readBundle(path)
 	if err != nil {
 		return nil, err
 	}
@@ -157,33 +157,47 @@ func (a *app) inspectTree(ctx context.Context, path string) (*inspection, error)
 }
 
 func (a *app) printInspection(in *inspection) error {
-	print := func(format string, args ...any) { _, _ = fmt.Fprintf(a.stdout, format+"\n", args...) }
-	print("%s  %s  (%s)", escape.Line(in.Name), in.Kind, notVerified)
+	w := &lines{a: a}
+	w.line("%s  %s  (%s)", in.Name, in.Kind, notVerified)
 	if in.Digest != "" {
-		print("  digest   %s", in.Digest)
+		w.line("  digest   %s", in.Digest)
 	}
-	print("  dirHash  %s", in.DirHash)
-	print("  files    %d, %s", len(in.Files), progress.Bytes(in.Bytes))
+	w.line("  dirHash  %s", in.DirHash)
+	w.line("  files    %d, %s", len(in.Files), progress.Bytes(in.Bytes))
 	for _, f := range in.Files {
-		print("    %s  %9s  %s", f.Digest.Encoded()[:12], progress.Bytes(f.Size), escape.Line(f.Path))
+		w.line("    %s  %9s  %s", f.Digest.Encoded()[:12], progress.Bytes(f.Size), f.Path)
+	}
+	if len(in.LeftOut) > 0 {
+		w.line("  not part of the tree: %s", strings.Join(in.LeftOut, ", "))
 	}
 	if in.Digest == "" && len(in.Statements) == 0 {
-		return nil
+		return w.err
 	}
-	print("  statements %d", len(in.Statements))
+	w.line("  statements %d", len(in.Statements))
 	for _, s := range in.Statements {
-		if s.Problem != "" {
-			print("    unreadable: %s", escape.Line(s.Problem))
-			continue
+		switch {
+		case s.Problem != "":
+			w.line("    unreadable: %s", s.Problem)
+		case s.Time.IsZero():
+			w.line("    %s  signed with %s", s.PredicateType, s.Signer)
+		default:
+			w.line("    %s  signed with %s  %s (claimed)", s.PredicateType, s.Signer, s.Time.Format(time.RFC3339))
 		}
-		line := "    " + escape.Line(s.PredicateType) + "  signed with " + escape.Line(s.Signer)
-		if !s.Time.IsZero() {
-			line += "  " + s.Time.Format(time.RFC3339) + " (claimed)"
-		}
-		print("%s", line)
 	}
 	for _, o := range in.Others {
-		print("    other referrer  %s  %s", escape.Line(o.Type), o.Digest)
+		w.line("    other referrer  %s  %s", o.Type, o.Digest)
 	}
-	return nil
+	return w.err
+}
+
+// lines prints until the first error.
+type lines struct {
+	a   *app
+	err error
+}
+
+func (l *lines) line(format string, args ...any) {
+	if l.err == nil {
+		l.err = l.a.printf(format+"\n", args...)
+	}
 }

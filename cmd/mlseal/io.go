@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,9 +11,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/mlseal/mlseal/attest"
 	"github.com/mlseal/mlseal/attest/signer"
+	"github.com/mlseal/mlseal/internal/atomicfile"
+	"github.com/mlseal/mlseal/internal/escape"
 	"github.com/mlseal/mlseal/internal/progress"
 	"github.com/mlseal/mlseal/verify/trust"
 	"github.com/spf13/cobra"
@@ -36,11 +40,8 @@ func openTree(path string) (*tree, error) {
 		return nil, err
 	}
 	info, err := os.Stat(abs)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, usage(fmt.Errorf("%s: no such file or directory", path))
-	}
 	if err != nil {
-		return nil, err
+		return nil, noSuch(path, err)
 	}
 	t := &tree{dir: abs, name: filepath.Base(abs)}
 	if !info.IsDir() {
@@ -65,31 +66,85 @@ func (t *tree) inside(name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	rel, err := filepath.Rel(t.dir, abs)
+	dir := t.dir
+	// A path may lead into the tree by way of a link.
+	if parent, err := filepath.EvalSymlinks(filepath.Dir(abs)); err == nil {
+		abs = filepath.Join(parent, filepath.Base(abs))
+	}
+	if real, err := filepath.EvalSymlinks(dir); err == nil {
+		dir = real
+	}
+	rel, err := filepath.Rel(dir, abs)
 	if err != nil || rel == "." || rel == ".." || strings.HasPrefix(rel, ".."+string(filepath.Separator)) || t.file != "" {
 		return "", nil
 	}
 	return filepath.ToSlash(rel), nil
 }
 
-// readInput reads a file that was named on the command line, at most limit bytes.
+// noSuch makes an error about a path on the command line: not being there, in whatever way, is a mistake there,
+// not being readable is not.
+func noSuch(path string, err error) error {
+	for _, target := range []error{fs.ErrNotExist, syscall.ENOTDIR, syscall.ELOOP, syscall.ENAMETOOLONG} {
+		if errors.Is(err, target) {
+			return usage(fmt.Errorf("%s: no such file or directory", path))
+		}
+	}
+	return err
+}
+
+// errTooLarge says that a file is larger than what is read of its kind.
+var errTooLarge = errors.New("too large")
+
+// readInput reads a file of the user's own that was named on the command line, at most limit bytes. It may be a
+// pipe, as in --key <(command).
 func readInput(what, path string, limit int64) ([]byte, error) {
 	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, usage(fmt.Errorf("%s %s: no such file", what, path))
-	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", what, err)
+		return nil, fmt.Errorf("%s: %w", what, noSuch(path, err))
 	}
 	defer func() { _ = f.Close() }()
+	if info, err := f.Stat(); err == nil && info.IsDir() {
+		return nil, usage(fmt.Errorf("%s %s: it is a directory", what, path))
+	}
 	data, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", what, err)
 	}
 	if int64(len(data)) > limit {
-		return nil, usage(fmt.Errorf("%s %s: larger than %d bytes", what, path, limit))
+		return nil, fmt.Errorf("%s %s: %w: more than %d bytes", what, path, errTooLarge, limit)
 	}
 	return data, nil
+}
+
+// readBundle reads a bundle, which may come from whoever made the artifact: only a regular file, since a pipe would be
+// waited for without end. What is wrong with it is a no.
+func readBundle(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, noSuch(path, err)
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: %w: it is not a regular file", path, attest.ErrBundle)
+	}
+	return readInput("bundle", path, attest.MaxBundleBytes)
+}
+
+// writeBundle writes a bundle. It replaces nothing but a bundle: a slip in the command line must not cost a key or
+// the weights.
+func writeBundle(path string, data []byte) error {
+	if info, err := os.Lstat(path); err == nil {
+		old, err := readBundle(path)
+		if err == nil {
+			_, err = attest.Parse(old)
+		}
+		if err != nil || !info.Mode().IsRegular() {
+			return usage(fmt.Errorf("%s is there and is not a bundle: it is not overwritten", path))
+		}
+	}
+	if err := atomicfile.Write(path, data, atomicfile.Options{}); err != nil {
+		return fmt.Errorf("%s: %w", path, noSuch(filepath.Dir(path), err))
+	}
+	return nil
 }
 
 // keyFlags name what a command signs with.
@@ -111,12 +166,12 @@ type signingKey interface {
 }
 
 // loadSigner loads the private key, and the certificates that go with it.
-func (a *app) loadSigner(f keyFlags) (signingKey, error) {
+func (a *app) loadSigner(ctx context.Context, f keyFlags) (signingKey, error) {
 	text, err := a.keyText(f.key)
 	if err != nil {
 		return nil, err
 	}
-	key, err := signer.LoadKey(text, func() ([]byte, error) { return a.password("Password for "+f.key+": ", false) })
+	key, err := signer.LoadKey(text, func() ([]byte, error) { return a.password(ctx, "Password for "+f.key+": ", false) })
 	if err != nil {
 		return nil, fmt.Errorf("key %s: %w", f.key, err)
 	}
@@ -170,7 +225,7 @@ func (a *app) loadPublicKey(ref string) (*trust.Key, error) {
 }
 
 // password comes from the environment, or from a prompt on a terminal; a new one is asked for twice.
-func (a *app) password(prompt string, isNew bool) ([]byte, error) {
+func (a *app) password(ctx context.Context, prompt string, isNew bool) ([]byte, error) {
 	for _, name := range []string{"MLSEAL_PASSWORD", "COSIGN_PASSWORD"} {
 		if value, ok := a.lookupEnv(name); ok {
 			return []byte(value), nil
@@ -179,11 +234,11 @@ func (a *app) password(prompt string, isNew bool) ([]byte, error) {
 	if a.stdin == nil || !term.IsTerminal(int(a.stdin.Fd())) {
 		return nil, signer.ErrPasswordNeeded
 	}
-	first, err := a.ask(prompt)
+	first, err := a.ask(ctx, prompt)
 	if err != nil || !isNew {
 		return first, err
 	}
-	second, err := a.ask("Again: ")
+	second, err := a.ask(ctx, "Again: ")
 	if err != nil {
 		return nil, err
 	}
@@ -193,11 +248,60 @@ func (a *app) password(prompt string, isNew bool) ([]byte, error) {
 	return first, nil
 }
 
-func (a *app) ask(prompt string) ([]byte, error) {
-	_, _ = fmt.Fprint(a.stderr, prompt)
-	answer, err := term.ReadPassword(int(a.stdin.Fd()))
+// ask reads a line without echo. A signal ends the process here, since the terminal does not listen to ctx, and
+// leaves it with its echo.
+func (a *app) ask(ctx context.Context, prompt string) ([]byte, error) {
+	fd := int(a.stdin.Fd())
+	state, err := term.GetState(fd)
+	if err != nil {
+		return nil, err
+	}
+	stop := context.AfterFunc(ctx, func() {
+		_ = term.Restore(fd, state)
+		_, _ = fmt.Fprintln(a.stderr)
+		os.Exit(statusNotDecided)
+	})
+	defer stop()
+	_, _ = fmt.Fprint(a.stderr, escape.Line(prompt))
+	answer, err := term.ReadPassword(fd)
 	_, _ = fmt.Fprintln(a.stderr)
 	return answer, err
+}
+
+// printf writes to stdout with every string argument escaped: names come from outside.
+func (a *app) printf(format string, args ...any) error {
+	for i, arg := range args {
+		if s, ok := arg.(string); ok {
+			args[i] = escape.Line(s)
+		}
+	}
+	_, err := fmt.Fprintf(a.stdout, format, args...)
+	return err
+}
+
+// field is one line of a command's result.
+type field struct{ name, value string }
+
+// printFields writes a result as lines, or as a JSON object. A field without a value is left out.
+func (a *app) printFields(output string, fields ...field) error {
+	if output == "json" {
+		object := map[string]string{}
+		for _, f := range fields {
+			if f.value != "" {
+				object[f.name] = f.value
+			}
+		}
+		return a.printJSON(object)
+	}
+	for _, f := range fields {
+		if f.value == "" {
+			continue
+		}
+		if err := a.printf("%-10s %s\n", f.name, f.value); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (a *app) printJSON(v any) error {

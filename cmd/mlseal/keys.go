@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/mlseal/mlseal/attest/signer"
@@ -13,9 +14,10 @@ import (
 
 func (a *app) keysCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "keys",
-		Short: "Make signing keys",
-		Args:  cobra.NoArgs,
+		Use:     "keys",
+		Short:   "Make signing keys",
+		Example: "  mlseal keys generate --output-key-prefix trainer",
+		Args:    unknownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_ = cmd.Help()
 			return errors.New("keys: no subcommand given")
@@ -40,14 +42,20 @@ files are those of cosign: both programs read them.`,
 	cmd.Flags().StringVar(&prefix, "output-key-prefix", "mlseal", "path of the key files, without .key and .pub")
 	cmd.Flags().Var(&choice{&algorithm, signer.KeyAlgorithms()}, "algorithm", "one of "+strings.Join(signer.KeyAlgorithms(), ", "))
 	algorithm = signer.KeyAlgorithms()[0]
-	cmd.RunE = a.do(func(*cobra.Command, []string) error {
+	cmd.RunE = a.do(func(cmd *cobra.Command, _ []string) error {
 		private, public := prefix+".key", prefix+".pub"
+		if info, err := os.Stat(filepath.Dir(private)); err != nil || !info.IsDir() {
+			return usage(fmt.Errorf("keys generate: %s: no such directory", filepath.Dir(private)))
+		}
 		for _, name := range []string{private, public} {
 			if _, err := os.Lstat(name); err == nil {
 				return fmt.Errorf("keys generate: %s: %w", name, atomicfile.ErrExists)
 			}
 		}
-		password, err := a.password("Password for the new key "+private+": ", true)
+		password, err := a.password(cmd.Context(), "Password for the new key "+private+": ", true)
+		if errors.Is(err, signer.ErrPasswordNeeded) {
+			return usage(errors.New("keys generate: no password was given for the new key: set MLSEAL_PASSWORD, which may be empty, or run on a terminal"))
+		}
 		if err != nil {
 			return fmt.Errorf("keys generate: %w", err)
 		}
@@ -62,8 +70,7 @@ files are those of cosign: both programs read them.`,
 			_ = os.Remove(private) // half a pair is of no use
 			return fmt.Errorf("keys generate: %w", err)
 		}
-		_, err = fmt.Fprintf(a.stdout, "private key  %s  (keep it secret)\npublic key   %s  (give it to whoever verifies)\n", private, public)
-		return err
+		return a.printf("private key  %s  (keep it secret)\npublic key   %s  (give it to whoever verifies)\n", private, public)
 	})
 	return cmd
 }

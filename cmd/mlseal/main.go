@@ -25,6 +25,11 @@ func main() { os.Exit(run()) }
 func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, func() {
+		stop() // a second signal ends the process at once
+		time.Sleep(cancelPatience)
+		os.Exit(statusNotDecided) // something does not listen, such as a read from a pipe that nobody writes to
+	})
 	a := &app{
 		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, lookupEnv: os.LookupEnv, now: time.Now,
 		terminal: term.IsTerminal(int(os.Stderr.Fd())),
@@ -32,6 +37,9 @@ func run() int {
 	a.color = term.IsTerminal(int(os.Stdout.Fd())) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 	return a.main(ctx, os.Args[1:])
 }
+
+// cancelPatience is how long a cancelled command may take to clean up after itself.
+const cancelPatience = 5 * time.Second
 
 // app is what the commands know of the world outside.
 type app struct {
@@ -53,9 +61,15 @@ func (a *app) main(ctx context.Context, args []string) (status int) {
 			status = statusBug
 		}
 	}()
+	out := &checkedWriter{w: a.stdout}
+	a.stdout = out
 	root := a.rootCommand()
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
+	if err == nil && out.err != nil {
+		a.started = true
+		err = fmt.Errorf("standard output: %w", out.err) // a report that nobody got is not done
+	}
 	if err == nil {
 		return statusDone
 	}
@@ -71,11 +85,7 @@ func (a *app) printError(err error) {
 	if errors.As(err, &reported) {
 		return // the report on stdout has said it
 	}
-	lines := strings.Split(err.Error(), "\n")
-	for i, line := range lines {
-		lines[i] = escape.Line(line)
-	}
-	_, _ = fmt.Fprintln(a.stderr, "mlseal: "+strings.Join(lines, "\n  "))
+	_, _ = fmt.Fprintln(a.stderr, "mlseal: "+escape.Line(err.Error()))
 	if hint := hintFor(err); hint != "" {
 		_, _ = fmt.Fprintln(a.stderr, "hint: "+hint)
 	}
@@ -95,12 +105,12 @@ in-toto statements, and verifies signatures and digests against a policy before 
   mlseal verify oci:store:v1 --policy policy.yaml`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args:          cobra.NoArgs,
+		Args:          func(cmd *cobra.Command, args []string) error { return unknownCommand(cmd, args) },
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			a.started = false // a bare `mlseal` is a question about usage
 			_ = cmd.Help()
 			return errors.New("no command given")
 		},
+		SuggestionsMinimumDistance: 2,
 	}
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
@@ -108,7 +118,59 @@ in-toto statements, and verifies signatures and digests against a policy before 
 		a.hashCommand(), a.keysCommand(), a.signCommand(), a.verifyCommand(), a.packCommand(), a.pullCommand(),
 		a.attestCommand(), a.inspectCommand(), a.versionCommand(), exitStatusTopic(),
 	)
+	root.SetHelpCommand(helpCommand())
 	return root
+}
+
+// unknownCommand says which command may have been meant; nil when there are no arguments.
+func unknownCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	if similar := cmd.SuggestionsFor(args[0]); len(similar) > 0 {
+		return fmt.Errorf("unknown command %q: did you mean %s?", args[0], strings.Join(similar, " or "))
+	}
+	return fmt.Errorf("unknown command %q", args[0])
+}
+
+// helpCommand is cobra's `help`, but a topic that does not exist is an error.
+func helpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:     "help [COMMAND]",
+		Short:   "Help about a command or topic",
+		Example: "  mlseal help verify\n  mlseal help exit-status",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			found, rest, err := cmd.Root().Find(args)
+			if err != nil || len(rest) > 0 {
+				return unknownCommand(cmd.Root(), args)
+			}
+			return found.Help()
+		},
+	}
+}
+
+// takes demands exactly the named arguments.
+func takes(names ...string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) != len(names) {
+			return fmt.Errorf("%s takes %s: %d given", cmd.CommandPath(), strings.Join(names, " and "), len(args))
+		}
+		return nil
+	}
+}
+
+// checkedWriter remembers the first error of what it writes to.
+type checkedWriter struct {
+	w   io.Writer
+	err error
+}
+
+func (c *checkedWriter) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	if c.err == nil {
+		c.err = err
+	}
+	return n, err
 }
 
 // do wraps a command's work: from here on an error is no longer about usage.

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/mlseal/mlseal/internal/progress"
 	"github.com/mlseal/mlseal/manifest"
@@ -21,7 +23,7 @@ func (a *app) packCommand() *cobra.Command {
 the same files give the same digest on every machine and day. REF is an OCI layout on disk (oci:DIR:TAG, made when
 it is missing) or a registry (registry/repo:tag).`,
 		Example: "  mlseal pack ./model oci:store:v1\n  mlseal pack ./data oci:store:data-v1 --type dataset\n  mlseal pack ./model oci:store:v1 -o digest",
-		Args:    cobra.ExactArgs(2),
+		Args:    takes("PATH", "REF"),
 	}
 	cmd.Flags().Var(&choice{&kind, []string{"model", "dataset"}}, "type", "what it is: model or dataset")
 	kind = "model"
@@ -58,6 +60,9 @@ func (a *app) pack(ctx context.Context, path, refArg string, opts oci.PackOption
 		return err
 	}
 	target, err := flags.open(ctx, ref, true)
+	if errors.Is(err, oci.ErrNotLayout) {
+		return usage(err) // nobody else chose the place to pack into
+	}
 	if err != nil {
 		return err
 	}
@@ -75,24 +80,27 @@ func (a *app) printPacked(ref string, desc ocispec.Descriptor, m *manifest.Manif
 	var err error
 	switch output {
 	case "json":
-		return a.printJSON(map[string]any{"reference": ref, "digest": desc.Digest, "dirHash": m.DirHash(), "files": len(m.Files), "bytes": m.Size()})
+		return a.printJSON(map[string]any{"reference": ref, "digest": desc.Digest, "dirHash": m.DirHash(), "files": len(m.Files), "bytes": m.Size(), "leftOut": append([]string{}, m.LeftOut...)})
 	case "digest":
 		_, err = fmt.Fprintln(a.stdout, desc.Digest)
 	default:
-		_, err = fmt.Fprintf(a.stdout, "packed   %s  (%d files, %s)\ndigest   %s\ndirHash  %s\n", ref, len(m.Files), progress.Bytes(m.Size()), desc.Digest, m.DirHash())
+		err = a.printFields("text", field{"packed", fmt.Sprintf("%s  (%d files, %s)", ref, len(m.Files), progress.Bytes(m.Size()))},
+			field{"digest", desc.Digest.String()}, field{"dirHash", m.DirHash()}, field{"left out", strings.Join(m.LeftOut, ", ")})
 	}
 	return err
 }
 
 func (a *app) pullCommand() *cobra.Command {
 	var store storeFlags
+	var output string
 	cmd := &cobra.Command{
 		Use:     "pull REF DIR",
 		Short:   "Extract a package into a directory and verify every byte while it is written",
 		Long:    "Extract a package into a directory. Each file is written under a temporary name, hashed, and renamed only when its digest is right.",
 		Example: "  mlseal pull oci:store:v1 ./model",
-		Args:    cobra.ExactArgs(2),
+		Args:    takes("REF", "DIR"),
 	}
+	outputFlag(cmd, &output, "text", "json")
 	store.add(cmd)
 	cmd.RunE = a.do(func(cmd *cobra.Command, args []string) error {
 		p, err := a.openPackage(cmd.Context(), args[0], store)
@@ -105,9 +113,9 @@ func (a *app) pullCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(a.stdout, "pulled   %s@%s\ninto     %s  (%d files, %s, each verified)\ndirHash  %s\n",
-			p.name, p.pkg.Descriptor.Digest, args[1], len(p.pkg.Tree.Files), progress.Bytes(p.pkg.Tree.Size()), p.pkg.Tree.DirHash())
-		return err
+		return a.printFields(output, field{"pulled", p.name + "@" + p.pkg.Descriptor.Digest.String()},
+			field{"into", args[1]}, field{"files", fmt.Sprintf("%d, %s, each verified", len(p.pkg.Tree.Files), progress.Bytes(p.pkg.Tree.Size()))},
+			field{"dirHash", p.pkg.Tree.DirHash()}, field{"left out", strings.Join(p.pkg.LeftOut, ", ")})
 	})
 	return cmd
 }

@@ -52,7 +52,8 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// readmeSession writes the commands of the README's section "One session" into two scripts.
+// readmeSession lays out a checkout with the README's test data and writes the commands of its section "One session"
+// into two scripts. `make build` is left out: the scripts run the binary under test.
 func readmeSession(root, dir string) error {
 	text, err := os.ReadFile(filepath.Join(root, "README.md"))
 	if err != nil {
@@ -64,16 +65,20 @@ func readmeSession(root, dir string) error {
 	if len(blocks) != 3 {
 		return fmt.Errorf("the README's session has %d blocks of commands, want 2", len(blocks)-1)
 	}
-	for i, name := range []string{"readme-session.sh", "readme-tree.sh"} {
-		commands, _, _ := strings.Cut(blocks[i+1], "```")
-		if i == 1 {
-			commands = "export MLSEAL_PASSWORD=secret\n" + commands
-		}
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(commands), 0o644); err != nil {
-			return err
-		}
+	checkout := filepath.Join(dir, "checkout")
+	if err := os.MkdirAll(checkout, 0o755); err != nil {
+		return err
 	}
-	return nil
+	if err := os.Symlink(filepath.Join(root, "testdata"), filepath.Join(checkout, "testdata")); err != nil {
+		return err
+	}
+	session, _, _ := strings.Cut(blocks[1], "```")
+	session, found := strings.CutPrefix(session, "make build && export PATH=$PWD/bin:$PATH\n")
+	if !found {
+		return errors.New("the README's session does not begin with make build")
+	}
+	tree, _, _ := strings.Cut(blocks[2], "```")
+	return os.WriteFile(filepath.Join(checkout, "session.sh"), []byte(session+tree), 0o644)
 }
 
 // exits N COMMAND… wants the exit status N exactly.

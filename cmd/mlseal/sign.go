@@ -5,9 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/mlseal/mlseal/attest"
-	"github.com/mlseal/mlseal/internal/atomicfile"
 	"github.com/mlseal/mlseal/internal/progress"
 	"github.com/mlseal/mlseal/manifest"
 	"github.com/spf13/cobra"
@@ -15,7 +15,7 @@ import (
 
 func (a *app) signCommand() *cobra.Command {
 	var key keyFlags
-	var signature string
+	var signature, output string
 	var store storeFlags
 	cmd := &cobra.Command{
 		Use:   "sign PATH|REF --key KEY",
@@ -25,33 +25,34 @@ func (a *app) signCommand() *cobra.Command {
 
 Sign a package (oci:DIR:TAG or registry/repo:tag): a statement that cosign verifies too is attached to it.`,
 		Example: "  mlseal sign ./model --key trainer.key --signature model.sig\n  mlseal sign oci:store:v1 --key trainer.key",
-		Args:    cobra.ExactArgs(1),
+		Args:    takes("PATH|REF"),
 	}
 	key.add(cmd)
 	cmd.Flags().StringVar(&signature, "signature", "", "where the bundle of a directory or file is written (default model.sig)")
+	outputFlag(cmd, &output, "text", "json")
 	store.add(cmd)
 	cmd.RunE = a.do(func(cmd *cobra.Command, args []string) error {
 		if isPackage(args[0]) {
 			if signature != "" {
 				return usage(errors.New("sign: --signature is for directories and files; the signature of a package is attached to it"))
 			}
-			return a.attach(cmd.Context(), args[0], attachment{key: key, predicateType: attest.SignaturePredicateType, predicate: []byte("{}")}, store)
+			return a.attach(cmd.Context(), args[0], attachment{key: key, predicateType: attest.SignaturePredicateType, predicate: []byte("{}"), output: output}, store)
 		}
 		if signature == "" {
 			signature = "model.sig"
 		}
-		return a.signTree(cmd.Context(), args[0], key, signature)
+		return a.signTree(cmd.Context(), args[0], key, signature, output)
 	})
 	return cmd
 }
 
-func (a *app) signTree(ctx context.Context, path string, keyRef keyFlags, signature string) error {
+func (a *app) signTree(ctx context.Context, path string, keyRef keyFlags, signature, output string) error {
 	t, err := openTree(path)
 	if err != nil {
 		return err
 	}
 	defer t.Close()
-	key, err := a.loadSigner(keyRef) // before minutes of hashing
+	key, err := a.loadSigner(ctx, keyRef) // before minutes of hashing
 	if err != nil {
 		return err
 	}
@@ -74,11 +75,11 @@ func (a *app) signTree(ctx context.Context, path string, keyRef keyFlags, signat
 	if err != nil {
 		return err
 	}
-	if err := atomicfile.Write(signature, bundle.JSON(), atomicfile.Options{}); err != nil {
+	if err := writeBundle(signature, bundle.JSON()); err != nil {
 		return fmt.Errorf("sign: %w", err)
 	}
-	_, err = fmt.Fprintf(a.stdout, "signed    %s  (%d files, %s)\nsignature %s\ndirHash   %s\n", t.name, len(m.Files), progress.Bytes(m.Size()), signature, m.DirHash())
-	return err
+	return a.printFields(output, field{"signed", t.name}, field{"files", fmt.Sprintf("%d, %s", len(m.Files), progress.Bytes(m.Size()))}, field{"signature", signature},
+		field{"dirHash", m.DirHash()}, field{"key", "sha256:" + key.Hint()}, field{"left out", strings.Join(m.LeftOut, ", ")})
 }
 
 // signatureInside lists the bundle's path when it stands in the tree, where it is no part of it.
@@ -95,11 +96,12 @@ type attachment struct {
 	key           keyFlags
 	predicateType string
 	predicate     json.RawMessage
+	output        string
 }
 
 // attach signs a statement about the package ref and attaches it as a referrer.
 func (a *app) attach(ctx context.Context, ref string, what attachment, flags storeFlags) error {
-	key, err := a.loadSigner(what.key)
+	key, err := a.loadSigner(ctx, what.key)
 	if err != nil {
 		return err
 	}
@@ -119,6 +121,6 @@ func (a *app) attach(ctx context.Context, ref string, what attachment, flags sto
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(a.stdout, "subject   %s@%s\nstatement %s\nattached  %s\nkey       sha256:%s\n", p.name, p.pkg.Descriptor.Digest, what.predicateType, referrer, key.Hint())
-	return err
+	return a.printFields(what.output, field{"subject", p.name + "@" + p.pkg.Descriptor.Digest.String()}, field{"dirHash", p.pkg.Tree.DirHash()},
+		field{"statement", what.predicateType}, field{"attached", referrer}, field{"key", "sha256:" + key.Hint()})
 }

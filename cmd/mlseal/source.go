@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,8 +16,11 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// MaxBundleFiles bounds how many files of a directory of bundles are read.
-const MaxBundleFiles = 10000
+// Limits of a directory of bundles.
+const (
+	MaxBundleFiles  = 10000
+	MaxBundlesBytes = 256 << 20 // of all files together
+)
 
 // stores finds statements about dependencies: in each store that the command line named, under the
 // dependency's manifest digest. It implements verify.Source.
@@ -49,6 +51,9 @@ func (s *stores) Statements(ctx context.Context, digests map[string]string) ([]v
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", store.name, err)
+		}
+		if desc.Digest.Encoded() != encoded {
+			return nil, fmt.Errorf("%s: %w: asked for sha256:%s, got %s", store.name, oci.ErrContent, encoded, desc.Digest)
 		}
 		plain := ocispec.Descriptor{MediaType: desc.MediaType, Digest: desc.Digest, Size: desc.Size}
 		more, err := attached(ctx, store.target, plain, store.name, digests)
@@ -110,38 +115,54 @@ func (g given) unlike(name string, m *manifest.Manifest) []string {
 	return notes
 }
 
-// bundleFiles reads every file of a directory, or one file. What is no bundle is reported by the decision.
+// bundleFiles reads every file of a directory, or one file. What is no bundle, or cannot be read as one, is
+// reported by the decision: one bad file must not stop it.
 func bundleFiles(name string) ([]verify.Found, error) {
 	info, err := os.Stat(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, usage(fmt.Errorf("%s: no such file or directory", name))
-	}
 	if err != nil {
-		return nil, err
+		return nil, noSuch(name, err)
 	}
 	files := []string{name}
 	if info.IsDir() {
-		entries, err := os.ReadDir(name)
-		if err != nil {
+		if files, err = filesIn(name); err != nil {
 			return nil, err
-		}
-		if len(entries) > MaxBundleFiles {
-			return nil, usage(fmt.Errorf("%s holds %d files, at most %d are read", name, len(entries), MaxBundleFiles))
-		}
-		files = nil
-		for _, e := range entries {
-			if e.Type().IsRegular() {
-				files = append(files, filepath.Join(name, e.Name()))
-			}
 		}
 	}
 	var found []verify.Found
-	for _, file := range files {
-		data, err := readInput("bundle", file, attest.MaxBundleBytes)
-		if err != nil {
-			return nil, err
+	total := 0
+	for i, file := range files {
+		data, err := readBundle(file)
+		if total += len(data); total > MaxBundlesBytes || i == MaxBundleFiles {
+			limit := fmt.Errorf("%w: more than %d files or %d bytes of bundles", verify.ErrLimit, MaxBundleFiles, MaxBundlesBytes)
+			return []verify.Found{{Origin: name, Incomplete: true, Err: limit}}, nil
 		}
-		found = append(found, verify.Found{Origin: filepath.Base(file), Data: data})
+		switch {
+		case errors.Is(err, errTooLarge):
+			err = fmt.Errorf("%w: %w", verify.ErrLimit, err)
+		case err != nil && !errors.Is(err, attest.ErrBundle):
+			return nil, err // it may be the one that says no
+		}
+		found = append(found, verify.Found{Origin: filepath.Base(file), Data: data, Err: err})
 	}
 	return found, nil
+}
+
+// filesIn lists what is no directory in dir. Links are followed: a mounted Kubernetes ConfigMap holds nothing else.
+func filesIn(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	var files []string
+	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
+		if info, err := os.Stat(path); err == nil && info.IsDir() {
+			continue
+		}
+		files = append(files, path)
+	}
+	if len(files) == 0 {
+		return nil, usage(fmt.Errorf("%s holds no files", dir))
+	}
+	return files, nil
 }

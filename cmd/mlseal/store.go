@@ -7,6 +7,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/mlseal/mlseal/attest"
@@ -33,23 +34,38 @@ func (f storeFlags) open(ctx context.Context, ref oci.Reference, create bool) (o
 // isPackage tells a package from a directory or file: it is written like a reference and no such path
 // exists, or it is a directory that holds an OCI layout.
 func isPackage(arg string) bool {
-	if _, err := os.Stat(arg); err == nil {
+	if _, err := os.Lstat(arg); err == nil {
 		return isLayout(arg)
 	}
 	return oci.IsReference(arg)
 }
 
 func isLayout(dir string) bool {
-	info, err := os.Stat(filepath.Join(dir, ocispec.ImageLayoutFile))
-	return err == nil && info.Mode().IsRegular()
+	_, err := os.Lstat(filepath.Join(dir, ocispec.ImageLayoutFile))
+	return err == nil
 }
 
-// parseReference also takes the directory of a layout.
+// errMixed says that a directory is a layout and something else at once.
+var errMixed = errors.New("an OCI layout with other files beside it")
+
+// parseReference also takes the directory of a layout. Such a directory must hold nothing else: with a layout planted
+// beside them, a decision would be about the layout and the deployment about the other files.
 func parseReference(arg string) (oci.Reference, error) {
-	if isLayout(arg) {
-		return oci.Reference{Layout: arg}, nil
+	if !isLayout(arg) {
+		return oci.ParseReference(arg)
 	}
-	return oci.ParseReference(arg)
+	entries, err := os.ReadDir(arg)
+	if err != nil {
+		return oci.Reference{}, err
+	}
+	for _, e := range entries {
+		switch name := e.Name(); {
+		case name == ocispec.ImageLayoutFile, name == ocispec.ImageIndexFile, name == ocispec.ImageBlobsDir, name == "ingest", strings.HasPrefix(name, ".mlseal"):
+		default:
+			return oci.Reference{}, fmt.Errorf("%s: %w: %s", arg, errMixed, name)
+		}
+	}
+	return oci.Reference{Layout: arg}, nil
 }
 
 // openedPackage is a package that was resolved to a digest once; everything after uses the digest.
@@ -66,6 +82,9 @@ func (a *app) openPackage(ctx context.Context, arg string, flags storeFlags) (*o
 		return nil, err
 	}
 	target, err := flags.open(ctx, ref, false)
+	if errors.Is(err, oci.ErrNotLayout) && !oci.IsReference(arg) {
+		return nil, fmt.Errorf("%w: %w", errMixed, err) // a file oci-layout that is none
+	}
 	if err != nil {
 		return nil, missing(err)
 	}
@@ -121,27 +140,29 @@ func (p *openedPackage) statements(ctx context.Context) ([]verify.Found, error) 
 	return attached(ctx, p.target, p.pkg.Descriptor, p.name, p.digests())
 }
 
+// attached lists the bundles that are attached to an artifact. What hostile bytes can cause becomes a Found with an error, which
+// the decision lists; not being able to read one is an error, since it may be the one that says no.
 func attached(ctx context.Context, target oci.Target, desc ocispec.Descriptor, name string, digests map[string]string) ([]verify.Found, error) {
 	bundles, err := oci.Bundles(ctx, target, desc)
 	if errors.Is(err, oci.ErrLimit) {
-		return []verify.Found{{Origin: name, Err: fmt.Errorf("%w: %w", verify.ErrLimit, err), With: digests}}, nil
+		return []verify.Found{{Origin: name, Incomplete: true, Err: fmt.Errorf("%w: %w", verify.ErrLimit, err), With: digests}}, nil
 	}
 	if err != nil {
 		return nil, err
 	}
 	var found []verify.Found
 	for _, b := range bundles {
-		if errors.Is(b.Err, oci.ErrNotBundle) {
-			continue // an SBOM, a signature of another kind: no statement
-		}
 		f := verify.Found{Origin: name + "@" + b.Descriptor.Digest.String(), Data: b.Bundle, With: digests}
 		switch {
+		case b.Err == nil:
+		case errors.Is(b.Err, oci.ErrNotBundle):
+			f.Err = fmt.Errorf("%w: %w", verify.ErrOther, b.Err)
 		case errors.Is(b.Err, oci.ErrLimit):
 			f.Err = fmt.Errorf("%w: %w", verify.ErrLimit, b.Err)
-		case errors.Is(b.Err, oci.ErrContent):
+		case isAny(b.Err, oci.ErrContent, oci.ErrNotFound):
 			f.Err = fmt.Errorf("%w: %w", verify.ErrContent, b.Err)
-		case b.Err != nil:
-			f.Err = b.Err
+		default:
+			return nil, fmt.Errorf("%s: %w", f.Origin, b.Err)
 		}
 		found = append(found, f)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/mlseal/mlseal/attest"
 	"github.com/mlseal/mlseal/internal/progress"
@@ -47,7 +48,7 @@ The exit status is 0 when allowed, 1 when not; see mlseal help exit-status.`,
 		Example: "  mlseal verify ./model --signature model.sig --key trainer.pub\n" +
 			"  mlseal verify oci:store:v1 --policy policy.yaml\n" +
 			"  mlseal verify ./model --policy policy.yaml --attestations oci:store:v1 -o json",
-		Args: cobra.ExactArgs(1),
+		Args: takes("PATH|REF"),
 	}
 	cmd.Flags().StringVar(&f.signature, "signature", "", "OMS bundle of the directory or file")
 	cmd.Flags().StringVar(&f.key, "key", "", "public key of the signer")
@@ -99,16 +100,16 @@ func (a *app) verifyTree(ctx context.Context, path string, f verifyFlags) error 
 	if err != nil {
 		return err
 	}
-	bundle, err := readInput("signature", f.signature, attest.MaxBundleBytes)
+	bundle, err := readBundle(f.signature)
 	if err != nil {
-		return err
+		return fmt.Errorf("signature: %w", err)
 	}
 	inside, err := t.inside(f.signature)
 	if err != nil {
 		return err
 	}
 	meter := a.progress("verifying", 0)
-	result, verr := verify.Tree(ctx, t.fsys, bundle, key, verify.TreeOptions{File: t.file, Signature: inside, Progress: meter.Add})
+	result, verr := verify.Tree(ctx, t.fsys, bundle, key, verify.TreeOptions{File: t.file, Signature: inside, Total: meter.SetTotal, Progress: meter.Add})
 	meter.Done()
 	if verr != nil && !errors.Is(verr, verify.ErrFailed) {
 		return verr
@@ -190,7 +191,7 @@ func (a *app) hashPath(ctx context.Context, path string, bundles []string) (name
 func treeTarget(name string, m *manifest.Manifest, g given) verify.Target {
 	return verify.Target{
 		Subject: policies.Subject{Name: name, Digests: map[string]string{"dirHash": m.DirHash()}},
-		Content: verify.Check{Name: "content", Status: verify.Passed, Detail: fmt.Sprintf("%d files, %s hashed; dirHash:%s", len(m.Files), progress.Bytes(m.Size()), m.DirHash())},
+		Content: verify.Check{Name: "content", Status: verify.Passed, Detail: fmt.Sprintf("%d files, %s hashed; dirHash:%s%s", len(m.Files), progress.Bytes(m.Size()), m.DirHash(), leftOut(m.LeftOut))},
 		Notes:   g.unlike(name, m),
 	}
 }
@@ -214,13 +215,24 @@ func (a *app) checkContent(ctx context.Context, p *openedPackage) (verify.Check,
 		return check, nil
 	}
 	check.Status = verify.Passed
-	check.Detail = fmt.Sprintf("%d files, %s hashed, each as the package says", len(p.pkg.Tree.Files), progress.Bytes(p.pkg.Tree.Size()))
+	check.Detail = fmt.Sprintf("%d files, %s hashed, each as the package says%s", len(p.pkg.Tree.Files), progress.Bytes(p.pkg.Tree.Size()), leftOut(p.pkg.LeftOut))
 	return check, nil
+}
+
+// leftOut says what no digest of the tree covers, for the end of a detail.
+func leftOut(names []string) string {
+	if len(names) == 0 {
+		return ""
+	}
+	return "; not part of the tree: " + strings.Join(names, ", ")
 }
 
 // loadPolicy reads a policy; its key files are named relative to it.
 func loadPolicy(name string) (*policies.Policy, error) {
 	data, err := readInput("policy", name, policies.MaxPolicyBytes)
+	if errors.Is(err, errTooLarge) {
+		return nil, usage(err)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -50,15 +50,18 @@ type Key struct {
 	der      []byte
 }
 
-// ParseKey reads the first "PUBLIC KEY" block (PKIX) of a PEM text; other text before it is skipped,
+// ParseKey reads the only PEM block of a text, a "PUBLIC KEY" (PKIX); other text around it is skipped,
 // as key tools write it. The error wraps ErrKey.
 func ParseKey(text []byte) (*Key, error) {
 	if len(text) > MaxKeyBytes {
 		return nil, fmt.Errorf("trust: %w: %d bytes, at most %d", ErrKey, len(text), MaxKeyBytes)
 	}
-	block, _ := pem.Decode(text)
+	block, rest := pem.Decode(text)
 	if block == nil {
 		return nil, fmt.Errorf("trust: %w: it holds no PEM block", ErrKey)
+	}
+	if another, _ := pem.Decode(rest); another != nil {
+		return nil, fmt.Errorf("trust: %w: it holds more than one PEM block, and only one key is meant", ErrKey)
 	}
 	if block.Type != "PUBLIC KEY" {
 		return nil, fmt.Errorf("trust: %w: its PEM type is %q, want \"PUBLIC KEY\"", ErrKey, block.Type)

@@ -55,6 +55,7 @@ func TestParseKey(t *testing.T) {
 		"P-521":                {publicPEM(t, &ecKey(t, elliptic.P521()).PublicKey), true},
 		"Ed25519":              {publicPEM(t, public), true},
 		"text before":          {append([]byte("Public Key Info:\n\n"), p256...), true},
+		"two keys":             {append(append([]byte(nil), p256...), publicPEM(t, public)...), false},
 		"P-224":                {publicPEM(t, &ecKey(t, elliptic.P224()).PublicKey), false},
 		"RSA of 1024 bits":     {publicPEM(t, small), false},
 		"empty":                {nil, false},
