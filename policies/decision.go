@@ -69,7 +69,8 @@ type Evidence struct {
 	SignedBy []string
 	// SignatureNote says why SignedBy is empty, for people.
 	SignatureNote string
-	// Time is when the statement was made as far as anything says, and TimeSource who says so:
+	// Time is when the statement was made as far as anything says, and TimeSource who says so
+	// (a decision does not show what is only claimed when no signer of the policy signed it):
 	// "claimed" (by the statement itself), "Rekor", "timestamp authority"; empty when nothing does.
 	Time       time.Time
 	TimeSource string
@@ -97,7 +98,8 @@ type Decision struct {
 	Requirements []Requirement `json:"requirements"`
 	// Notes say what was not looked at, and why.
 	Notes []string `json:"notes,omitempty"`
-	// Ignored lists every statement that was seen and counted for no requirement.
+	// Ignored lists every statement that was seen and counted for no requirement. One that no signer of
+	// the policy signed says SIGNER_NOT_TRUSTED, whatever else it lacks, unless it has a problem of its own.
 	Ignored []Seen `json:"notCounted"`
 }
 
@@ -128,7 +130,7 @@ type Seen struct {
 	PredicateType string    `json:"predicateType,omitempty"`
 	Signers       []string  `json:"signers,omitempty"`
 	Origin        string    `json:"origin,omitempty"`
-	Time          time.Time `json:"time,omitzero"`
+	Time          time.Time `json:"time,omitzero"` // zero too when only a stranger claims it
 	TimeSource    string    `json:"timeSource,omitempty"`
 	Code          Code      `json:"code,omitempty"`   // why it was not counted
 	Reason        string    `json:"reason,omitempty"` // the same for people

@@ -63,10 +63,15 @@ func fold(algorithm string) string { return separators.Replace(strings.ToLower(a
 // set with one right and one wrong digest is two claims, of which one is a lie. An algorithm
 // that the artifact was not hashed with says nothing either way.
 func (p *Policy) about(set, artifact map[string]string) bool {
+	return len(p.shared(set, artifact)) > 0
+}
+
+// shared lists the accepted algorithms by which the set names the artifact; none when it does not.
+func (p *Policy) shared(set, artifact map[string]string) []string {
 	if !p.usable(set) {
-		return false
+		return nil
 	}
-	matched := false
+	var matched []string
 	for _, algorithm := range p.algorithms {
 		claimed, ok := set[algorithm]
 		actual, known := artifact[algorithm]
@@ -74,15 +79,42 @@ func (p *Policy) about(set, artifact map[string]string) bool {
 			continue
 		}
 		if claimed != actual {
-			return false
+			return nil
 		}
-		matched = true
+		matched = append(matched, algorithm)
 	}
 	return matched
 }
 
 // aboutAny reports whether any of a statement's subjects is the artifact.
+//
+// in-toto matches each subject by itself. A statement about a package has two, the image manifest and
+// the tree: matched apart, the tree alone would let another image manifest of the same tree pass, which nobody
+// signed and whose config, annotations and layers outside the tree may be anything. So an artifact that has
+// an image manifest is not found by its tree in a statement that names image manifests.
 func (p *Policy) aboutAny(subjects []map[string]string, artifact map[string]string) bool {
+	treeSuffices := artifact["sha256"] == "" || !namesManifest(subjects)
+	return slices.ContainsFunc(subjects, func(set map[string]string) bool {
+		matched := p.shared(set, artifact)
+		return len(matched) > 0 && (treeSuffices || !slices.Equal(matched, []string{dirHash}))
+	})
+}
+
+// namesManifest reports whether a subject has a sha256 or a sha512, in whatever spelling: the digest of an image
+// manifest and not of a tree.
+func namesManifest(subjects []map[string]string) bool {
+	for _, set := range subjects {
+		for key := range set {
+			if name := fold(key); name == "sha256" || name == "sha512" {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// relatedTo is aboutAny without its care for the image manifest: for what may only ever deny.
+func (p *Policy) relatedTo(subjects []map[string]string, artifact map[string]string) bool {
 	return slices.ContainsFunc(subjects, func(set map[string]string) bool { return p.about(set, artifact) })
 }
 
@@ -120,6 +152,16 @@ func (d digestList) denies(set map[string]string) (string, bool) {
 			if fold(algorithm) == fold(key) && d[s] {
 				return s, true
 			}
+		}
+	}
+	return "", false
+}
+
+// deniesAny returns a digest of a statement's subjects that is on the list.
+func (d digestList) deniesAny(subjects []map[string]string) (string, bool) {
+	for _, set := range subjects {
+		if digest, ok := d.denies(set); ok {
+			return digest, true
 		}
 	}
 	return "", false

@@ -19,7 +19,7 @@
 //	statements: [v1, v0.1]               # versions of in-toto's Statement; the default is v1 alone
 //	digests:
 //	  algorithms: [sha256, sha512]       # accepted; the default is both. dirHash always is
-//	  deny: ["sha256:…", "dirHash:…"]    # neither the artifact nor anything it was made from
+//	  deny: ["sha256:…", "dirHash:…"]    # neither the artifact nor anything it was made from; see below
 //	require:                             # required, at least one; all of them must pass
 //	  - id: signed
 //	    signature: {by: [ci]}
@@ -50,7 +50,8 @@
 //
 // Whatever two readers could understand differently is an error of Load, with line and column:
 // unknown and duplicate keys, anchors, aliases, merge keys, tags, directives, tabs, a byte order
-// mark, a second document, yes and no without quotes, a number where a string belongs, an empty
+// mark, U+0085, U+2028, U+2029 and a carriage return without a line feed, which end a line or
+// a comment for some readers only, bidirectional controls, a second document, yes and no without quotes, a number where a string belongs, an empty
 // list, two signers with one key. Ids are unique, and `policy`, `evidence`, `digests.deny` and
 // `lineage:ROLE` are the ids of what a decision lists besides the requirements.
 //
@@ -66,6 +67,12 @@
 // that both know differs. Algorithm names are exact, digests are lower-case hexadecimal of full
 // length; a digest set with another spelling of an accepted algorithm (SHA256, sha-256), or with
 // a malformed digest, is no artifact's. Other algorithms are ignored and never match.
+//
+// A statement about a package names its image manifest (sha256) and its tree (dirHash) as two
+// subjects. For an artifact with a sha256, a subject that is equal by dirHash alone does not
+// count when any subject of the statement has a sha256 or sha512: the statement is about an image
+// manifest, and it is another one. By dirHash alone a statement counts for a directory, which
+// has no sha256, and for everything when it was made about a directory, and so names no image manifest.
 //
 // match says what happens when several statements have the right type, subject and signer:
 //
@@ -106,6 +113,20 @@
 // the requirement `from`. Each needs an accepted digest, must not be denied, and must meet accept
 // and requireEach, which look for statements about that digest. Too few dependencies, one with a
 // URI only, and one that no trusted signer says anything about are a LINEAGE_GAP; too many are
-// LINEAGE_AMBIGUOUS; a trusted statement that does not hold keeps its own code. The deny list in
-// `digests` is compared with all dependencies of these provenance statements, whatever their role.
+// LINEAGE_AMBIGUOUS; a trusted statement that does not hold keeps its own code.
+//
+// # The deny list
+//
+// `digests.deny` is compared, with or without lineage edges, with
+//
+//   - the digests of the artifact;
+//   - all digests in all subjects of every statement that counted: they are other names of the
+//     artifact or the dependency, such as the image manifest that a directory was pulled from, or of
+//     what was made beside it;
+//   - the dependencies, whatever their role, of every provenance statement about the artifact that any
+//     signer of the policy signed, also when no requirement asks for it. Such a statement whose
+//     dependencies cannot be read is a STATEMENT_UNUSABLE.
+//
+// `denyDigests` of an edge is compared with its dependencies and, in the same way, with the subjects of the
+// statements that vouch for them.
 package policies

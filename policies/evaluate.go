@@ -29,6 +29,9 @@ const (
 	idEvidence = "evidence"
 )
 
+// claimed is the TimeSource of a time that only the statement itself gives.
+const claimed = "claimed"
+
 // evaluation is one call of Evaluate.
 type evaluation struct {
 	policy    *Policy
@@ -41,6 +44,7 @@ type evaluation struct {
 // item is one piece of evidence and what became of it.
 type item struct {
 	*Evidence
+	trusted  bool // a signer of the policy signed it
 	counted  bool
 	standing standing // how close it came, over all rules; with code and reason
 	code     Code
@@ -71,11 +75,11 @@ func (p *Policy) Evaluate(subject Subject, evidence []Evidence, now time.Time) *
 	for i := range p.require {
 		d.Requirements = append(d.Requirements, e.requirement(&p.require[i], t))
 	}
-	// The deny list reaches the dependencies of provenance that was verified, hence second.
-	d.Requirements = append(append(e.expiry(), e.denied(subject)...), d.Requirements...)
 	for i := range p.edges {
 		d.Requirements = append(d.Requirements, e.edge(&p.edges[i]))
 	}
+	// The deny list reaches what the statements that counted say, hence last; it is shown first.
+	d.Requirements = append(append(e.expiry(), e.denied(subject)...), d.Requirements...)
 	d.Ignored = e.ignored()
 	passed := !slices.ContainsFunc(d.Requirements, func(r Requirement) bool { return !r.Passed })
 	if passed && len(p.require) > 0 {
@@ -94,7 +98,8 @@ func (p *Policy) newEvaluation(evidence []Evidence, now time.Time) *evaluation {
 		if ev.ID == "" && ev.Problem == "" {
 			ev.Problem, ev.ProblemDetail = StatementUnusable, "it has no ID to be cited by"
 		}
-		e.items = append(e.items, &item{Evidence: &ev})
+		trusted := ev.Problem == "" && slices.ContainsFunc(ev.SignedBy, p.isSigner)
+		e.items = append(e.items, &item{Evidence: &ev, trusted: trusted})
 	}
 	slices.SortStableFunc(e.items, compareItems)
 	e.items = slices.CompactFunc(e.items, func(a, b *item) bool { return a.ID == b.ID && a.ID != "" })
@@ -173,29 +178,59 @@ func (e *evaluation) expiry() []Requirement {
 	return []Requirement{r}
 }
 
-// denied looks the artifact up in the deny list, and all that the provenance says it was made of.
+// isSigner reports whether name is an identity of the policy.
+func (p *Policy) isSigner(name string) bool {
+	s, ok := p.signers[name]
+	return ok && !s.isGroup()
+}
+
+// denied looks the artifact up in the deny list, under every name that a statement which counted gives it, and
+// all that the provenance says it was made of.
 func (e *evaluation) denied(subject Subject) []Requirement {
-	p := e.policy
-	if len(p.denied) == 0 {
+	if len(e.policy.denied) == 0 {
 		return nil
 	}
-	r := Requirement{ID: idDenied, Passed: true, Detail: "not on the list of " + plural(len(p.denied), "denied digest")}
-	if digest, ok := p.denied.denies(subject.Digests); ok {
-		r.Passed, r.Code, r.Detail = false, DigestDenied, "the artifact is on the list: "+cut(digest)
-		return []Requirement{r}
-	}
-	for _, edge := range p.edges {
-		for _, it := range e.satisfied[edge.from] {
-			digest, name, found := p.deniedDependency(it.Statement)
-			if found {
-				r.Passed, r.Code = false, DigestDenied
-				r.Detail = fmt.Sprintf("the artifact was made from %s, which is on the list: %s", name, cut(digest))
-				r.Counted = seenAll([]*item{it})
-				return []Requirement{r}
-			}
+	r := Requirement{ID: idDenied, Passed: true, Detail: "not on the list of " + plural(len(e.policy.denied), "denied digest")}
+	if code, detail, it := e.deniedBy(subject); code != "" {
+		r.Passed, r.Code, r.Detail = false, code, detail
+		if it != nil {
+			it.counted = true
+			r.Counted = seenAll([]*item{it})
 		}
 	}
 	return []Requirement{r}
+}
+
+// deniedBy returns why the deny list hits, and the statement that says so, if it is one.
+func (e *evaluation) deniedBy(subject Subject) (Code, string, *item) {
+	p := e.policy
+	if digest, ok := p.denied.denies(subject.Digests); ok {
+		return DigestDenied, "the artifact is on the list: " + cut(digest), nil
+	}
+	for _, it := range e.items {
+		// A package and the tree in it are two names of one thing: who denied the one meant the other.
+		if digest, ok := p.denied.deniesAny(it.Subjects); ok && it.counted {
+			return DigestDenied, fmt.Sprintf("%s is on the list, and statement %s names it as what it is about", cut(digest), cut(it.ID)), it
+		}
+	}
+	var unreadable *item
+	var problem error
+	for _, it := range e.items {
+		if !it.trusted || it.PredicateType != provenanceType || !p.relatedTo(it.Subjects, subject.Digests) {
+			continue
+		}
+		digest, name, err := p.deniedDependency(it.Statement)
+		switch {
+		case digest != "":
+			return DigestDenied, fmt.Sprintf("the artifact was made from %s, which is on the list: %s (provenance %s)", name, cut(digest), cut(it.ID)), it
+		case err != nil && unreadable == nil:
+			unreadable, problem = it, err
+		}
+	}
+	if unreadable != nil { // what it hides may be on the list
+		return StatementUnusable, fmt.Sprintf("provenance %s cannot be compared with the list: %v", cut(unreadable.ID), problem), unreadable
+	}
+	return "", "", nil
 }
 
 // ignored lists what counted nowhere and says for each why.
@@ -218,6 +253,11 @@ func (e *evaluation) ignored() []Seen {
 			it.reason = "no requirement asks for this type"
 		default:
 			it.code, it.reason = SubjectMismatch, "about neither the artifact nor a dependency that is followed"
+		}
+		// What a stranger's statement says, its type and its subject, is nothing that is known.
+		if it.Problem == "" && !it.trusted && it.code != SignerNotTrusted {
+			_, who := it.shortfall(otherSigner)
+			it.code, it.reason = SignerNotTrusted, who+"; "+it.reason
 		}
 		out = append(out, it.seen(it.code, it.reason))
 	}
@@ -243,10 +283,11 @@ func (p *Policy) rules() []*rule {
 	return out
 }
 
-// seen is the evidence as a decision shows it.
+// seen is the evidence as a decision shows it. The time that a statement claims is only shown when its
+// signature binds it to somebody.
 func (it *item) seen(code Code, reason string) Seen {
 	s := Seen{ID: it.ID, PredicateType: it.PredicateType, Signers: it.SignedBy, Origin: it.Origin, Code: code, Reason: reason}
-	if it.timed() {
+	if it.timed() && (it.trusted || it.TimeSource != claimed) {
 		s.Time, s.TimeSource = it.Time, it.TimeSource
 	}
 	return s

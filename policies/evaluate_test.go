@@ -82,6 +82,10 @@ func TestNotCounted(t *testing.T) {
 		statement("6", evaluation, `{}`, broken(LimitExceeded)),
 		statement("7", dataset, `{}`, about(map[string]string{"sha256": h("x")}), elsewhere),
 		statement("8", provenance, `{}`, broken(SignatureInvalid), elsewhere),
+		statement("9", provenance, `{}`, note),
+		statement("a", evaluation, `{}`, by(), about(map[string]string{"sha256": h("x")})),
+		statement("b", provenance, `{}`, by("mallory")),
+		statement("c", provenance, `{}`, note, func(ev *Evidence) { ev.TimeSource = "Rekor" }),
 	}, now)
 	want := map[string]string{
 		"sha256:2": " a later statement decides",
@@ -91,8 +95,22 @@ func TestNotCounted(t *testing.T) {
 		"sha256:6": "LIMIT_EXCEEDED why",
 		"sha256:7": "SUBJECT_MISMATCH about neither the artifact nor a dependency that is followed",
 		"sha256:8": "SIGNATURE_INVALID why",
+		"sha256:9": `SIGNER_NOT_TRUSTED key \x1b[31m unknown; no requirement asks for this type`,
+		"sha256:a": "SIGNER_NOT_TRUSTED not signed by a signer of the policy; about something else: sha256:787878787878…",
+		"sha256:b": "SIGNER_NOT_TRUSTED signed by mallory, whom the requirement does not name; no requirement asks for this type",
+		"sha256:c": `SIGNER_NOT_TRUSTED key \x1b[31m unknown; no requirement asks for this type`,
+	}
+	near := map[string]Seen{}
+	for _, s := range requirement(t, d, "r").NearMisses {
+		near[s.ID] = s
+	}
+	if s := near["sha256:3"]; !s.Time.IsZero() || s.TimeSource != "" {
+		t.Errorf("a near miss shows a time that a stranger claims: %+v", s)
 	}
 	for _, s := range d.Ignored {
+		if shown := slices.Contains([]string{"sha256:2", "sha256:4", "sha256:5", "sha256:7", "sha256:c"}, s.ID); shown == s.Time.IsZero() || shown == (s.TimeSource == "") {
+			t.Errorf("%s: time %v %q", s.ID, s.Time, s.TimeSource)
+		}
 		if got := fmt.Sprintf("%s %s", s.Code, s.Reason); got != want[s.ID] {
 			t.Errorf("%s: %q, want %q", s.ID, got, want[s.ID])
 		}
@@ -141,6 +159,64 @@ func TestDeniedDigest(t *testing.T) {
 		p := load(t, "digests: {algorithms: [sha512], deny: ['sha256:"+h("a")+"']}\n"+evaluated)
 		want(t, p, "digests.deny", DigestDenied, statement("1", evaluation, `{}`, about(map[string]string{"dirHash": h("d")})))
 	})
+}
+
+// The deny list reaches the dependencies of all provenance that somebody trusted signed, without any edge.
+func TestDeniedDependencyWithoutEdges(t *testing.T) {
+	p := load(t, "digests: {deny: ['sha256:"+h("o")+"']}\n"+evaluated)
+	ok := statement("1", evaluation, `{}`)
+	made := func(id string, changes ...change) Evidence {
+		ev := built(id, dep{"tool", sha256of("1")}, dep{"base", sha256of("o")})
+		for _, c := range changes {
+			c(&ev)
+		}
+		return ev
+	}
+	for name, c := range map[string]struct {
+		code Code
+		ev   Evidence
+	}{
+		"by the requirement's signer": {DigestDenied, made("p")},
+		"by another signer":           {DigestDenied, made("p", by("carol"))},
+		"about the tree":              {DigestDenied, made("p", about(map[string]string{"sha256": h("x")}, map[string]string{"dirHash": h("d")}))},
+		"by nobody":                   {"", made("p", by())},
+		"by a stranger":               {"", made("p", by("mallory"))},
+		"by a group's name":           {"", made("p", by("two"))},
+		"about another":               {"", made("p", about(map[string]string{"sha256": h("x")}))},
+		"with a problem":              {"", made("p", broken(SignatureInvalid))},
+		"nothing denied":              {"", built("p", dep{"tool", sha256of("1")})},
+		"not a list":                  {StatementUnusable, statement("p", provenance, `{"buildDefinition":{"resolvedDependencies":{}}}`)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := want(t, p, "digests.deny", c.code, ok, c.ev)
+			if r := requirement(t, d, "digests.deny"); c.code == DigestDenied && r.Detail != "the artifact was made from base, which is on the list: sha256:6f6f6f6f6f6f… (provenance sha256:p)" {
+				t.Error(r.Detail)
+			}
+		})
+	}
+}
+
+// All names that a statement which counts gives the artifact are looked up.
+func TestDeniedUnderAnotherName(t *testing.T) {
+	p := load(t, "digests: {deny: ['sha256:"+h("a")+"']}\n"+evaluated)
+	pulled := Subject{Name: "dir", Digests: map[string]string{"dirHash": h("d")}}
+	both := about(map[string]string{"sha256": h("a")}, map[string]string{"dirHash": h("d")})
+	tree := statement("1", evaluation, `{}`, about(map[string]string{"dirHash": h("d")}))
+	for name, c := range map[string]struct {
+		code     Code
+		evidence []Evidence
+	}{
+		"named by a statement that counts": {DigestDenied, []Evidence{statement("1", evaluation, `{}`, both)}},
+		"beside one that does not":         {DigestDenied, []Evidence{tree, statement("2", evaluation, `{}`, both)}},
+		"another spelling":                 {DigestDenied, []Evidence{statement("1", evaluation, `{}`, about(map[string]string{"dirHash": h("d")}, map[string]string{"SHA-256": strings.ToUpper(h("a"))}))}},
+		"not named":                        {"", []Evidence{tree}},
+		"named by a stranger":              {"", []Evidence{tree, statement("2", evaluation, `{}`, both, by("mallory"))}},
+	} {
+		d := p.Evaluate(pulled, c.evidence, now)
+		if r := requirement(t, d, "digests.deny"); r.Code != c.code || (d.Verdict == Allow) != (c.code == "") || c.code != "" && (!strings.Contains(r.Detail, "sha256:616161616161… is on the list") || len(r.Counted) != 1) {
+			t.Errorf("%s: %v %+v", name, d.Verdict, r)
+		}
+	}
 }
 
 func TestMaxEvidence(t *testing.T) {

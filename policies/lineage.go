@@ -1,6 +1,7 @@
 package policies
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -86,16 +87,19 @@ func (p *Policy) dependency(entry map[string]any) dependency {
 func (d dependency) describe() string { return foreign(d.Name) + " " + short(d.Digests) }
 
 // deniedDependency looks through the dependencies of all roles: a denied dataset is denied
-// under whatever name it was used.
-func (p *Policy) deniedDependency(statement map[string]any) (digest, name string, found bool) {
-	entries, _ := resolvedDependencies(statement)
+// under whatever name it was used. digest is empty when none is denied.
+func (p *Policy) deniedDependency(statement map[string]any) (digest, name string, err error) {
+	entries, err := resolvedDependencies(statement)
+	if err != nil {
+		return "", "", err
+	}
 	for _, entry := range entries {
 		d := p.dependency(entry)
 		if digest, ok := p.denied.denies(d.all); ok {
-			return digest, foreign(d.Name), true
+			return digest, cmp.Or(foreign(d.Name), "something without a name"), nil
 		}
 	}
-	return "", "", false
+	return "", "", nil
 }
 
 // walk is the way along one edge.
@@ -183,14 +187,23 @@ func (w *walk) dependency(d dependency) {
 		w.fail(LineageGap, "%s has no digest that is accepted, so that nothing can vouch for it", foreign(d.Name))
 		return
 	}
+	before := len(w.counted)
 	code, detail := w.accept(d)
+	vouchers := []string{detail}
 	for i := range w.edge.each {
 		if code == "" {
 			code, detail = w.rule(&w.edge.each[i], d)
+			vouchers = append(vouchers, detail)
 		}
 	}
 	switch {
 	case code == "":
+		for _, it := range w.counted[before:] {
+			if digest, ok := w.edge.deny.deniesAny(it.Subjects); ok {
+				w.fail(DigestDenied, "%s: %s is on a deny list, and statement %s names it as what it is about", d.describe(), cut(digest), cut(it.ID))
+				return
+			}
+		}
 	case closeness(code) == 2, code == LineageGap:
 		w.fail(code, "%s: %s", d.describe(), detail)
 		return
@@ -199,11 +212,12 @@ func (w *walk) dependency(d dependency) {
 		w.fail(LineageGap, "%s: %s: %s", d.describe(), code, detail)
 		return
 	}
-	w.passed = append(w.passed, d.describe())
+	vouchers = slices.DeleteFunc(vouchers, func(s string) bool { return s == "" })
+	w.passed = append(w.passed, d.describe()+": "+strings.Join(slices.Compact(vouchers), " and "))
 }
 
-// accept looks for one alternative that holds. When none does, the reason is that of the first
-// one that came closest.
+// accept looks for one alternative that holds, and says which. When none does, the reason is that of
+// the first one that came closest.
 func (w *walk) accept(d dependency) (Code, string) {
 	var code Code
 	var detail string
@@ -212,10 +226,10 @@ func (w *walk) accept(d dependency) (Code, string) {
 		if a.rule != nil {
 			c, why = w.rule(a.rule, d)
 		} else if a.pinned.has(d.Digests) {
-			c = ""
+			c, why = "", "pinned"
 		}
 		if c == "" {
-			return "", ""
+			return "", why
 		}
 		if code == "" || closeness(c) > closeness(code) {
 			code, detail = c, why
@@ -224,18 +238,28 @@ func (w *walk) accept(d dependency) (Code, string) {
 	return code, detail
 }
 
-// rule asks one rule about a dependency.
+// rule asks one rule about a dependency. When it holds, the detail says who vouches.
 func (w *walk) rule(r *rule, d dependency) (Code, string) {
 	o := w.check(r, target{Subject: d.Subject, dependency: true})
 	w.near = append(w.near, o.near...)
 	if o.code == "" {
 		w.counted = append(w.counted, o.counted...)
-		return "", ""
+		return "", r.vouchers(o.counted)
 	}
 	for _, it := range o.counted { // they hold, and do not suffice
 		it.note(candidate, o.code, o.detail)
 	}
 	return o.code, o.detail
+}
+
+// vouchers says which statements hold and which of the rule's signers made them.
+func (r *rule) vouchers(counted []*item) string {
+	by := slices.DeleteFunc(signersOf(counted), func(s string) bool { return !slices.Contains(r.signers, s) })
+	what := r.label + " statement"
+	if len(counted) > 1 {
+		what = plural(len(counted), what)
+	}
+	return what + " by " + strings.Join(by, ", ")
 }
 
 // closeness is 2 when there was a statement by a trusted signer about the dependency, which
@@ -254,7 +278,7 @@ func closeness(code Code) int {
 func enumerate(names []string) string {
 	const most = 3
 	if len(names) <= most {
-		return strings.Join(names, ", ")
+		return strings.Join(names, "; ")
 	}
-	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
+	return fmt.Sprintf("%s; and %d more", strings.Join(names[:most], "; "), len(names)-most)
 }

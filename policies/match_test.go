@@ -57,6 +57,14 @@ func TestSubject(t *testing.T) {
 		"neither has digests":           {Subject{}, []set{{}}, SubjectMismatch},
 		"the other wrong, in one set":   {model, []set{{"sha256": h("a"), "dirHash": h("x")}}, SubjectMismatch},
 		"the other wrong, in two sets":  {model, []set{{"sha256": h("a")}, {"dirHash": h("x")}}, ""},
+		"our tree, another package":     {model, []set{{"sha256": h("x")}, {"dirHash": h("d")}}, SubjectMismatch},
+		"our tree, the other way round": {model, []set{{"dirHash": h("d")}, {"sha256": h("x")}}, SubjectMismatch},
+		"our tree, another sha512":      {model, []set{{"sha512": sha512}, {"dirHash": h("d")}}, SubjectMismatch},
+		"our tree, sha512 in its set":   {model, []set{{"sha512": sha512, "dirHash": h("d")}}, SubjectMismatch},
+		"our tree, another SHA-256":     {model, []set{{"SHA-256": h("x")}, {"dirHash": h("d")}}, SubjectMismatch},
+		"our tree and our package":      {model, []set{{"sha256": h("x")}, {"dirHash": h("d")}, {"sha256": h("a")}}, ""},
+		"our tree, another gitCommit":   {model, []set{{"gitCommit": h("x")}, {"dirHash": h("d")}}, ""},
+		"a directory of a package":      {Subject{Digests: set{"dirHash": h("d")}}, []set{{"sha256": h("x")}, {"dirHash": h("d")}}, ""},
 		"a name that looks like a hash": {model, []set{{"name": h("a")}}, SubjectMismatch},
 	} {
 		t.Run(name, func(t *testing.T) {

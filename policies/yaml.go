@@ -69,11 +69,33 @@ func (l *loader) checkText(data []byte) {
 		l.failOffset(data, at, "not UTF-8")
 	case bytes.IndexByte(data, '\t') >= 0:
 		l.failOffset(data, bytes.IndexByte(data, '\t'), "a tab; indent and separate with spaces")
+	case indexAmbiguous(data) >= 0:
+		at := indexAmbiguous(data)
+		r, _ := utf8.DecodeRune(data[at:])
+		l.failOffset(data, at, fmt.Sprintf("the character %U; some YAML readers or screens take it for the end of a line, or turn the text around", r))
 	case bytes.HasPrefix(data, []byte("%")):
 		l.failAt(1, 1, "a YAML directive; a policy has none")
 	case bytes.Contains(data, []byte("\n%")):
 		l.failOffset(data, bytes.Index(data, []byte("\n%"))+1, "a YAML directive; a policy has none")
 	}
+}
+
+// isAmbiguous reports characters that break a line for some YAML readers and for others not (YAML 1.2,
+// section 5.4: U+0085, U+2028 and U+2029 broke lines in YAML 1.1), so that a comment may end in them,
+// and those that make a screen show another text than the one that is read.
+func isAmbiguous(r rune) bool {
+	return r == '\u0085' || r == '\u2028' || r == '\u2029' || unicode.Is(unicode.Bidi_Control, r)
+}
+
+// indexAmbiguous returns the place of the first ambiguous character or carriage return without a line feed, or -1.
+func indexAmbiguous(data []byte) int {
+	at := bytes.IndexFunc(data, isAmbiguous)
+	for i, c := range data {
+		if c == '\r' && !bytes.HasPrefix(data[i+1:], []byte("\n")) && (at < 0 || i < at) {
+			return i
+		}
+	}
+	return at
 }
 
 // checkNode walks the raw tree once and refuses anchors, aliases, tags, merge keys, duplicate
@@ -92,7 +114,7 @@ func (l *loader) checkNode(n *yaml.Node, depth int) {
 		l.failf(n, "a YAML tag (%s); a policy has none", n.Tag)
 	case n.Tag == "!!merge":
 		l.failf(n, "a merge key (<<); write the keys out, so that the policy can be read from top to bottom")
-	case strings.ContainsFunc(n.Value, func(r rune) bool { return r != '\n' && unicode.IsControl(r) }):
+	case strings.ContainsFunc(n.Value, func(r rune) bool { return r != '\n' && unicode.IsControl(r) || isAmbiguous(r) }):
 		l.failf(n, "a control character in %q", n.Value)
 	case n.Kind == yaml.ScalarNode && n.Style == 0 && isOldBool(n.Value):
 		l.failf(n, "%s is a boolean to some YAML readers and a string to others; put it in quotes", n.Value)

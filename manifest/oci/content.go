@@ -50,7 +50,7 @@ type ContentOptions struct {
 	Progress    func(n int) // told the bytes read, from several goroutines at once; may be nil
 }
 
-// VerifyContent reads every blob of p through target and hashes it. The error is about reading
+// VerifyContent reads every blob of p through target and hashes it, those of p.LeftOut too. The error is about reading
 // only, and wraps ErrUnavailable when a registry failed; ContentReport.Err says whether the content
 // is right.
 func VerifyContent(ctx context.Context, target Target, p *Package, opts ContentOptions) (*ContentReport, error) {

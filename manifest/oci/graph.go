@@ -70,7 +70,7 @@ func (l *Layout) readGraph(ctx context.Context) (*graph, error) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		g.tagged[entry.Digest] = g.tagged[entry.Digest] || entry.Annotations[ocispec.AnnotationRefName] != ""
+		g.tagged[entry.Digest] = g.tagged[entry.Digest] || tagOf(entry) != ""
 		if known[entry.Digest] {
 			continue
 		}

@@ -188,15 +188,23 @@ func markSubject(index *ocispec.Index, subject digest.Digest) {
 	}
 }
 
-// takeTag removes tag from entries of other artifacts. Such an entry goes, unless statements are
+// takeTag removes tag from the entries of other artifacts. Such an entry goes, unless statements are
 // attached to it or it is one: then it stays listed without a tag, so that they are still found.
 func (l *Layout) takeTag(ctx context.Context, index *ocispec.Index, keep digest.Digest, tag string) error {
-	i := slices.IndexFunc(index.Manifests, func(e ocispec.Descriptor) bool {
-		return e.Annotations[ocispec.AnnotationRefName] == tag && e.Digest != keep
-	})
-	if i < 0 {
-		return nil
+	for {
+		i := slices.IndexFunc(index.Manifests, func(e ocispec.Descriptor) bool {
+			return tagOf(e) == tag && e.Digest != keep
+		})
+		if i < 0 {
+			return nil
+		}
+		if err := l.untag(ctx, index, i); err != nil {
+			return err
+		}
 	}
+}
+
+func (l *Layout) untag(ctx context.Context, index *ocispec.Index, i int) error {
 	old := index.Manifests[i]
 	index.Manifests = slices.Delete(index.Manifests, i, i+1)
 	listed := slices.ContainsFunc(index.Manifests, func(e ocispec.Descriptor) bool { return e.Digest == old.Digest })
@@ -218,25 +226,49 @@ func (l *Layout) Tag(ctx context.Context, desc ocispec.Descriptor, tag string) e
 	return l.list(ctx, desc, tag)
 }
 
-// Resolve returns the descriptor of the artifact under a tag or digest. A digest that is not listed
-// in index.json is looked for among the blobs.
+// tagOf returns the tag of an entry of index.json, or "". A name that has not the form of a tag is
+// none: other tools write whole references there, and one that reads like a digest must not stand in for it.
+func tagOf(entry ocispec.Descriptor) string {
+	if name := entry.Annotations[ocispec.AnnotationRefName]; tagGrammar.MatchString(name) {
+		return name
+	}
+	return ""
+}
+
+// Resolve returns the descriptor of the artifact under a tag or digest. A digest names the entry or
+// the blob that has it, whatever names the entries carry; one that is not listed in index.json is
+// looked for among the blobs. A tag on two artifacts fails with ErrContent: tools disagree about which
+// of them it names.
 func (l *Layout) Resolve(_ context.Context, reference string) (ocispec.Descriptor, error) {
 	index, err := l.readIndex()
 	if err != nil {
 		return ocispec.Descriptor{}, err
 	}
-	for _, entry := range index.Manifests {
-		if entry.Annotations[ocispec.AnnotationRefName] == reference && reference != "" {
-			return entry, nil
-		}
-		if entry.Digest.String() == reference {
-			return plain(entry), nil
-		}
-	}
 	if d := digest.Digest(reference); d.Validate() == nil {
-		return l.resolveBlob(d)
+		i := slices.IndexFunc(index.Manifests, func(e ocispec.Descriptor) bool { return e.Digest == d })
+		if i < 0 {
+			return l.resolveBlob(d)
+		}
+		return plain(index.Manifests[i]), nil
 	}
-	return ocispec.Descriptor{}, fmt.Errorf("%s: %w", reference, ErrNotFound)
+	return resolveTag(index, reference)
+}
+
+func resolveTag(index *ocispec.Index, tag string) (ocispec.Descriptor, error) {
+	var found ocispec.Descriptor
+	for _, entry := range index.Manifests {
+		switch {
+		case tag == "" || tagOf(entry) != tag || entry.Digest == found.Digest:
+		case found.Digest == "":
+			found = entry
+		default:
+			return ocispec.Descriptor{}, fmt.Errorf("%w: index.json gives the tag %s to %s and to %s", ErrContent, tag, found.Digest, entry.Digest)
+		}
+	}
+	if found.Digest == "" {
+		return ocispec.Descriptor{}, fmt.Errorf("%q: %w", tag, ErrNotFound)
+	}
+	return found, nil
 }
 
 func (l *Layout) resolveBlob(d digest.Digest) (ocispec.Descriptor, error) {
@@ -269,7 +301,7 @@ func (l *Layout) Tags(_ context.Context, last string, fn func(tags []string) err
 	}
 	var tags []string
 	for _, entry := range index.Manifests {
-		if tag := entry.Annotations[ocispec.AnnotationRefName]; tag > last {
+		if tag := tagOf(entry); tag > last {
 			tags = append(tags, tag)
 		}
 	}

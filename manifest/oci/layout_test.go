@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -432,5 +433,116 @@ func TestResolveTheOnlyArtifact(t *testing.T) {
 	attach(t, l, a, "one")
 	if got, err := Resolve(t.Context(), l, Reference{Layout: l.dir}); err != nil || got.Digest != a.Digest {
 		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+// relabel gives each entry of index.json the name that name returns for it.
+func relabel(t *testing.T, l *Layout, name func(digest.Digest) string) {
+	t.Helper()
+	index, err := l.readIndex()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range index.Manifests {
+		annotate(&index.Manifests[i], ocispec.AnnotationRefName, name(index.Manifests[i].Digest))
+	}
+	writeTree(t, l.dir, map[string]string{"index.json": string(marshal(t, index))})
+}
+
+// A name in index.json that reads like a digest does not stand in for that digest.
+func TestDigestsAreNoTags(t *testing.T) {
+	for name, listed := range map[string]bool{"beside the entry": true, "in its place": false} {
+		t.Run(name, func(t *testing.T) {
+			l := newLayout(t)
+			good := pack(t, l, sampleTree, PackOptions{Tag: "good"})
+			evil := pack(t, l, map[string]string{"evil.bin": "x"}, PackOptions{Tag: "evil"})
+			relabel(t, l, func(d digest.Digest) string {
+				if d == evil.Digest {
+					return good.Digest.String()
+				}
+				return "good"
+			})
+			if !listed {
+				index, _ := l.readIndex()
+				index.Manifests = slices.DeleteFunc(index.Manifests, func(e ocispec.Descriptor) bool { return e.Digest == good.Digest })
+				writeTree(t, l.dir, map[string]string{"index.json": string(marshal(t, index))})
+			}
+			if desc, err := l.Resolve(t.Context(), good.Digest.String()); err != nil || desc.Digest != good.Digest {
+				t.Errorf("Layout.Resolve: %v, %v", desc.Digest, err)
+			}
+			if desc, err := Resolve(t.Context(), l, Reference{Layout: l.dir, Digest: good.Digest}); err != nil || desc.Digest != good.Digest {
+				t.Errorf("Resolve: %v, %v", desc.Digest, err)
+			}
+			var tags []string
+			if err := l.Tags(t.Context(), "", func(page []string) error { tags = page; return nil }); err != nil || strings.Contains(strings.Join(tags, " "), ":") {
+				t.Errorf("tags %v, %v", tags, err)
+			}
+		})
+	}
+	t.Run("other names", func(t *testing.T) {
+		l := newLayout(t)
+		pack(t, l, sampleTree, PackOptions{})
+		for _, name := range []string{"registry.example/a:b", "-x", "a b", "sha256:12", strings.Repeat("x", 129)} {
+			relabel(t, l, func(digest.Digest) string { return name })
+			if desc, err := l.Resolve(t.Context(), name); !errors.Is(err, ErrNotFound) {
+				t.Errorf("%q is a tag of %v, %v", name, desc.Digest, err)
+			}
+		}
+	})
+}
+
+// liar answers each question for a digest with another artifact.
+type liar struct {
+	Target
+	desc ocispec.Descriptor
+}
+
+func (l liar) Resolve(context.Context, string) (ocispec.Descriptor, error) { return l.desc, nil }
+
+func TestResolveChecksTheDigest(t *testing.T) {
+	other := describeBytes(ocispec.MediaTypeImageManifest, []byte("other"))
+	for _, ref := range []Reference{{Layout: "x", Digest: someDigest}, {Layout: "x", Tag: "v1", Digest: someDigest}} {
+		if desc, err := Resolve(t.Context(), liar{newLayout(t), other}, ref); !errors.Is(err, ErrContent) || desc.Digest != "" {
+			t.Errorf("%s: %v, %v", ref, desc.Digest, err)
+		}
+	}
+	r := newRegistry(t, true)
+	target := r.open(t)
+	r.answer = func(w http.ResponseWriter, req *http.Request) bool {
+		w.Header().Set("Content-Type", ocispec.MediaTypeImageManifest)
+		w.Header().Set("Docker-Content-Digest", other.Digest.String())
+		w.Header().Set("Content-Length", "5")
+		return true
+	}
+	if desc, err := target.Resolve(t.Context(), someDigest); !errors.Is(err, ErrContent) || desc.Digest != "" {
+		t.Errorf("registry: %v, %v", desc.Digest, err)
+	}
+}
+
+func TestDuplicateTags(t *testing.T) {
+	l := newLayout(t)
+	a := pack(t, l, sampleTree, PackOptions{Tag: "v1"})
+	b := pack(t, l, map[string]string{"b.txt": "b"}, PackOptions{Tag: "v2"})
+	relabel(t, l, func(digest.Digest) string { return "v1" })
+	if desc, err := Resolve(t.Context(), l, Reference{Layout: l.dir, Tag: "v1"}); !errors.Is(err, ErrContent) || !strings.Contains(err.Error(), "the tag v1 ") {
+		t.Errorf("%v, %v", desc.Digest, err)
+	}
+	for _, d := range []digest.Digest{a.Digest, b.Digest} {
+		if desc, err := l.Resolve(t.Context(), d.String()); err != nil || desc.Digest != d {
+			t.Errorf("by digest: %v, %v", desc.Digest, err)
+		}
+	}
+	// The same artifact twice is no question, and taking the tag takes it from all.
+	index, _ := l.readIndex()
+	first := index.Manifests[0]
+	index.Manifests = append(index.Manifests, first)
+	index.Manifests[1] = first
+	writeTree(t, l.dir, map[string]string{"index.json": string(marshal(t, index))})
+	if desc, err := l.Resolve(t.Context(), "v1"); err != nil || desc.Digest != first.Digest {
+		t.Errorf("listed twice: %v, %v", desc.Digest, err)
+	}
+	c := pack(t, l, map[string]string{"c.txt": "c"}, PackOptions{Tag: "v1"})
+	if desc, err := l.Resolve(t.Context(), "v1"); err != nil || desc.Digest != c.Digest {
+		t.Errorf("after a new pack: %v, %v", desc.Digest, err)
 	}
 }

@@ -145,7 +145,7 @@ func newImage(fsys fs.FS, m *manifest.Manifest, opts PackOptions) (*image, error
 	}
 	img.manifestDesc = describeBytes(ocispec.MediaTypeImageManifest, img.manifest)
 	if size := max(len(img.manifest), len(img.config)); size > MaxManifestBytes {
-		return nil, fmt.Errorf("oci: %w: %d files need a manifest of %d bytes, registries take %d\nhint: pack fewer files, for example by joining small ones", ErrLimit, len(m.Files), size, MaxManifestBytes)
+		return nil, fmt.Errorf("oci: %w: %d files need a manifest of %d bytes, registries take %d", ErrLimit, len(m.Files), size, MaxManifestBytes)
 	}
 	return img, nil
 }

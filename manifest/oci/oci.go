@@ -20,6 +20,10 @@
 // directory's name: the same tree and options give the same manifest, byte for byte. A dataset is a
 // package whose layers are all of the dataset kind.
 //
+// The tree of a package is that of its layers by the rule of package manifest: layers that other tools
+// made of .git, .github, .gitattributes and .gitignore at the top level are verified and never
+// written, and count for no dirHash. Pack makes none.
+//
 // # Statements
 //
 // A statement is a Sigstore bundle v0.3, attached as a referrer: an image manifest whose
@@ -41,10 +45,10 @@ import (
 	"oras.land/oras-go/v2/errdef"
 )
 
-// Errors that callers branch on. A failure that a stranger's bytes can cause wraps ErrContent,
+// Errors that callers branch on. Each message is one line and gives no advice: that is the command line's. A failure that a stranger's bytes can cause wraps ErrContent,
 // ErrLimit, ErrNotPackage or ErrNotBundle, never ErrUnavailable.
 var (
-	// ErrReference says that a text is no reference; its message names the forms.
+	// ErrReference says that a text is no reference; ReferenceForms names the forms.
 	ErrReference = errors.New("not a reference")
 	// ErrNotFound says that a layout, tag or digest is not there. It is oras-go's error.
 	ErrNotFound = errdef.ErrNotFound

@@ -43,7 +43,8 @@ type sink interface {
 
 // Pack writes the tree m, whose files stand below fsys, to target and returns the descriptor of its
 // image manifest, which is the same for the same tree, Type and Name. Each file is hashed while it is
-// written; one that is not what m says fails with manifest.ErrChanged. Nothing is visible in target
+// written; one that is not what m says fails with manifest.ErrChanged. A tree with git's files at its top
+// level, which no package has, fails with manifest.ErrName. Nothing is visible in target
 // before everything is there. A tree that needs a manifest of more than MaxManifestBytes fails with
 // ErrLimit before anything is written.
 func Pack(ctx context.Context, target Target, fsys fs.FS, m *manifest.Manifest, opts PackOptions) (ocispec.Descriptor, error) {
@@ -77,6 +78,11 @@ func (opts PackOptions) check(m *manifest.Manifest) error {
 	tree, err := newTree(m.Files)
 	if err != nil {
 		return err
+	}
+	for _, f := range tree.Files {
+		if inGit(f.Path) { // the package would have another dirHash than m
+			return fmt.Errorf("oci: %q: %w: a package leaves git's files out of its tree", f.Path, manifest.ErrName)
+		}
 	}
 	return checkNames(tree) // what Pull would refuse is not packed
 }

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
+	"strings"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -19,12 +21,14 @@ type Package struct {
 	Descriptor ocispec.Descriptor // of the image manifest
 	Manifest   ocispec.Manifest   // the image manifest
 	Tree       *manifest.Manifest // the files, from the layers
+	LeftOut    []string           // paths of layers that are no part of a tree (manifest.GitNames), sorted
 	Type       string             // TypeModel, or TypeDataset when every layer is of the dataset kind
 }
 
 // FetchPackage reads the image manifest that desc describes, of at most MaxManifestBytes, and verifies
 // it. An artifact that is no package in the form of this package's documentation fails with
-// ErrNotPackage, as does one that names its files in a way that a tree cannot.
+// ErrNotPackage, as does one that names its files in a way that a tree cannot, or that has no file
+// which is part of a tree.
 func FetchPackage(ctx context.Context, target Target, desc ocispec.Descriptor) (*Package, error) {
 	// OCI image-spec v1.1: an index lists several artifacts, and its media type says so. The same
 	// bytes must not be read as one thing here and as another elsewhere.
@@ -129,12 +133,29 @@ func (p *Package) readLayers() error {
 		}
 		files[i] = manifest.File{Path: name, Size: layer.Size, Digest: layer.Digest}
 	}
-	tree, err := newTree(files)
+	all, err := newTree(files)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrNotPackage, err)
 	}
-	p.Tree = tree
+	p.Tree = &manifest.Manifest{}
+	for _, f := range all.Files {
+		if inGit(f.Path) {
+			p.LeftOut = append(p.LeftOut, f.Path)
+		} else {
+			p.Tree.Files = append(p.Tree.Files, f)
+		}
+	}
+	if len(p.Tree.Files) == 0 {
+		return fmt.Errorf("%w: it holds nothing but git's own files", ErrNotPackage)
+	}
 	return nil
+}
+
+// inGit reports whether the path is one of the git files at the top level, or below one: those are part of
+// no tree (OMS v1.0 section 5.2), wherever it is found, so that it has one dirHash.
+func inGit(name string) bool {
+	top, _, _ := strings.Cut(name, "/")
+	return slices.Contains(manifest.GitNames(), top)
 }
 
 // layerPath returns the path of a layer's file. Tools read one annotation or the other, so two that

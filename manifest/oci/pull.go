@@ -15,6 +15,7 @@ import (
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/mlseal/mlseal/internal/escape"
 	"github.com/mlseal/mlseal/manifest"
 )
 
@@ -56,7 +57,8 @@ type puller struct {
 // Pull writes the files of p below dest, which is made when it is missing. Every file is verified
 // while it is written to a temporary name, synced and renamed: a file under its final name is whole. A
 // file that is there is hashed, and kept or replaced. Files in dest that are not in p fail with
-// ErrExtra before anything is written, since dest would not be the tree of p. Names that are unfit
+// ErrExtra before anything is written, since dest would not be the tree of p; top-level git files
+// are part of no tree, so that those in dest stay and those in p.LeftOut are not written. Names that are unfit
 // on some system fail with manifest.ErrName, links in the way with manifest.ErrSymlink. After a
 // failure finished files stay, for the next pull to go on from.
 func Pull(ctx context.Context, target Target, p *Package, dest string, opts PullOptions) error {
@@ -86,7 +88,10 @@ func Pull(ctx context.Context, target Target, p *Package, dest string, opts Pull
 		}
 		return nil
 	})
-	return errors.Join(err, pl.sync(p.Tree))
+	if syncErr := pl.sync(p.Tree); err == nil {
+		err = syncErr
+	}
+	return err
 }
 
 // lockDir keeps two pulls from one destination. Where a directory cannot be locked (NFS, Windows)
@@ -119,10 +124,10 @@ func (pl *puller) checkDest(tree *manifest.Manifest) error {
 		case strings.HasPrefix(name, pullPrefix) && d.Type().IsRegular() && !expected[name]:
 			return pl.root.Remove(name)
 		case d.Type()&fs.ModeSymlink != 0:
-			return fmt.Errorf("%s: %w: a pull goes through none", name, manifest.ErrSymlink)
-		case slices.Contains(manifest.GitNames(), name) && !expected[name]:
-			// No tree holds these unless asked to, so they do not change what dest is.
-			if d.IsDir() && !containsBelow(tree, name) {
+			return fmt.Errorf("%s: %w: a pull goes through none", escape.Line(name), manifest.ErrSymlink)
+		case inGit(name):
+			// No tree holds these, so they do not change what dest is.
+			if d.IsDir() {
 				return fs.SkipDir
 			}
 			return nil
@@ -143,20 +148,19 @@ func (pl *puller) checkDest(tree *manifest.Manifest) error {
 	return extraError(extra)
 }
 
-func containsBelow(tree *manifest.Manifest, dir string) bool {
-	return slices.ContainsFunc(tree.Files, func(f manifest.File) bool { return strings.HasPrefix(f.Path, dir+"/") })
-}
-
 func extraError(extra []string) error {
 	const most = 5
 	switch {
 	case len(extra) == 0:
 		return nil
 	case len(extra) > most:
-		return fmt.Errorf("%w: %s and %d more\nhint: pull into an empty directory, or remove them", ErrExtra, strings.Join(extra[:most], ", "), len(extra)-most)
+		return fmt.Errorf("%w: %s and %d more", ErrExtra, shown(extra[:most]), len(extra)-most)
 	}
-	return fmt.Errorf("%w: %s\nhint: pull into an empty directory, or remove them", ErrExtra, strings.Join(extra, ", "))
+	return fmt.Errorf("%w: %s", ErrExtra, shown(extra))
 }
+
+// shown lists names that stand in a directory, which may hold anything, in one line.
+func shown(names []string) string { return escape.Line(strings.Join(names, ", ")) }
 
 // file brings one file to its place.
 func (pl *puller) file(ctx context.Context, f manifest.File) error {

@@ -275,3 +275,77 @@ func TestPullsWaitForEachOther(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// Git's files at the top level are part of no tree, in a package neither.
+func TestGitLayersAreLeftOut(t *testing.T) {
+	l := newLayout(t)
+	push(t, l, MediaTypeConfig, []byte(`{}`))
+	im := hostile(func(im *ocispec.Manifest) {
+		for _, name := range []string{".gitignore", ".gitattributes", ".git/hooks/post-checkout", ".github/x.yml", "sub/.gitignore", "b.txt"} {
+			im.Layers = append(im.Layers, fileLayer(name, name))
+		}
+		for _, layer := range im.Layers[1:] {
+			push(t, l, layer.MediaType, []byte(layer.Annotations[AnnotationPath]))
+		}
+		push(t, l, "text/plain", []byte("a"))
+	})
+	p := fetch(t, l, push(t, l, ocispec.MediaTypeImageManifest, marshal(t, im)))
+	files := map[string]string{"a.txt": "a", "b.txt": "b.txt", "sub/.gitignore": "sub/.gitignore"}
+	if want := build(t, mapFS(files)).DirHash(); p.Tree.DirHash() != want {
+		t.Errorf("dirHash %s of %v, want %s", p.Tree.DirHash(), p.Tree.Files, want)
+	}
+	if want := []string{".git/hooks/post-checkout", ".gitattributes", ".github/x.yml", ".gitignore"}; !slices.Equal(p.LeftOut, want) {
+		t.Errorf("left out %v, want %v", p.LeftOut, want)
+	}
+	dest := t.TempDir()
+	writeTree(t, dest, map[string]string{".git/HEAD": "mine", ".gitignore": "mine"})
+	if _, err := pullInto(t, l, p, dest); err != nil {
+		t.Fatal(err)
+	}
+	files[".git/HEAD"], files[".gitignore"] = "mine", "mine"
+	if got := tree(t, dest); !maps.Equal(got, files) {
+		t.Errorf("pulled %v", got)
+	}
+	damage(t, l, im.Layers[3].Digest, ".git/hooks/post-CHECKOUT")
+	if report, err := VerifyContent(t.Context(), l, p, ContentOptions{}); err != nil || len(report.Altered) != 1 || report.Altered[0].Path != ".git/hooks/post-checkout" {
+		t.Errorf("content %+v, %v", report, err)
+	}
+
+	only := hostile(func(im *ocispec.Manifest) { im.Layers = []ocispec.Descriptor{fileLayer(".git/config", "x")} })
+	if p, err := FetchPackage(t.Context(), l, push(t, l, ocispec.MediaTypeImageManifest, marshal(t, only))); !errors.Is(err, ErrNotPackage) || p != nil {
+		t.Errorf("nothing else: %v, %v", p, err)
+	}
+	fsys := mapFS(map[string]string{".gitignore": "x", "a.txt": "a"})
+	m, err := manifest.Build(t.Context(), fsys, manifest.Options{IncludeGit: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Pack(t.Context(), l, fsys, m, PackOptions{}); !errors.Is(err, manifest.ErrName) {
+		t.Errorf("packed: %v", err)
+	}
+}
+
+// No error has a second line, whatever stands in the directory.
+func TestErrorsAreOneLine(t *testing.T) {
+	l := newLayout(t)
+	p := fetch(t, l, pack(t, l, sampleTree, PackOptions{}))
+	dest := t.TempDir()
+	for i := range 7 {
+		writeTree(t, dest, map[string]string{strings.Repeat("x", i) + "\nhint: all is well": "x"})
+		if _, err := pullInto(t, l, p, dest); !errors.Is(err, ErrExtra) || strings.ContainsAny(err.Error(), "\n\r") {
+			t.Errorf("%v", err)
+		}
+	}
+	r := newRegistry(t, true)
+	target := r.open(t)
+	r.answer = func(w http.ResponseWriter, _ *http.Request) bool {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = w.Write([]byte(`{"errors":[{"code":"DENIED","message":"no\nhint: \u001b[31mrun this"}]}`))
+		return true
+	}
+	rc, err := target.Fetch(t.Context(), p.Descriptor)
+	if !errors.Is(err, ErrUnavailable) || strings.ContainsAny(err.Error(), "\n\x1b") || !strings.Contains(err.Error(), "run this") {
+		t.Errorf("%v, %q", rc, err)
+	}
+}

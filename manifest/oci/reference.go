@@ -18,7 +18,8 @@ const MaxReferenceBytes = 8 << 10
 // most 128 characters in length and MUST match" this.
 var tagGrammar = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$`)
 
-const referenceForms = "hint: write oci:DIR, oci:DIR:TAG, oci:DIR@sha256:…, or registry.example/repository[:TAG][@sha256:…]"
+// ReferenceForms says how references are written, for a hint beside an error that wraps ErrReference.
+const ReferenceForms = "write oci:DIR, oci:DIR:TAG, oci:DIR@sha256:…, or registry.example/repository[:TAG][@sha256:…]"
 
 // Reference names an artifact in a layout or in a registry. Either Layout or Repository is set.
 type Reference struct {
@@ -70,7 +71,7 @@ func isHost(s string) bool {
 	return strings.HasPrefix(s, "[") || strings.Contains(s, ".") && strings.Trim(s, ".") != "" && s[0] != '.'
 }
 
-// ParseReference reads a reference. Every error wraps ErrReference.
+// ParseReference reads a reference. Every error wraps ErrReference; ReferenceForms is the hint for it.
 //
 //	oci:DIR[:TAG][@sha256:HEX]          a layout; the tag is what follows the last colon if it has
 //	                                    the form of a tag
@@ -82,7 +83,7 @@ func ParseReference(s string) (Reference, error) {
 	case !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl):
 		return Reference{}, fmt.Errorf("oci: %q: %w: it holds control characters", s, ErrReference)
 	case strings.HasPrefix(s, "oci-archive:"), strings.HasPrefix(s, "hf://"):
-		return Reference{}, fmt.Errorf("oci: %s: %w: this form is not supported by this version\n%s", s, ErrReference, referenceForms)
+		return Reference{}, fmt.Errorf("oci: %s: %w: this form is not supported by this version", s, ErrReference)
 	}
 	var r Reference
 	rest, err := cutDigest(s, &r)
@@ -117,11 +118,11 @@ func parseLayout(s, dir string, r Reference) (Reference, error) {
 		case tagGrammar.MatchString(last):
 			r.Layout, r.Tag = before, last
 		case !strings.ContainsAny(last, `/\`):
-			return Reference{}, fmt.Errorf("oci: %s: %w: %q is not a tag (letters, digits, '.', '_' and '-', at most 128)\n%s", s, ErrReference, last, referenceForms)
+			return Reference{}, fmt.Errorf("oci: %s: %w: %q is not a tag (letters, digits, '.', '_' and '-', at most 128)", s, ErrReference, last)
 		}
 	}
 	if r.Layout == "" {
-		return Reference{}, fmt.Errorf("oci: %s: %w: it names no directory\n%s", s, ErrReference, referenceForms)
+		return Reference{}, fmt.Errorf("oci: %s: %w: it names no directory", s, ErrReference)
 	}
 	return r, nil
 }
@@ -129,7 +130,7 @@ func parseLayout(s, dir string, r Reference) (Reference, error) {
 func parseRepository(s, rest string, r Reference) (Reference, error) {
 	host, name, ok := strings.Cut(rest, "/")
 	if !ok || !isHost(host) {
-		return Reference{}, fmt.Errorf("oci: %s: %w: no registry in front (a name with a dot or a port, or localhost)\n%s", s, ErrReference, referenceForms)
+		return Reference{}, fmt.Errorf("oci: %s: %w: no registry in front (a name with a dot or a port, or localhost)", s, ErrReference)
 	}
 	name, tag, hasTag := strings.Cut(name, ":")
 	if hasTag && !tagGrammar.MatchString(tag) {

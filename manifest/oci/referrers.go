@@ -2,6 +2,7 @@ package oci
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -128,9 +129,12 @@ func listReferrers(ctx context.Context, target Target, subject ocispec.Descripto
 
 // Found is a referrer. Bundle is its unverified bundle, or nil beside Err.
 type Found struct {
-	Descriptor ocispec.Descriptor // of the referrer's manifest, as it was listed
-	Bundle     []byte             // JSON; its digest is what the manifest says, nothing else was verified
-	Err        error              // why there is no bundle; wraps ErrNotBundle for referrers of other kinds
+	// Descriptor is that of the referrer's manifest as it was listed, but for ArtifactType: that is what the
+	// manifest itself says, its artifactType or else the media type of its config. It is empty
+	// when the manifest cannot be read.
+	Descriptor ocispec.Descriptor
+	Bundle     []byte // JSON; its digest is what the manifest says, nothing else was verified
+	Err        error  // why there is no bundle; wraps ErrNotBundle for referrers of other kinds
 }
 
 // Bundles returns all referrers of subject in the order of their digests, of whatever type the listing
@@ -143,11 +147,11 @@ func Bundles(ctx context.Context, target Target, subject ocispec.Descriptor) ([]
 	}
 	found := make([]Found, len(listed))
 	err = eachBlob(ctx, 0, len(listed), func(ctx context.Context, i int) error {
-		bundle, err := fetchBundle(ctx, target, subject, listed[i])
-		if err != nil {
-			err = fmt.Errorf("oci: referrer %s: %w", listed[i].Digest, err)
+		found[i].Descriptor = listed[i]
+		found[i].Descriptor.ArtifactType = ""
+		if err := found[i].fetch(ctx, target, subject); err != nil {
+			found[i].Err = fmt.Errorf("oci: referrer %s: %w", listed[i].Digest, err)
 		}
-		found[i] = Found{Descriptor: listed[i], Bundle: bundle, Err: err}
 		return ctx.Err()
 	})
 	if err != nil {
@@ -156,27 +160,31 @@ func Bundles(ctx context.Context, target Target, subject ocispec.Descriptor) ([]
 	return found, nil
 }
 
-// fetchBundle reads one referrer. What it is, its body says: indexes name wrong artifact types.
-func fetchBundle(ctx context.Context, target Target, subject, desc ocispec.Descriptor) ([]byte, error) {
-	data, err := fetchBytes(ctx, target, desc, MaxManifestBytes)
+// fetch reads one referrer. What it is, its body says: indexes name wrong artifact types.
+func (f *Found) fetch(ctx context.Context, target Target, subject ocispec.Descriptor) error {
+	data, err := fetchBytes(ctx, target, f.Descriptor, MaxManifestBytes)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	var im ocispec.Manifest
 	if err := strictjson.Unmarshal(data, &im, strictjson.Limits{MaxBytes: MaxManifestBytes}); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrContent, err)
+		return fmt.Errorf("%w: %w", ErrContent, err)
 	}
-	if im.MediaType != "" && im.MediaType != desc.MediaType {
-		return nil, fmt.Errorf("%w: it is listed as %q and says %q", ErrContent, desc.MediaType, im.MediaType)
+	// OCI image-spec v1.1, manifest.md, "Guidelines for Artifact Usage": without an artifactType,
+	// the media type of the config says what an artifact is.
+	f.Descriptor.ArtifactType = cmp.Or(im.ArtifactType, im.Config.MediaType)
+	if im.MediaType != "" && im.MediaType != f.Descriptor.MediaType {
+		return fmt.Errorf("%w: it is listed as %q and says %q", ErrContent, f.Descriptor.MediaType, im.MediaType)
 	}
 	if im.Subject == nil || im.Subject.Digest != subject.Digest {
-		return nil, fmt.Errorf("%w: it is listed with a subject that it does not name", ErrContent)
+		return fmt.Errorf("%w: it is listed with a subject that it does not name", ErrContent)
 	}
 	layer, err := bundleLayer(im)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return fetchBytes(ctx, target, layer, MaxBundleBytes)
+	f.Bundle, err = fetchBytes(ctx, target, layer, MaxBundleBytes)
+	return err
 }
 
 // bundleLayer returns the layer that holds the bundle: "exactly one layer of the bundle's media type".
@@ -188,5 +196,5 @@ func bundleLayer(im ocispec.Manifest) (ocispec.Descriptor, error) {
 	case slices.ContainsFunc(im.Layers, isBundle), strings.HasPrefix(im.ArtifactType, bundleMediaTypePrefix):
 		return ocispec.Descriptor{}, fmt.Errorf("%w: it should have one layer, a bundle, and has %d", ErrContent, len(im.Layers))
 	}
-	return ocispec.Descriptor{}, fmt.Errorf("%w: its artifactType is %q", ErrNotBundle, im.ArtifactType)
+	return ocispec.Descriptor{}, fmt.Errorf("%w: it is %q", ErrNotBundle, cmp.Or(im.ArtifactType, im.Config.MediaType))
 }

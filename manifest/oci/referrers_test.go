@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"strings"
@@ -384,4 +385,36 @@ func TestPackNoticesAnUploadThatNobodyRead(t *testing.T) {
 	if _, err := Pack(t.Context(), target, fsys, build(t, fsys), PackOptions{}); !errors.Is(err, ErrContent) {
 		t.Errorf("%v", err)
 	}
+}
+
+// What a referrer is, its own manifest says, in layouts as in registries.
+func TestReferrersSayWhatTheyAre(t *testing.T) {
+	onEveryTarget(t, func(t *testing.T, target Target) {
+		a := pack(t, target, sampleTree, PackOptions{Tag: "v1"})
+		attach(t, target, a, "one")
+		about := plain(a)
+		push(t, target, "application/vnd.example.config", []byte(`{}`))
+		for i, artifactType := range []string{"application/vnd.example.sbom", ""} {
+			layer := push(t, target, "text/plain", fmt.Append(nil, i))
+			im := hostile(func(im *ocispec.Manifest) {
+				im.ArtifactType, im.Config.MediaType, im.Subject = artifactType, "application/vnd.example.config", &about
+				im.Layers = []ocispec.Descriptor{layer}
+			})
+			data := marshal(t, im)
+			if err := target.Push(t.Context(), describeBytes(ocispec.MediaTypeImageManifest, data), bytes.NewReader(data)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		found, err := Bundles(t.Context(), target, a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := map[string]bool{}
+		for _, f := range found {
+			got[f.Descriptor.ArtifactType] = errors.Is(f.Err, ErrNotBundle)
+		}
+		if want := map[string]bool{MediaTypeBundle: false, "application/vnd.example.sbom": true, "application/vnd.example.config": true}; !maps.Equal(got, want) {
+			t.Errorf("found %v, want %v", got, want)
+		}
+	})
 }

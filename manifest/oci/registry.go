@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2/errdef"
 	"oras.land/oras-go/v2/registry/remote"
@@ -21,6 +22,8 @@ import (
 	"oras.land/oras-go/v2/registry/remote/credentials"
 	"oras.land/oras-go/v2/registry/remote/errcode"
 	"oras.land/oras-go/v2/registry/remote/retry"
+
+	"github.com/mlseal/mlseal/internal/escape"
 )
 
 // Bounds of what a registry may send as lists of tags and referrers.
@@ -45,7 +48,7 @@ func openRepository(name string, opts OpenOptions) (*repository, error) {
 		return nil, fmt.Errorf("oci: credentials for registries: %w", err)
 	}
 	client := &auth.Client{
-		Client:     &http.Client{Transport: boundedTransport{retry.NewTransport(nil)}},
+		Client:     &http.Client{Transport: boundedTransport{retry.NewTransport(stallTransport{sharedTransport(), usualPatience})}},
 		Cache:      auth.NewCache(),
 		Credential: credentials.Credential(store),
 	}
@@ -133,10 +136,16 @@ func (r *repository) Exists(ctx context.Context, desc ocispec.Descriptor) (bool,
 	return ok, remoteError(err)
 }
 
-// Resolve asks for the descriptor behind a tag or digest.
+// Resolve asks for the descriptor behind a tag or digest. A digest leads to itself or fails.
 func (r *repository) Resolve(ctx context.Context, reference string) (ocispec.Descriptor, error) {
 	desc, err := r.Repository.Resolve(ctx, reference)
-	return desc, remoteError(err)
+	if err != nil {
+		return ocispec.Descriptor{}, remoteError(err)
+	}
+	if d := digest.Digest(reference); d.Validate() == nil && d != desc.Digest {
+		return ocispec.Descriptor{}, fmt.Errorf("%s: %w: the registry says %q", d, ErrContent, desc.Digest)
+	}
+	return desc, nil
 }
 
 // Tag moves a tag.
@@ -162,10 +171,30 @@ func (r *repository) Predecessors(ctx context.Context, node ocispec.Descriptor) 
 	return all, remoteError(err)
 }
 
-// remoteError gives an error of a request its class. What is neither the network nor a refusal is
+// remoteError gives an error of a request its class, in one line whatever a registry wrote into it. What is neither the network nor a refusal is
 // an answer that contradicts itself, such as a length or digest in a header: ErrContent.
 func remoteError(err error) error {
-	if err == nil || isSentinel(err) || errors.Is(err, errdef.ErrAlreadyExists) {
+	if err == nil {
+		return nil
+	}
+	err = classified(err)
+	if text := escape.Line(err.Error()); text != err.Error() {
+		return &lineError{text, err}
+	}
+	return err
+}
+
+// lineError is an error with a text that is safe to print.
+type lineError struct {
+	text string
+	err  error
+}
+
+func (e *lineError) Error() string { return e.text }
+func (e *lineError) Unwrap() error { return e.err }
+
+func classified(err error) error {
+	if isSentinel(err) || errors.Is(err, errdef.ErrAlreadyExists) {
 		return err
 	}
 	if errors.Is(err, errdef.ErrSizeExceedsLimit) || errors.Is(err, errdef.ErrTooManyPages) {

@@ -32,12 +32,13 @@ func Open(ctx context.Context, ref Reference, opts OpenOptions) (Target, error) 
 	case ref.Repository != "":
 		return openRepository(ref.Repository, opts)
 	}
-	return nil, fmt.Errorf("oci: %w: it is empty\n%s", ErrReference, referenceForms)
+	return nil, fmt.Errorf("oci: %w: it is empty", ErrReference)
 }
 
 // Resolve returns the descriptor of the artifact that ref names in target, without annotations;
-// its bytes are not verified yet. When ref has a tag and a digest they must agree, or the error
-// wraps ErrContent. A reference without both names the only artifact of a layout.
+// its bytes are not verified yet. A digest in ref is the digest of that descriptor, and a tag beside it
+// must name the same one, or the error wraps ErrContent. A reference without both names the only
+// artifact of a layout.
 func Resolve(ctx context.Context, target Target, ref Reference) (ocispec.Descriptor, error) {
 	if ref.Tag == "" && ref.Digest == "" {
 		return resolveOnly(ctx, target, ref)
@@ -56,6 +57,9 @@ func Resolve(ctx context.Context, target Target, ref Reference) (ocispec.Descrip
 		}
 		if desc, err = target.Resolve(ctx, ref.Digest.String()); err != nil {
 			return ocispec.Descriptor{}, fmt.Errorf("oci: %s: %w", ref, err)
+		}
+		if desc.Digest != ref.Digest {
+			return ocispec.Descriptor{}, fmt.Errorf("oci: %s: %w: the digest leads to %q", ref, ErrContent, desc.Digest)
 		}
 	}
 	if err := checkDescriptor(desc); err != nil {
@@ -98,7 +102,7 @@ func knownTags(ctx context.Context, target Target) string {
 	if lister, ok := target.(registry.TagLister); ok {
 		err := lister.Tags(ctx, "", func(page []string) error {
 			for _, tag := range page {
-				if !isReferrersTag(tag) {
+				if tagGrammar.MatchString(tag) && !isReferrersTag(tag) {
 					tags = append(tags, tag)
 				}
 			}
