@@ -118,6 +118,8 @@ func hintFor(err error) string {
 		return "verify with the public key of whoever signed it"
 	case isAny(err, errMixed):
 		return "write oci:DIR to mean the layout; a directory that is deployed must not hold one"
+	case isAny(err, oci.ErrExtra):
+		return "pull into an empty directory, or remove those files"
 	case isAny(err, oci.ErrReference):
 		return oci.ReferenceForms
 	case isAny(err, oci.ErrUnavailable):

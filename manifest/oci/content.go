@@ -9,7 +9,8 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-	"golang.org/x/sync/errgroup"
+
+	"github.com/mlseal/mlseal/internal/parallel"
 )
 
 // BlobProblem is a blob that is not what the image manifest says.
@@ -96,16 +97,5 @@ func eachBlob(ctx context.Context, limit, n int, do func(ctx context.Context, i 
 	if limit <= 0 {
 		limit = blobsAtOnce
 	}
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(limit)
-	for i := range n {
-		if gctx.Err() != nil {
-			break
-		}
-		g.Go(func() error { return do(gctx, i) })
-	}
-	if err := g.Wait(); err != nil {
-		return err
-	}
-	return ctx.Err()
+	return parallel.Do(ctx, n, limit, do)
 }

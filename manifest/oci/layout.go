@@ -163,6 +163,10 @@ func (l *Layout) path(elements ...string) string {
 
 // lock keeps other processes and other goroutines from changing the layout until unlock is called.
 func (l *Layout) lock(ctx context.Context) (unlock func(), err error) {
+	// The layout may come from a stranger, and a link under this name would make the file elsewhere.
+	if info, err := os.Lstat(l.path(lockName)); err == nil && !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("oci: %s: %w: %s is not a regular file", l.dir, ErrNotLayout, lockName)
+	}
 	f, err := os.OpenFile(l.path(lockName), os.O_CREATE|os.O_RDWR, 0o666)
 	if err != nil {
 		return nil, fmt.Errorf("oci: %w", err)

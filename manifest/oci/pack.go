@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"sync"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -202,8 +203,10 @@ func pushBytes(ctx context.Context, target Target, desc ocispec.Descriptor, data
 	return nil
 }
 
-// source reads a file that must have the digest that the tree says, and remembers why it could not.
+// source reads a file that must have the digest that the tree says, and remembers why it could not. An HTTP
+// client may still be reading when the answer is there, hence the lock.
 type source struct {
+	mu       sync.Mutex
 	file     *manifest.StableFile
 	want     manifest.File
 	hash     digest.Digester
@@ -225,6 +228,8 @@ func openSource(fsys fs.FS, f manifest.File, progress func(int)) (*source, error
 }
 
 func (s *source) Read(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	n, err := s.file.Read(p)
 	_, _ = s.hash.Hash().Write(p[:n]) // a hash never fails to write
 	s.read += int64(n)
@@ -238,6 +243,8 @@ func (s *source) Read(p []byte) (int, error) {
 // explain returns why an upload failed: a file that changed shows as a request that broke off, or as
 // a digest that the registry refuses. An upload that was accepted is checked like every other.
 func (s *source) explain(err error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.err != nil {
 		return s.err
 	}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/mlseal/mlseal/internal/strictjson"
@@ -66,6 +67,8 @@ func parsePackage(data []byte) (*Package, error) {
 		return nil, fmt.Errorf("%w: its artifactType is %q, not %q", ErrNotPackage, im.ArtifactType, ArtifactType)
 	case im.Config.MediaType != MediaTypeConfig:
 		return nil, fmt.Errorf("%w: its config is %q, not %q", ErrNotPackage, im.Config.MediaType, MediaTypeConfig)
+	case im.Config.Digest.Algorithm() != digest.SHA256:
+		return nil, fmt.Errorf("%w: its config's digest is %q, not a sha256", ErrNotPackage, im.Config.Digest)
 	case im.Subject != nil:
 		return nil, fmt.Errorf("%w: it is attached to another artifact", ErrNotPackage)
 	case len(im.Layers) == 0:

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	specs "github.com/opencontainers/image-spec/specs-go"
@@ -20,8 +21,9 @@ import (
 
 // Bounds of what is attached to one artifact.
 const (
-	MaxReferrers   = 1000    // manifests
-	MaxBundleBytes = 4 << 20 // bytes of one bundle
+	MaxReferrers    = 1000      // manifests
+	MaxBundleBytes  = 4 << 20   // bytes of one bundle
+	MaxBundlesBytes = 256 << 20 // bytes of all bundles of one artifact, as they are listed
 )
 
 // Names of Sigstore bundles as referrers (cosign v2.6.5 and v3.1.3, pkg/oci/remote/write.go).
@@ -146,10 +148,15 @@ func Bundles(ctx context.Context, target Target, subject ocispec.Descriptor) ([]
 		return nil, err
 	}
 	found := make([]Found, len(listed))
+	var total atomic.Int64 // bytes of all bundles, counted before they are fetched
 	err = eachBlob(ctx, 0, len(listed), func(ctx context.Context, i int) error {
 		found[i].Descriptor = listed[i]
 		found[i].Descriptor.ArtifactType = ""
-		if err := found[i].fetch(ctx, target, subject); err != nil {
+		err := found[i].fetch(ctx, target, subject, &total)
+		if errors.Is(err, errTotal) {
+			return fmt.Errorf("oci: bundles of %s: %w: %w, at most %d bytes together", subject.Digest, ErrLimit, errTotal, bundlesBytes)
+		}
+		if err != nil {
 			found[i].Err = fmt.Errorf("oci: referrer %s: %w", listed[i].Digest, err)
 		}
 		return ctx.Err()
@@ -161,7 +168,7 @@ func Bundles(ctx context.Context, target Target, subject ocispec.Descriptor) ([]
 }
 
 // fetch reads one referrer. What it is, its body says: indexes name wrong artifact types.
-func (f *Found) fetch(ctx context.Context, target Target, subject ocispec.Descriptor) error {
+func (f *Found) fetch(ctx context.Context, target Target, subject ocispec.Descriptor, total *atomic.Int64) error {
 	data, err := fetchBytes(ctx, target, f.Descriptor, MaxManifestBytes)
 	if err != nil {
 		return err
@@ -183,9 +190,18 @@ func (f *Found) fetch(ctx context.Context, target Target, subject ocispec.Descri
 	if err != nil {
 		return err
 	}
+	if layer.Size <= MaxBundleBytes && total.Add(layer.Size) > bundlesBytes {
+		return errTotal
+	}
 	f.Bundle, err = fetchBytes(ctx, target, layer, MaxBundleBytes)
 	return err
 }
+
+// bundlesBytes is MaxBundlesBytes but for the test, which need not write as much.
+var bundlesBytes int64 = MaxBundlesBytes
+
+// errTotal says that the bundles of an artifact are too large together.
+var errTotal = errors.New("too many large bundles")
 
 // bundleLayer returns the layer that holds the bundle: "exactly one layer of the bundle's media type".
 func bundleLayer(im ocispec.Manifest) (ocispec.Descriptor, error) {

@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -417,4 +419,42 @@ func TestReferrersSayWhatTheyAre(t *testing.T) {
 			t.Errorf("found %v, want %v", got, want)
 		}
 	})
+}
+
+// TestBundlesAreBoundedTogether lists more bytes of bundles than are read: none of the list may be believed whole.
+func TestBundlesAreBoundedTogether(t *testing.T) {
+	store := newLayout(t)
+	subject := pack(t, store, map[string]string{"f": "x"}, PackOptions{})
+	for _, name := range []string{"a", "b", "c"} {
+		if _, err := AttachBundle(t.Context(), store, subject, []byte(bundleOf(name)), "https://example.test/"+name, someTime); err != nil {
+			t.Fatal(err)
+		}
+	}
+	bundlesBytes = int64(3 * len(bundleOf("a")))
+	defer func() { bundlesBytes = MaxBundlesBytes }()
+	if found, err := Bundles(t.Context(), store, subject); err != nil || len(found) != 3 {
+		t.Fatalf("at the limit: %d found, %v", len(found), err)
+	}
+	bundlesBytes--
+	if _, err := Bundles(t.Context(), store, subject); !errors.Is(err, ErrLimit) {
+		t.Errorf("beyond the limit: error is %v", err)
+	}
+}
+
+// TestLockThatIsALink: a layout from a stranger must not make a file elsewhere.
+func TestLockThatIsALink(t *testing.T) {
+	store := newLayout(t)
+	elsewhere := filepath.Join(t.TempDir(), "elsewhere")
+	if err := os.Remove(store.path(lockName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(elsewhere, store.path(lockName)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Pack(t.Context(), store, mapFS(map[string]string{"f": "x"}), build(t, mapFS(map[string]string{"f": "x"})), PackOptions{}); !errors.Is(err, ErrNotLayout) {
+		t.Errorf("error is %v", err)
+	}
+	if _, err := os.Lstat(elsewhere); !errors.Is(err, fs.ErrNotExist) {
+		t.Error("a file was made where the link points to")
+	}
 }
