@@ -7,9 +7,9 @@ import (
 	"io"
 	"io/fs"
 	"runtime"
+	"slices"
 	"sync"
 
-	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -24,6 +24,12 @@ type Options struct {
 	Ignore []string
 	// IncludeGit keeps the top-level git files, which are left out otherwise.
 	IncludeGit bool
+	// Serialization says how the tree's resources are made; the sha256 of every file is computed in any case, in the same
+	// read.
+	Serialization Serialization
+	// Listed, when it is not nil, has the paths of the files that count: what stands beside them is named in
+	// Manifest.Unlisted and not read, a directory that leads to none of them as a whole, with a slash behind its name.
+	Listed map[string]bool
 	// Concurrency is how many files are read at once; 0 means one for each processor.
 	Concurrency int
 	// Progress is told the number of bytes read, from several goroutines at once.
@@ -33,21 +39,32 @@ type Options struct {
 // Build walks fsys and hashes its files, several at once, in memory that does not grow with
 // them. Every file is looked at again after it was read: one that was written to meanwhile fails with
 // ErrChanged, since no digest describes it. Links and special files in the tree fail with
-// ErrSymlink and ErrSpecial, a tree without files with ErrEmpty.
+// ErrSymlink and ErrSpecial, a tree without files with ErrEmpty; where links are followed, one that leads nowhere or in a
+// circle fails with ErrBrokenLink.
 func Build(ctx context.Context, fsys fs.FS, opts Options) (*Manifest, error) {
-	files, err := list(ctx, fsys, opts)
+	if err := opts.Serialization.check(); err != nil {
+		return nil, err
+	}
+	files, unlisted, err := list(ctx, fsys, opts)
 	if err != nil {
 		return nil, err
 	}
-	m := &Manifest{Files: make([]File, len(files))}
-	err = each(ctx, opts, len(files), func(ctx context.Context, i int) error {
-		f, err := hashFile(ctx, fsys, files[i], opts.Progress)
-		m.Files[i] = f
+	if err := opts.Serialization.checkCount(files); err != nil {
+		return nil, err
+	}
+	if opts.Serialization.AllowSymlinks {
+		fsys = following{fsys}
+	}
+	m := &Manifest{Serialization: opts.Serialization, Files: make([]File, len(files)), Unlisted: unlisted}
+	resources := make([][]Resource, len(files))
+	err = each(ctx, opts, len(files), func(ctx context.Context, i int) (err error) {
+		m.Files[i], resources[i], err = hashFile(ctx, fsys, files[i], opts)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
+	m.resources = slices.Concat(resources...)
 	return m, nil
 }
 
@@ -71,21 +88,31 @@ func each(ctx context.Context, opts Options, n int, do func(context.Context, int
 	return ctx.Err()
 }
 
-func hashFile(ctx context.Context, fsys fs.FS, e entry, progress func(int)) (File, error) {
+// hashFile reads a file once, for its sha256 and for its resources where those are something else.
+func hashFile(ctx context.Context, fsys fs.FS, e entry, opts Options) (File, []Resource, error) {
 	r, err := OpenStable(fsys, e.path, e.info)
 	if err != nil {
-		return File{}, err
+		return File{}, nil, err
 	}
 	defer func() { _ = r.Close() }()
 	h := sha256.New()
-	n, err := Copy(ctx, h, r, progress)
+	shards := &sharder{Serialization: opts.Serialization, path: e.path}
+	var w io.Writer = h
+	if !opts.Serialization.NamesFiles() {
+		w = io.MultiWriter(h, shards)
+	}
+	n, err := Copy(ctx, w, r, opts.Progress)
 	if err != nil {
-		return File{}, fmt.Errorf("manifest: %s: %w", e.path, err)
+		return File{}, nil, fmt.Errorf("manifest: %s: %w", e.path, err)
 	}
 	if err := r.Unchanged(); err != nil {
-		return File{}, err
+		return File{}, nil, err
 	}
-	return File{Path: e.path, Size: n, Digest: digest.NewDigest(digest.SHA256, h)}, nil
+	f := File{Path: e.path, Size: n, Digest: newDigest(SHA256, h)}
+	if opts.Serialization.NamesFiles() {
+		return f, nil, nil
+	}
+	return f, shards.resources(), nil
 }
 
 var buffers = sync.Pool{New: func() any { b := make([]byte, readBuffer); return &b }}
