@@ -22,8 +22,8 @@ type TreeOptions struct {
 	Signature string
 	// Ignore lists paths that are not looked at by the verifier's choice, beside those of the signer's.
 	Ignore []string
-	// IncludeGit holds top-level git files to be signed like all others. They are looked at in any case when the signer
-	// signed some.
+	// IncludeGit holds top-level git files to be signed like all others, but for those that the signer left out by name, which
+	// Ignored then lists. They are looked at in any case when the signer signed some.
 	IncludeGit bool
 	// IgnoreUnsigned reports files that are not signed as not checked, instead of failing (OMS v1.0 section 8.5).
 	IgnoreUnsigned bool
@@ -141,7 +141,7 @@ func describeSerialization(oms *attest.OMS) string {
 }
 
 func (r *TreeResult) checkFiles(ctx context.Context, fsys fs.FS, oms *attest.OMS, opts TreeOptions) error {
-	r.Ignored, r.IgnoredHere = signersChoice(oms.IgnorePaths, opts.Signature), opts.Ignore
+	r.Ignored, r.IgnoredHere = signersChoice(oms.IgnorePaths, opts), opts.Ignore
 	want := oms.Resources
 	if opts.File != "" && oms.SingleFile {
 		// The reference implementation names a bare file "."; whatever it is called here is its name.
@@ -224,9 +224,12 @@ func listsGit(files []string) bool {
 }
 
 // signersChoice are the ignored paths that no rule of ours would leave out.
-func signersChoice(ignored []string, signature string) []string {
+func signersChoice(ignored []string, opts TreeOptions) []string {
+	usual := []string{opts.Signature}
+	if !opts.IncludeGit {
+		usual = append(usual, manifest.GitNames()...)
+	}
 	var own []string
-	usual := append(manifest.GitNames(), signature)
 	for _, name := range ignored {
 		if !slices.Contains(usual, name) {
 			own = append(own, name)

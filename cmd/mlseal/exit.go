@@ -76,7 +76,7 @@ func exitStatus(err error) int {
 		return statusUsage
 	case isAny(err, policies.ErrDenied, verify.ErrFailed, oci.ErrContent, oci.ErrNotPackage, oci.ErrLimit, oci.ErrExtra,
 		oci.ErrNotFound, // of something that a package said is there: what the command line named is a usageError
-		attest.ErrBundle, attest.ErrStatement, attest.ErrPredicate, strictjson.ErrSyntax, strictjson.ErrAmbiguous, strictjson.ErrLimit),
+		attest.ErrBundle, attest.ErrStatement, attest.ErrOMS, attest.ErrPredicate, strictjson.ErrSyntax, strictjson.ErrAmbiguous, strictjson.ErrLimit),
 		manifest.IsRefusal(err):
 		return statusNo
 	}
@@ -101,7 +101,9 @@ func hintFor(err error) string {
 	case isAny(err, signer.ErrPassword):
 		return "check MLSEAL_PASSWORD; an empty password is a password too"
 	case isAny(err, manifest.ErrSymlink):
-		return "replace the link by the file that it points to (cp -L), or leave it out of the tree"
+		return "replace the link by the file that it points to (cp -L), or leave it out of the tree; sign and verify follow it with --allow-symlinks"
+	case isAny(err, manifest.ErrBrokenLink):
+		return "remove the link, or leave it out with --ignore-paths"
 	case isAny(err, manifest.ErrName):
 		return "rename the file: letters, digits, spaces, `-`, `_` and `.` are safe everywhere"
 	case isAny(err, manifest.ErrChanged):
