@@ -125,6 +125,7 @@ func TestParseOMSRefuses(t *testing.T) {
 		"resource key in capitals":   {omsStatement(t, plainSerialization, strings.Replace(sha(`"a"`), `"name"`, `"Name"`, 1)), "Name"},
 		"other algorithm":            {omsStatement(t, plainSerialization, resource(`"a"`, "sha512", hex64)), "algorithm"},
 		"sharded algorithm in files": {omsStatement(t, plainSerialization, resource(`"a"`, "sha256-sharded-8", hex64)), "algorithm"},
+		"algorithm of 0-byte shards": {omsStatement(t, plainSerialization, resource(`"a"`, "sha256-sharded-0", hex64)), "algorithm"},
 		"another shard's algorithm":  {omsStatement(t, shardSerialization, resource(`"a:0:8"`, "sha256-sharded-9", hex64)), "algorithm"},
 		"another hash's algorithm":   {omsStatement(t, shardSerialization, resource(`"a:0:8"`, "blake3-sharded-8", hex64)), "algorithm"},
 		"short digest":               {omsStatement(t, strings.Replace(plainSerialization, "sha256", "blake2b", 1), resource(`"a"`, "blake2b", hex64)), "not a blake2b digest"},

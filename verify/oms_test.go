@@ -15,6 +15,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -388,6 +389,8 @@ func TestLegacyTree(t *testing.T) {
 		t.Fatalf("%v %+v", err, r)
 	}
 	wantFailed(t, fsys, legacyBundle(t, payload, dssePAE), key, opts, "signature")
+	unnamed := regexp.MustCompile(`"publicKey":\{[^}]*\}`).ReplaceAll(legacyBundle(t, payload, attest.LegacyPAE), []byte(`"publicKey":{"hint":"00"}`))
+	wantFailed(t, fsys, unnamed, key, opts, "signature")
 	_, modern, _ := keyVectors[2].load(t)
 	if b, err = attest.Parse(modern); err != nil {
 		t.Fatal(err)
