@@ -11,6 +11,15 @@
 // PAE("DSSEv1", payloadType, payload). The payload is a Statement v1 (in-toto attestation
 // framework): _type, subject, predicateType, predicate.
 //
+// # OpenSSF Model Signing
+//
+// An OMS v1.0 statement has one subject, whose digest is the root digest of the resources that its predicate lists: the files of a tree
+// or shards of them, with their SHA-256, BLAKE2b-512 or BLAKE3. NewOMSStatement writes the form of the specification's schemas; ParseOMS
+// also reads what releases of the reference implementation wrote otherwise: another order, shard sizes with a fraction of zeros, the algorithm
+// `sha256-sharded-N`, a bare file named ".", and the statements of version 0.2 (OMSLegacyPredicateType), whose signatures are over
+// LegacyPAE. Shards are written in the order of path and start, as the reference does; the specification's order by name would put
+// 16 before 8.
+//
 // # Strictness
 //
 // Every text is checked by internal/strictjson before it is read, so that no two parsers can
@@ -42,8 +51,9 @@ const (
 const (
 	MaxBundleBytes       = 128 << 20 // an OMS bundle lists every file of a tree
 	MaxStatementBytes    = 96 << 20
-	MaxSubjects          = 1024 // sigstore-go refuses more
-	MaxDigestsPerSubject = 32   // sigstore-go refuses more
+	MaxSubjects          = 1024    // sigstore-go refuses more
+	MaxLegacySubjects    = 100_000 // model-signing 0.2 made each file of a tree a subject
+	MaxDigestsPerSubject = 32      // sigstore-go refuses more
 	MaxStatementDepth    = 64
 )
 

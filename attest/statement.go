@@ -102,20 +102,20 @@ func parseStatement(payload []byte, types []string) (*Statement, error) {
 	if p := bytes.TrimSpace(raw.Predicate); len(p) == 0 || p[0] != '{' {
 		return nil, fmt.Errorf("the predicate is not an object")
 	}
-	subjects, err := parseSubjects(raw.Subject)
+	subjects, err := parseSubjects(raw.Subject, maxSubjects(raw.PredicateType))
 	if err != nil {
 		return nil, err
 	}
 	return &Statement{Type: raw.Type, Subject: subjects, PredicateType: raw.PredicateType, Predicate: raw.Predicate}, nil
 }
 
-func parseSubjects(raw []json.RawMessage) ([]ResourceDescriptor, error) {
+func parseSubjects(raw []json.RawMessage, most int) ([]ResourceDescriptor, error) {
 	// in-toto Statement v1: "subject: Set of software artifacts that the attestation applies to ... MUST".
 	if len(raw) == 0 {
 		return nil, fmt.Errorf("it has no subject")
 	}
-	if len(raw) > MaxSubjects {
-		return nil, fmt.Errorf("%w: %d subjects, at most %d", strictjson.ErrLimit, len(raw), MaxSubjects)
+	if len(raw) > most {
+		return nil, fmt.Errorf("%w: %d subjects, at most %d", strictjson.ErrLimit, len(raw), most)
 	}
 	subjects := make([]ResourceDescriptor, len(raw))
 	for i, r := range raw {
@@ -134,6 +134,13 @@ func parseSubjects(raw []json.RawMessage) ([]ResourceDescriptor, error) {
 		}
 	}
 	return subjects, nil
+}
+
+func maxSubjects(predicateType string) int {
+	if predicateType == OMSLegacyPredicateType {
+		return MaxLegacySubjects
+	}
+	return MaxSubjects
 }
 
 // CheckDigestSet refuses a digest set that two readers could understand differently: an

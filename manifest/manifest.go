@@ -2,7 +2,7 @@
 //
 // A tree is every regular file below a directory, or one file. One rule says which files
 // belong to it, shared by every command, so that a tree has one digest whoever asks
-// (OMS v1.0 section 5): at the top level `.git`, `.gitignore`, `.gitattributes` and
+// (OMS v1.0 section 6): at the top level `.git`, `.gitignore`, `.gitattributes` and
 // `.github` are left out, and so is the signature file that stands in the tree. Everything
 // else counts, dotfiles and empty files included; empty directories do not.
 //
@@ -19,14 +19,18 @@
 // count. The OMS root digest is the sha256 over the files' raw digests in the same order; it
 // binds no names, so it is written where the OMS format asks for it and never taken for an
 // identity.
+//
+// An OMS statement may list something else than files with their sha256 (Serialization): digests of another hash type,
+// shards of files, files that symbolic links lead to. The same read of each file gives both, so that the dirHash stays
+// what it is.
 package manifest
 
 import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"hash"
 	"io"
+	"slices"
 	"sort"
 
 	"github.com/opencontainers/go-digest"
@@ -46,6 +50,11 @@ type Manifest struct {
 	// LeftOut lists the paths that Build found and that are no part of the tree, sorted; a directory stands for
 	// all that is below it. No digest covers them.
 	LeftOut []string
+	// Serialization says how Resources were made.
+	Serialization Serialization
+	// Unlisted has the paths that Options.Listed did not list; nothing is known of them but their names.
+	Unlisted  []string
+	resources []Resource // in the order of the paths; nil where they are the Files
 }
 
 // New returns the manifest of files. It fails when a name is not fit for a tree
@@ -70,24 +79,41 @@ func New(files []File) (*Manifest, error) {
 // DirHash is the tree's digest as lower-case hexadecimal without a prefix
 // (in-toto DigestSet v1.1, dirHash; golang.org/x/mod/sumdb/dirhash Hash1).
 func (m *Manifest) DirHash() string {
-	return m.sum(func(h hash.Hash, f File) {
-		_, _ = fmt.Fprintf(h, "%s  %s\n", f.Digest.Encoded(), f.Path) // a hash never fails to write
-	})
-}
-
-// OMSRoot is the root digest of OMS v1.0 section 6.3, as lower-case hexadecimal: the sha256
-// over the raw digests in the order of the paths. It binds no file names.
-func (m *Manifest) OMSRoot() string {
-	return m.sum(func(h hash.Hash, f File) {
-		raw, _ := hex.DecodeString(f.Digest.Encoded()) // New and Build admit hexadecimal only
-		_, _ = h.Write(raw)
-	})
-}
-
-func (m *Manifest) sum(add func(hash.Hash, File)) string {
 	h := sha256.New()
+	_ = m.WriteSums(h) // a hash never fails to write
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// Resources lists what an OMS statement lists, sorted by path and start: the files, or what Serialization makes of them.
+func (m *Manifest) Resources() []Resource {
+	if !m.Serialization.NamesFiles() {
+		return slices.Clone(m.resources)
+	}
+	list := make([]Resource, len(m.Files))
+	for i, f := range m.Files {
+		list[i] = Resource{Path: f.Path, Digest: f.Digest}
+	}
+	return list
+}
+
+// EmptyFiles has the paths of the files without contents. Shards cover none of them (OMS v1.0 section 6.3.2).
+func (m *Manifest) EmptyFiles() []string {
+	var names []string
 	for _, f := range m.Files {
-		add(h, f)
+		if f.Size == 0 {
+			names = append(names, f.Path)
+		}
+	}
+	return names
+}
+
+// OMSRoot is the root digest of OMS v1.0 section 6.5.1, as lower-case hexadecimal: the sha256, whatever the hash
+// type is, over the raw digests of the resources in their order. It binds no file names.
+func (m *Manifest) OMSRoot() string {
+	h := sha256.New()
+	for _, r := range m.Resources() {
+		raw, _ := hex.DecodeString(r.Digest.Encoded()) // New and Build admit hexadecimal only
+		_, _ = h.Write(raw)
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }

@@ -15,17 +15,18 @@ const MaxFiles = 10_000_000
 
 // Errors that callers branch on.
 var (
-	ErrEmpty   = errors.New("no files")                      // the tree holds no file at all
-	ErrSymlink = errors.New("symbolic link")                 // a link stands in the tree
-	ErrSpecial = errors.New("not a regular file")            // a device, socket or pipe stands in the tree
-	ErrChanged = errors.New("changed while it was read")     // a file is not what it was a moment ago
-	ErrTooMany = errors.New("more files than can be listed") // MaxFiles is exceeded
+	ErrEmpty      = errors.New("no files")                                                      // the tree holds no file at all
+	ErrSymlink    = errors.New("symbolic link")                                                 // a link stands in the tree
+	ErrBrokenLink = errors.New("symbolic link that leads nowhere or back to a folder above it") // a link that cannot be followed
+	ErrSpecial    = errors.New("not a regular file")                                            // a device, socket or pipe stands in the tree
+	ErrChanged    = errors.New("changed while it was read")                                     // a file is not what it was a moment ago
+	ErrTooMany    = errors.New("more files than can be listed")                                 // MaxFiles, MaxShards or MaxLinks is exceeded
 )
 
 // IsRefusal tells an error about what stands in the tree from one about reading it: a
 // tree that is refused is not fit to be signed, wherever it is read.
 func IsRefusal(err error) bool {
-	for _, target := range []error{ErrName, ErrEmpty, ErrSymlink, ErrSpecial, ErrChanged, ErrTooMany} {
+	for _, target := range []error{ErrName, ErrEmpty, ErrSymlink, ErrBrokenLink, ErrSpecial, ErrChanged, ErrTooMany} {
 		if errors.Is(err, target) {
 			return true
 		}
@@ -34,7 +35,7 @@ func IsRefusal(err error) bool {
 }
 
 // gitNames are the top-level names that OMS v1.0 leaves out of every tree
-// (section 5.2: repository metadata at the model root).
+// (section 6.2: repository metadata at the model root).
 var gitNames = []string{".git", ".gitattributes", ".github", ".gitignore"}
 
 // GitNames returns the top-level names that a tree leaves out by default.
@@ -46,66 +47,122 @@ type entry struct {
 	info fs.FileInfo
 }
 
-// list walks fsys and returns the files of the tree and the paths that were left out, sorted.
-func list(ctx context.Context, fsys fs.FS, opts Options) (files []entry, leftOut []string, err error) {
+// walker lists the files of a tree.
+type walker struct {
+	ctx      context.Context
+	fsys     fs.FS
+	opts     Options
+	above    map[string]bool // the directories above listed files, when only those count
+	files    []entry
+	unlisted []string
+	leftOut  []string
+	links    int
+}
+
+// list walks fsys and returns a walker that holds, each sorted by path, the files of the tree, the paths that opts.Listed does
+// not list and those that are no part of a tree.
+func list(ctx context.Context, fsys fs.FS, opts Options) (*walker, error) {
+	w := &walker{ctx: ctx, fsys: fsys, opts: opts, above: above(opts.Listed)}
 	if opts.File != "" {
-		files, err = single(fsys, opts.File)
-		return files, nil, err
+		files, err := single(fsys, opts)
+		w.files = files
+		return w, err
 	}
-	err = fs.WalkDir(fsys, ".", func(name string, d fs.DirEntry, err error) error {
-		if nameErr := CheckName(name); err != nil && name != "." && nameErr != nil {
-			return fmt.Errorf("manifest: %w", nameErr)
+	if err := w.dir("."); err != nil {
+		return nil, err
+	}
+	if len(w.files) == 0 {
+		return nil, fmt.Errorf("manifest: %w in the tree", ErrEmpty)
+	}
+	sort.Slice(w.files, func(i, j int) bool { return w.files[i].path < w.files[j].path })
+	sort.Strings(w.unlisted)
+	sort.Strings(w.leftOut)
+	return w, nil
+}
+
+// above lists the directories that lead to the listed files.
+func above(listed map[string]bool) map[string]bool {
+	dirs := map[string]bool{}
+	for name := range listed {
+		for dir := path.Dir(name); dir != "." && !dirs[dir]; dir = path.Dir(dir) {
+			dirs[dir] = true
 		}
-		if err != nil {
-			return fmt.Errorf("manifest: %w", err)
-		}
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if name == "." {
-			return nil
-		}
-		if opts.leavesOut(name) {
-			leftOut = append(leftOut, name)
-			if d.IsDir() {
-				return fs.SkipDir
-			}
-			return nil
-		}
-		if d.IsDir() {
-			if err := CheckName(name); err != nil {
-				return fmt.Errorf("manifest: %w", err)
-			}
-			return nil
-		}
-		file, err := regular(name, d)
-		if err != nil {
-			return err
-		}
-		if len(files) == MaxFiles {
-			return fmt.Errorf("manifest: %w: at most %d", ErrTooMany, MaxFiles)
-		}
-		files = append(files, file)
-		return nil
-	})
+	}
+	return dirs
+}
+
+func (w *walker) dir(name string) error {
+	entries, err := fs.ReadDir(w.fsys, name)
 	if err != nil {
-		return nil, nil, err
+		return fmt.Errorf("manifest: %w", err)
 	}
-	if len(files) == 0 {
-		return nil, nil, fmt.Errorf("manifest: %w in the tree", ErrEmpty)
+	for _, d := range entries {
+		if err := w.visit(path.Join(name, d.Name()), d); err != nil {
+			return err
+		}
 	}
-	sort.Slice(files, func(i, j int) bool { return files[i].path < files[j].path })
-	sort.Strings(leftOut)
-	return files, leftOut, nil
+	return nil
+}
+
+func (w *walker) visit(name string, d fs.DirEntry) error {
+	if err := w.ctx.Err(); err != nil {
+		return err
+	}
+	if w.opts.leavesOut(name) {
+		w.leftOut = append(w.leftOut, name)
+		return nil
+	}
+	if w.passesBy(name, d) {
+		return nil
+	}
+	if err := CheckName(name); err != nil {
+		return fmt.Errorf("manifest: %w", err)
+	}
+	if d.Type()&fs.ModeSymlink != 0 && w.opts.Serialization.AllowSymlinks {
+		info, err := w.follow(name)
+		if err != nil {
+			return err
+		}
+		d = fs.FileInfoToDirEntry(info)
+	}
+	if d.IsDir() {
+		return w.dir(name)
+	}
+	file, err := regular(name, d)
+	if err != nil {
+		return err
+	}
+	if len(w.files) == MaxFiles {
+		return fmt.Errorf("manifest: %w: at most %d", ErrTooMany, MaxFiles)
+	}
+	w.files = append(w.files, file)
+	return nil
+}
+
+// passesBy reports whether name is to be named and not read, because it is not listed and leads to nothing that is. Whatever it
+// is, a link or a name that no tree may hold, is then no concern.
+func (w *walker) passesBy(name string, d fs.DirEntry) bool {
+	if w.opts.Listed == nil || w.opts.Listed[name] || w.above[name] {
+		return false
+	}
+	if d.IsDir() {
+		name += "/"
+	}
+	w.unlisted = append(w.unlisted, name)
+	return true
 }
 
 // single is the tree of one file.
-func single(fsys fs.FS, name string) ([]entry, error) {
-	info, err := lstat(fsys, name)
+func single(fsys fs.FS, opts Options) ([]entry, error) {
+	stat := lstat
+	if opts.Serialization.AllowSymlinks {
+		stat = fs.Stat
+	}
+	info, err := stat(fsys, opts.File)
 	if err != nil {
 		return nil, fmt.Errorf("manifest: %w", err)
 	}
-	file, err := regular(name, fs.FileInfoToDirEntry(info))
+	file, err := regular(opts.File, fs.FileInfoToDirEntry(info))
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +174,7 @@ func regular(name string, d fs.DirEntry) (entry, error) {
 		return entry{}, fmt.Errorf("manifest: %w", err)
 	}
 	if d.Type()&fs.ModeSymlink != 0 {
-		// OMS v1.0 section 5.3: symbolic links are refused unless they were asked for.
+		// OMS v1.0 section 6.1.1: symbolic links are refused unless they were asked for.
 		return entry{}, fmt.Errorf("manifest: %s: %w: a tree holds files, not links to them", name, ErrSymlink)
 	}
 	if !d.Type().IsRegular() {
@@ -149,7 +206,7 @@ func (o Options) leavesOut(name string) bool {
 		}
 	}
 	for _, ignored := range o.Ignore {
-		// OMS v1.0 section 5.2: an ignored path leaves out that path and all below it.
+		// OMS v1.0 section 6.2.1: an ignored path leaves out that path and all below it.
 		ignored = path.Clean(ignored)
 		if name == ignored || strings.HasPrefix(name, ignored+"/") {
 			return true

@@ -230,14 +230,18 @@ func (c *collector) checkSignature(b *attest.Bundle, e *policies.Evidence) (poli
 
 // subjects gives the digest sets that a statement is about. An OMS statement is about the tree that its
 // resources describe: its own root digest binds no file names, so it is recomputed and replaced by
-// the dirHash.
+// the dirHash. One from which no dirHash follows, for its links, shards or hash type, is about nothing that a gate knows.
 func subjects(s *attest.Statement) ([]map[string]string, error) {
 	if s.PredicateType == attest.OMSPredicateType {
 		oms, err := attest.ParseOMS(s)
 		if err != nil {
 			return nil, err
 		}
-		return []map[string]string{{"dirHash": oms.Manifest.DirHash()}}, nil
+		dirHash, err := oms.DirHash()
+		if err != nil {
+			return nil, err
+		}
+		return []map[string]string{{"dirHash": dirHash}}, nil
 	}
 	sets := make([]map[string]string, len(s.Subject))
 	for i, subject := range s.Subject {

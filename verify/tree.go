@@ -2,8 +2,10 @@ package verify
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"github.com/mlseal/mlseal/attest"
@@ -11,13 +13,23 @@ import (
 	"github.com/mlseal/mlseal/verify/trust"
 )
 
-// TreeOptions of Tree.
+// TreeOptions of Tree. The zero value checks every file and follows no links.
 type TreeOptions struct {
 	// File names the one file below fsys that is verified; empty for the whole tree.
 	File string
 	// Signature is the path of the bundle below fsys, which is no part of the tree; empty when it is
 	// elsewhere.
 	Signature string
+	// Ignore lists paths that are not looked at by the verifier's choice, beside those of the signer's.
+	Ignore []string
+	// IncludeGit holds top-level git files to be signed like all others, but for those that the signer left out by name, which
+	// Ignored then lists. They are looked at in any case when the signer signed some.
+	IncludeGit bool
+	// IgnoreUnsigned reports files that are not signed as not checked, instead of failing (OMS v1.0 section 8.5).
+	IgnoreUnsigned bool
+	// AllowSymlinks takes bundles that were made with allow_symlinks, and follows links in the tree; see
+	// manifest.Serialization.
+	AllowSymlinks bool
 	// Concurrency, Total and Progress are as in manifest.Options.
 	Concurrency int
 	Total       func(bytes int64)
@@ -27,19 +39,34 @@ type TreeOptions struct {
 // TreeResult is what Tree found. It lists every check, whether it passed or not.
 type TreeResult struct {
 	Checks []Check `json:"checks"`
+	// Format names the format of the bundle once its statement was read.
+	Format string `json:"format,omitempty"`
 	// Signer is the fingerprint of the key that verified the signature; empty when it did not.
 	Signer string `json:"signer,omitempty"`
-	// Name is the signed name of the tree, DirHash the digest of the files that were signed.
+	// Name is the signed name of the tree, DirHash the digest of the files that were signed: as the statement lists them, or, where
+	// it lists something else, as they were found and verified.
 	Name    string `json:"name,omitempty"`
 	DirHash string `json:"dirHash,omitempty"`
 	// Files and Bytes count what was hashed.
 	Files int   `json:"files"`
 	Bytes int64 `json:"bytes"`
-	// Ignored lists the paths that the signer chose to leave out beyond what every tree leaves out: their
-	// contents were not verified.
-	Ignored []string       `json:"ignored,omitempty"`
-	Diff    *manifest.Diff `json:"diff,omitempty"`
+	// LeftOut are git's files at the top, which are no part of a tree.
+	LeftOut []string `json:"leftOut,omitempty"`
+	// Ignored lists the paths that the signer chose to leave out beyond what every tree leaves out, IgnoredHere those that the
+	// verifier did: their contents were not verified.
+	Ignored     []string `json:"ignored,omitempty"`
+	IgnoredHere []string `json:"ignoredHere,omitempty"`
+	// Unsigned lists files in the tree that the statement does not cover and that did not fail it: by IgnoreUnsigned, or because
+	// they are empty and the statement lists shards.
+	Unsigned []string       `json:"unsigned,omitempty"`
+	Diff     *manifest.Diff `json:"diff,omitempty"`
 }
+
+// The formats that a bundle of a tree can have.
+const (
+	formatOMS    = "OMS v1.0"
+	formatLegacy = "model-signing 0.2 (legacy)"
+)
 
 // Tree verifies the tree below fsys against an OMS bundle that must be signed with key: the signature, the
 // statement's root digest, and every file. When a check said no the error wraps ErrFailed and
@@ -47,7 +74,7 @@ type TreeResult struct {
 // could not be read.
 func Tree(ctx context.Context, fsys fs.FS, bundle []byte, key *trust.Key, opts TreeOptions) (*TreeResult, error) {
 	r := &TreeResult{}
-	oms, err := r.checkBundle(bundle, key)
+	oms, err := r.checkBundle(bundle, key, opts)
 	if err != nil {
 		r.skip("files", "nothing trustworthy says what they should be")
 		return r, err
@@ -57,88 +84,160 @@ func Tree(ctx context.Context, fsys fs.FS, bundle []byte, key *trust.Key, opts T
 	return r, r.checkFiles(ctx, fsys, oms, opts)
 }
 
-func (r *TreeResult) checkBundle(data []byte, key *trust.Key) (*attest.OMS, error) {
+func (r *TreeResult) checkBundle(data []byte, key *trust.Key, opts TreeOptions) (*attest.OMS, error) {
 	b, err := attest.Parse(data)
 	if err != nil {
 		return nil, r.fail("bundle", err)
 	}
-	if err := key.VerifyHinted(b); err != nil {
+	// Read before the signature is verified for one thing only: a statement of model-signing 0.2 is held to that version's
+	// encoding, and to no other.
+	s, parseErr := b.UnverifiedStatement()
+	verifyWith := key.VerifyHinted
+	if parseErr == nil && s.PredicateType == attest.OMSLegacyPredicateType {
+		verifyWith = key.VerifyLegacyHinted
+	}
+	if err := verifyWith(b); err != nil {
 		return nil, r.fail("signature", err)
 	}
 	r.Signer = key.Fingerprint()
 	r.pass("signature", "verified with the public key sha256:"+key.Fingerprint())
-	s, err := b.UnverifiedStatement() // verified by now
-	if err != nil {
-		return nil, r.fail("statement", err)
+	if parseErr != nil {
+		return nil, r.fail("statement", parseErr)
 	}
+	return r.checkStatement(s, opts)
+}
+
+// checkStatement reads a statement whose signature is verified.
+func (r *TreeResult) checkStatement(s *attest.Statement, opts TreeOptions) (*attest.OMS, error) {
 	oms, err := attest.ParseOMS(s)
 	if err != nil {
 		return nil, r.fail("statement", err)
 	}
-	r.Name, r.DirHash = oms.Name, oms.Manifest.DirHash()
-	r.pass("statement", fmt.Sprintf("lists %d files, root digest sha256:%s matches", len(oms.Manifest.Files), oms.Root))
+	if oms.Serialization.AllowSymlinks && !opts.AllowSymlinks {
+		return nil, r.fail("statement", errLinks)
+	}
+	r.Name, r.Format = oms.Name, formatOMS
+	if dirHash, err := oms.DirHash(); err == nil {
+		r.DirHash = dirHash
+	}
+	detail := fmt.Sprintf("lists %d files, root digest sha256:%s matches", len(oms.Files()), oms.Root)
+	if oms.Legacy {
+		r.Format = formatLegacy
+		detail = fmt.Sprintf("lists %d files in the legacy format of model-signing 0.2: no root digest, no name, signed in an encoding of its own; sign again", len(oms.Resources))
+	}
+	if !oms.Legacy && !oms.Serialization.NamesFiles() {
+		detail += "; " + describeSerialization(oms)
+	}
+	r.pass("statement", detail)
 	return oms, nil
 }
 
-func (r *TreeResult) checkFiles(ctx context.Context, fsys fs.FS, oms *attest.OMS, opts TreeOptions) error {
-	ignore := oms.IgnorePaths
-	if opts.Signature != "" {
-		ignore = append([]string{opts.Signature}, ignore...)
+// errLinks is no sentinel for callers: the report names it.
+var errLinks = errors.New("it was made with allow_symlinks, so what it signed may stand outside of the tree; only --allow-symlinks accepts that")
+
+func describeSerialization(oms *attest.OMS) string {
+	s := oms.Serialization
+	if s.ShardSize == 0 {
+		return string(s.HashType()) + " digests"
 	}
-	r.Ignored = signersChoice(oms.IgnorePaths, opts.Signature)
-	want := oms.Manifest
+	return fmt.Sprintf("%d shards of at most %d bytes, %s digests", len(oms.Resources), s.ShardSize, s.HashType())
+}
+
+func (r *TreeResult) checkFiles(ctx context.Context, fsys fs.FS, oms *attest.OMS, opts TreeOptions) error {
+	r.Ignored, r.IgnoredHere = signersChoice(oms.IgnorePaths, opts), opts.Ignore
+	want := oms.Resources
 	if opts.File != "" && oms.SingleFile {
 		// The reference implementation names a bare file "."; whatever it is called here is its name.
-		want = &manifest.Manifest{Files: []manifest.File{{Path: opts.File, Digest: want.Files[0].Digest}}}
+		want = slices.Clone(want)
+		for i := range want {
+			want[i].Path = opts.File
+		}
 	}
-	got, err := manifest.Build(ctx, fsys, manifest.Options{File: opts.File, Ignore: ignore, IncludeGit: listsGit(want),
-		Concurrency: opts.Concurrency, Total: opts.Total, Progress: opts.Progress})
+	got, err := manifest.Build(ctx, fsys, buildOptions(oms, opts))
 	if err != nil {
 		if manifest.IsRefusal(err) {
 			return r.fail("files", err)
 		}
 		return err
 	}
-	r.Files, r.Bytes = len(got.Files), got.Size()
-	if r.Diff = want.Diff(got); !r.Diff.Equal() {
+	r.Files, r.Bytes, r.Unsigned = len(got.Files), got.Size(), got.Unlisted
+	r.LeftOut = slices.DeleteFunc(got.LeftOut, func(name string) bool { return !slices.Contains(manifest.GitNames(), name) })
+	if r.Diff = manifest.DiffResources(want, got.Resources()); !r.Diff.Equal() {
 		return r.fail("files", r.Diff.Err())
 	}
-	detail := fmt.Sprintf("%d files hashed, each as signed", r.Files)
-	if len(got.LeftOut) > 0 {
-		detail += "; not part of the tree: " + strings.Join(got.LeftOut, ", ")
+	if r.DirHash == "" {
+		r.DirHash = got.DirHash()
 	}
-	if len(r.Ignored) > 0 {
-		detail += "; not looked at, by the signer's choice: " + strings.Join(r.Ignored, ", ")
+	if got.Serialization.ShardSize > 0 {
+		// OMS v1.0 section 6.3.2: files with zero bytes have no shards, so none of them can be missing or extra.
+		r.Unsigned = append(r.Unsigned, got.EmptyFiles()...)
 	}
-	r.pass("files", detail)
+	r.pass("files", r.describeFiles(len(oms.Files())))
 	return nil
 }
 
+func buildOptions(oms *attest.OMS, opts TreeOptions) manifest.Options {
+	out := manifest.Options{File: opts.File, Ignore: slices.Concat(oms.IgnorePaths, opts.Ignore),
+		IncludeGit: opts.IncludeGit || listsGit(oms.Files()), Serialization: oms.Serialization,
+		Concurrency: opts.Concurrency, Total: opts.Total, Progress: opts.Progress}
+	// The verifier's own choice: a tree of links to the signed contents, such as a cache, is as good as the contents.
+	out.Serialization.AllowSymlinks = opts.AllowSymlinks
+	if opts.Signature != "" {
+		out.Ignore = append(out.Ignore, opts.Signature)
+	}
+	if opts.IgnoreUnsigned {
+		out.Listed = map[string]bool{}
+		for _, name := range oms.Files() {
+			out.Listed[name] = true
+		}
+	}
+	return out
+}
+
+func (r *TreeResult) describeFiles(signed int) string {
+	detail := fmt.Sprintf("%d files hashed, each as signed", signed)
+	for _, list := range []struct {
+		what  string
+		names []string
+	}{{"not part of the tree", r.LeftOut}, {"not looked at, by the signer's choice", r.Ignored}, {"not looked at, by your choice", r.IgnoredHere}, {"not checked, for nobody signed them", r.Unsigned}} {
+		if len(list.names) > 0 {
+			detail += "; " + list.what + ": " + few(list.names)
+		}
+	}
+	return detail
+}
+
+// few names the first of many.
+func few(names []string) string {
+	const most = 20
+	if len(names) <= most {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
+}
+
 // listsGit reports whether the signer signed top-level git files too, which a tree leaves out otherwise.
-func listsGit(m *manifest.Manifest) bool {
-	for _, f := range m.Files {
-		top, _, _ := strings.Cut(f.Path, "/")
-		for _, g := range manifest.GitNames() {
-			if top == g {
-				return true
-			}
+func listsGit(files []string) bool {
+	for _, name := range files {
+		top, _, _ := strings.Cut(name, "/")
+		if slices.Contains(manifest.GitNames(), top) {
+			return true
 		}
 	}
 	return false
 }
 
 // signersChoice are the ignored paths that no rule of ours would leave out.
-func signersChoice(ignored []string, signature string) []string {
+func signersChoice(ignored []string, opts TreeOptions) []string {
+	usual := []string{opts.Signature}
+	if !opts.IncludeGit {
+		usual = append(usual, manifest.GitNames()...)
+	}
 	var own []string
-	usual := append(manifest.GitNames(), signature)
-next:
 	for _, name := range ignored {
-		for _, u := range usual {
-			if name == u {
-				continue next
-			}
+		if !slices.Contains(usual, name) {
+			own = append(own, name)
 		}
-		own = append(own, name)
 	}
 	return own
 }

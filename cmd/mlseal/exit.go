@@ -101,7 +101,9 @@ func hintFor(err error) string {
 	case isAny(err, signer.ErrPassword):
 		return "check MLSEAL_PASSWORD; an empty password is a password too"
 	case isAny(err, manifest.ErrSymlink):
-		return "replace the link by the file that it points to (cp -L), or leave it out of the tree"
+		return "replace the link by the file that it points to (cp -L), or leave it out of the tree; sign and verify follow it with --allow-symlinks"
+	case isAny(err, manifest.ErrBrokenLink):
+		return "remove the link, or leave it out with --ignore-paths"
 	case isAny(err, manifest.ErrName):
 		return "rename the file: letters, digits, spaces, `-`, `_` and `.` are safe everywhere"
 	case isAny(err, manifest.ErrChanged):

@@ -7,11 +7,12 @@ import (
 
 	"github.com/mlseal/mlseal/internal/progress"
 	"github.com/mlseal/mlseal/manifest"
+	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
 )
 
 func (a *app) hashCommand() *cobra.Command {
-	var output string
+	var output, hashType string
 	cmd := &cobra.Command{
 		Use:   "hash PATH",
 		Short: "Hash a directory or file: each file, and one digest for the tree",
@@ -20,18 +21,21 @@ func (a *app) hashCommand() *cobra.Command {
 The tree's digest is its dirHash (in-toto DigestSet v1.1): the sha256 over what
   find . -type f | cut -c3- | LC_ALL=C sort | xargs -r sha256sum
 prints inside the directory (for names without white space; xargs splits at it). It binds names and contents; times, modes
-and owners do not count. At the top level .git, .gitignore, .gitattributes and .github are left out, and said to be.`,
+and owners do not count. At the top level .git, .gitignore, .gitattributes and .github are left out, and said to be.
+
+The dirHash is always of sha256 digests. With --hash the files' digests and the OMS root are what sign --hash signs.`,
 		Example: "  mlseal hash ./model\n  mlseal hash ./model -o digest\n  mlseal hash ./model -o json",
 		Args:    takes("PATH"),
 	}
 	outputFlag(cmd, &output, "text", "json", "digest")
+	hashFlag(cmd, &hashType, "digests of the files")
 	cmd.RunE = a.do(func(cmd *cobra.Command, args []string) error {
 		t, err := openTree(args[0])
 		if err != nil {
 			return err
 		}
 		defer t.Close()
-		m, err := a.hashTree(cmd.Context(), t, nil)
+		m, err := a.buildTree(cmd.Context(), t, manifest.Options{Serialization: manifest.Serialization{Hash: manifest.HashType(hashType)}})
 		if err != nil {
 			return err
 		}
@@ -42,9 +46,14 @@ and owners do not count. At the top level .git, .gitignore, .gitattributes and .
 
 // hashTree hashes an opened tree with a progress line, without what stands at the paths in ignore.
 func (a *app) hashTree(ctx context.Context, t *tree, ignore []string) (*manifest.Manifest, error) {
+	return a.buildTree(ctx, t, manifest.Options{Ignore: ignore})
+}
+
+func (a *app) buildTree(ctx context.Context, t *tree, opts manifest.Options) (*manifest.Manifest, error) {
 	meter := a.progress("hashing", 0)
 	defer meter.Done()
-	return manifest.Build(ctx, t.fsys, manifest.Options{File: t.file, Ignore: ignore, Total: meter.SetTotal, Progress: meter.Add})
+	opts.File, opts.Total, opts.Progress = t.file, meter.SetTotal, meter.Add
+	return manifest.Build(ctx, t.fsys, opts)
 }
 
 // hashReport is `hash -o json`.
@@ -55,18 +64,36 @@ type hashReport struct {
 	Bytes   int64           `json:"bytes"`
 	Files   []manifest.File `json:"files"`
 	LeftOut []string        `json:"leftOut,omitempty"`
+	// Resources has the digests of another hash type than sha256.
+	Resources []hashedResource `json:"resources,omitempty"`
+}
+
+type hashedResource struct {
+	Name   string        `json:"name"`
+	Digest digest.Digest `json:"digest"`
+}
+
+func newHashReport(m *manifest.Manifest, name string) hashReport {
+	r := hashReport{Name: name, DirHash: m.DirHash(), OMSRoot: m.OMSRoot(), Bytes: m.Size(), Files: m.Files, LeftOut: m.LeftOut}
+	if !m.Serialization.NamesFiles() {
+		for _, resource := range m.Resources() {
+			r.Resources = append(r.Resources, hashedResource{resource.Name(), resource.Digest})
+		}
+	}
+	return r
 }
 
 func (a *app) printManifest(m *manifest.Manifest, name, output string) error {
 	switch output {
 	case "json":
-		return a.printJSON(hashReport{name, m.DirHash(), m.OMSRoot(), m.Size(), m.Files, m.LeftOut})
+		return a.printJSON(newHashReport(m, name))
 	case "digest":
 		_, err := fmt.Fprintf(a.stdout, "dirHash:%s\n", m.DirHash())
 		return err
 	}
-	for _, f := range m.Files {
-		if err := a.printf("%s  %9s  %s\n", f.Digest.Encoded(), progress.Bytes(f.Size), f.Path); err != nil {
+	resources := m.Resources() // one a file
+	for i, f := range m.Files {
+		if err := a.printf("%s  %9s  %s\n", resources[i].Digest.Encoded(), progress.Bytes(f.Size), f.Path); err != nil {
 			return err
 		}
 	}

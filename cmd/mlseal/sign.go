@@ -15,39 +15,59 @@ import (
 
 func (a *app) signCommand() *cobra.Command {
 	var key keyFlags
-	var signature, output string
+	var output string
+	var f signFlags
 	var store storeFlags
 	cmd := &cobra.Command{
 		Use:   "sign PATH|REF --key KEY",
 		Short: "Sign a directory or file (OMS bundle) or a package (as a referrer)",
 		Long: `Sign a directory or file: every file is hashed, and an OpenSSF Model Signing v1.0 bundle is written to
---signature, which the model-signing package verifies too.
+--signature, which the model-signing package verifies too. The digests are sha256 of whole files unless --hash or --shards
+say otherwise; a policy's gate, which knows a directory by its dirHash, takes only those.
 
 Sign a package (oci:DIR:TAG or registry/repo:tag): a statement that cosign verifies too is attached to it.`,
-		Example: "  mlseal sign ./model --key trainer.key --signature model.sig\n  mlseal sign oci:store:v1 --key trainer.key",
+		Example: "  mlseal sign ./model --key trainer.key --signature model.sig\n  mlseal sign ./model --key trainer.key --shards 1GB --hash blake3 --ignore-paths model/cache\n  mlseal sign oci:store:v1 --key trainer.key",
 		Args:    takes("PATH|REF"),
 	}
 	key.add(cmd)
-	cmd.Flags().StringVar(&signature, "signature", "", "where the bundle of a directory or file is written (default model.sig)")
+	cmd.Flags().StringVar(&f.signature, "signature", "", "where the bundle of a directory or file is written (default model.sig)")
+	hashFlag(cmd, &f.hash, "digests of a directory's files in its bundle")
+	cmd.Flags().Var(&f.shards, "shards", "list the files in shards of so many bytes, such as 1GB or 16MiB (default whole files)")
+	f.tree.add(cmd)
 	outputFlag(cmd, &output, "text", "json")
 	store.add(cmd)
 	cmd.RunE = a.do(func(cmd *cobra.Command, args []string) error {
 		if isPackage(args[0]) {
-			if signature != "" {
+			if f.signature != "" {
 				return usage(errors.New("sign: --signature is for directories and files; the signature of a package is attached to it"))
+			}
+			if err := refuseTreeFlags(cmd); err != nil {
+				return err
 			}
 			return a.attach(cmd.Context(), args[0], attachment{key: key, predicateType: attest.SignaturePredicateType, predicate: []byte("{}"), output: output}, store)
 		}
-		if signature == "" {
-			signature = "model.sig"
+		if f.signature == "" {
+			f.signature = "model.sig"
 		}
-		return a.signTree(cmd.Context(), args[0], key, signature, output)
+		return a.signTree(cmd.Context(), args[0], key, f, output)
 	})
 	return cmd
 }
 
-func (a *app) signTree(ctx context.Context, path string, keyRef keyFlags, signature, output string) error {
-	t, err := openTree(path)
+// signFlags say how a directory or file is signed.
+type signFlags struct {
+	signature string
+	hash      string
+	shards    sizeFlag
+	tree      treeFlags
+}
+
+func (f signFlags) serialization() manifest.Serialization {
+	return manifest.Serialization{Hash: manifest.HashType(f.hash), ShardSize: int64(f.shards), AllowSymlinks: f.tree.symlinks}
+}
+
+func (a *app) signTree(ctx context.Context, path string, keyRef keyFlags, f signFlags, output string) error {
+	t, err := f.tree.open(path)
 	if err != nil {
 		return err
 	}
@@ -56,15 +76,15 @@ func (a *app) signTree(ctx context.Context, path string, keyRef keyFlags, signat
 	if err != nil {
 		return err
 	}
-	ignore, err := t.signatureInside(signature)
+	ignore, err := f.ignored(t)
 	if err != nil {
 		return err
 	}
-	m, err := a.hashTree(ctx, t, ignore)
+	m, err := a.buildTree(ctx, t, manifest.Options{Ignore: ignore, IncludeGit: !f.tree.git, Serialization: f.serialization()})
 	if err != nil {
 		return err
 	}
-	if t.file == "" {
+	if t.file == "" && f.tree.git {
 		ignore = append(ignore, manifest.GitNames()...)
 	}
 	statement, err := attest.NewOMSStatement(m, t.name, ignore)
@@ -75,20 +95,30 @@ func (a *app) signTree(ctx context.Context, path string, keyRef keyFlags, signat
 	if err != nil {
 		return err
 	}
-	if err := writeBundle(signature, bundle.JSON()); err != nil {
+	if err := writeBundle(f.signature, bundle.JSON()); err != nil {
 		return fmt.Errorf("sign: %w", err)
 	}
-	return a.printFields(output, field{"signed", t.name}, field{"files", fmt.Sprintf("%d, %s", len(m.Files), progress.Bytes(m.Size()))}, field{"signature", signature},
+	if n := len(m.EmptyFiles()); f.shards > 0 && n > 0 {
+		_, _ = fmt.Fprintf(a.stderr, "note: %d empty files are not covered by the signature: OMS lists no shards of them\n", n)
+	}
+	return a.printFields(output, field{"signed", t.name}, field{"files", fmt.Sprintf("%d, %s", len(m.Files), progress.Bytes(m.Size()))}, field{"signature", f.signature},
 		field{"dirHash", m.DirHash()}, field{"key", "sha256:" + key.Hint()}, field{"left out", strings.Join(m.LeftOut, ", ")})
 }
 
-// signatureInside lists the bundle's path when it stands in the tree, where it is no part of it.
-func (t *tree) signatureInside(signature string) ([]string, error) {
-	rel, err := t.inside(signature)
-	if err != nil || rel == "" {
+// ignored lists what is left out: the bundle, when it stands in the tree, where it is no part of it, and what the user named.
+func (f signFlags) ignored(t *tree) ([]string, error) {
+	ignore, err := f.tree.ignored(t)
+	if err != nil {
 		return nil, err
 	}
-	return []string{rel}, nil
+	rel, err := t.inside(f.signature)
+	if err != nil || rel == "" {
+		return ignore, err
+	}
+	if strings.ContainsAny(rel, "*?[") {
+		return nil, usage(fmt.Errorf("--signature %s: a bundle in the directory is listed in its ignore_paths, where `*`, `?` and `[` must not stand", f.signature))
+	}
+	return append(ignore, rel), nil
 }
 
 // attachment is a statement to be made about a package or a tree.

@@ -26,6 +26,8 @@ type verifyFlags struct {
 	attestations []string
 	output       string
 	store        storeFlags
+	tree         treeFlags
+	unsigned     bool
 }
 
 func (a *app) verifyCommand() *cobra.Command {
@@ -35,6 +37,8 @@ func (a *app) verifyCommand() *cobra.Command {
 		Short: "Verify a signature, or ask a policy whether an artifact may be deployed",
 		Long: `Verify a directory or file against an OMS bundle: the signature, every file, and that none is missing or extra.
   mlseal verify PATH --signature model.sig --key PUB
+What the bundle says counts: its hash type and shards, and the paths that its signer left out, which are named. Bundles whose
+signer followed symbolic links are refused without --allow-symlinks.
 
 Verify that a package was signed with a key:
   mlseal verify REF --key PUB
@@ -56,10 +60,17 @@ The exit status is 0 when allowed, 1 when not; see mlseal help exit-status.`,
 	cmd.Flags().StringArrayVar(&f.attestations, "attestations", nil, "more statements: a directory of bundles, a bundle, or a package (repeatable)")
 	outputFlag(cmd, &f.output, "text", "json")
 	f.store.add(cmd)
+	f.tree.add(cmd)
+	cmd.Flags().BoolVar(&f.unsigned, "ignore-unsigned-files", false, "name files that are not signed instead of failing; they are not read")
 	cmd.MarkFlagsMutuallyExclusive("policy", "key")
 	cmd.MarkFlagsMutuallyExclusive("policy", "signature")
 	cmd.MarkFlagsMutuallyExclusive("attestations", "key")
 	cmd.RunE = a.do(func(cmd *cobra.Command, args []string) error {
+		if f.policy != "" || isPackage(args[0]) {
+			if err := refuseTreeFlags(cmd); err != nil {
+				return err
+			}
+		}
 		return a.verify(cmd.Context(), args[0], f)
 	})
 	return cmd
@@ -91,7 +102,7 @@ func (a *app) verify(ctx context.Context, arg string, f verifyFlags) error {
 }
 
 func (a *app) verifyTree(ctx context.Context, path string, f verifyFlags) error {
-	t, err := openTree(path)
+	t, err := f.tree.open(path)
 	if err != nil {
 		return err
 	}
@@ -104,12 +115,13 @@ func (a *app) verifyTree(ctx context.Context, path string, f verifyFlags) error 
 	if err != nil {
 		return fmt.Errorf("signature: %w", err)
 	}
-	inside, err := t.inside(f.signature)
+	opts, err := f.treeOptions(t)
 	if err != nil {
 		return err
 	}
 	meter := a.progress("verifying", 0)
-	result, verr := verify.Tree(ctx, t.fsys, bundle, key, verify.TreeOptions{File: t.file, Signature: inside, Total: meter.SetTotal, Progress: meter.Add})
+	opts.Total, opts.Progress = meter.SetTotal, meter.Add
+	result, verr := verify.Tree(ctx, t.fsys, bundle, key, opts)
 	meter.Done()
 	if verr != nil && !errors.Is(verr, verify.ErrFailed) {
 		return verr
@@ -118,6 +130,16 @@ func (a *app) verifyTree(ctx context.Context, path string, f verifyFlags) error 
 		return err
 	}
 	return reported(verr, hintFor(verr), a)
+}
+
+func (f verifyFlags) treeOptions(t *tree) (verify.TreeOptions, error) {
+	ignore, err := f.tree.ignored(t)
+	if err != nil {
+		return verify.TreeOptions{}, err
+	}
+	inside, err := t.inside(f.signature)
+	return verify.TreeOptions{File: t.file, Signature: inside, Ignore: ignore, IncludeGit: !f.tree.git,
+		IgnoreUnsigned: f.unsigned, AllowSymlinks: f.tree.symlinks}, err
 }
 
 // gate lets the policy decide and reports the decision.
@@ -178,11 +200,13 @@ func (a *app) hashPath(ctx context.Context, path string, bundles []string) (name
 		if info, err := os.Stat(bundle); err != nil || !info.Mode().IsRegular() {
 			continue
 		}
-		inside, err := t.signatureInside(bundle)
+		inside, err := t.inside(bundle)
 		if err != nil {
 			return "", nil, err
 		}
-		ignore = append(ignore, inside...)
+		if inside != "" {
+			ignore = append(ignore, inside)
+		}
 	}
 	m, err = a.hashTree(ctx, t, ignore)
 	return t.name, m, err

@@ -1,0 +1,45 @@
+package trust
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/x509"
+	"fmt"
+
+	"github.com/mlseal/mlseal/attest"
+	"github.com/sigstore/sigstore/pkg/signature"
+)
+
+// VerifyLegacy checks that public signed the bundle's envelope as model-signing 0.2 did: over attest.LegacyPAE, with SHA-256 whatever
+// the curve is. Whoever calls it must have
+// seen that the payload is one of attest.OMSLegacyPredicateType, the only kind that was ever signed so, and must trust public
+// for a reason of its own: a key that was given, or the leaf of a certificate chain that verified. The error wraps ErrSignature.
+func VerifyLegacy(public crypto.PublicKey, b *attest.Bundle) error {
+	verifier, err := signature.LoadVerifier(public, crypto.SHA256)
+	if err != nil {
+		return fmt.Errorf("trust: %w: %w", ErrSignature, err)
+	}
+	signed := attest.LegacyPAE(b.Envelope.PayloadType, b.Envelope.Payload)
+	for _, s := range b.Envelope.Signatures {
+		if verifier.VerifySignature(bytes.NewReader(s.Sig), bytes.NewReader(signed)) == nil {
+			return nil
+		}
+	}
+	return fmt.Errorf("trust: %w, in the encoding of model-signing 0.2", ErrSignature)
+}
+
+// VerifyLegacyHinted is VerifyLegacy with this key, which the bundle must name. The error wraps ErrMaterial, ErrHint or
+// ErrSignature.
+func (k *Key) VerifyLegacyHinted(b *attest.Bundle) error {
+	if b.Material.PublicKey == nil {
+		return fmt.Errorf("trust: %w", ErrMaterial)
+	}
+	if !k.Hinted(b) {
+		return fmt.Errorf("trust: %w", ErrHint)
+	}
+	public, err := x509.ParsePKIXPublicKey(k.der)
+	if err != nil {
+		return fmt.Errorf("trust: %w: %w", ErrKey, err)
+	}
+	return VerifyLegacy(public, b)
+}
