@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+	"time"
 
 	"github.com/mlseal/mlseal/attest"
 	"github.com/mlseal/mlseal/manifest"
@@ -21,13 +22,20 @@ type TreeOptions struct {
 	// Concurrency and Progress are as in manifest.Options.
 	Concurrency int
 	Progress    func(n int)
+	// Now is the current time, for certificates that no verified timestamp gives a time to.
+	Now time.Time
 }
 
 // TreeResult is what Tree found. It lists every check, whether it passed or not.
 type TreeResult struct {
 	Checks []Check `json:"checks"`
-	// Signer is the fingerprint of the key that verified the signature; empty when it did not.
+	// Signer is who signed: the fingerprint of a key, the subject of a certificate or identity; empty when
+	// that was not verified. Issuer is who says so: the issuer of the certificate or identity.
 	Signer string `json:"signer,omitempty"`
+	Issuer string `json:"issuer,omitempty"`
+	// SignedAt is the verified time of signing and TimeSource who vouches for it, where somebody does.
+	SignedAt   *time.Time `json:"signedAt,omitempty"`
+	TimeSource string     `json:"timeSource,omitempty"`
 	// Name is the signed name of the tree, DirHash the digest of the files that were signed.
 	Name    string `json:"name,omitempty"`
 	DirHash string `json:"dirHash,omitempty"`
@@ -40,32 +48,34 @@ type TreeResult struct {
 	Diff    *manifest.Diff `json:"diff,omitempty"`
 }
 
-// Tree verifies the tree below fsys against an OMS bundle that must be signed with key: the signature, the
-// statement's root digest, and every file. When a check said no the error wraps ErrFailed and
-// its cause; the result is complete as far as the checks could go. Other errors mean that the tree
-// could not be read.
-func Tree(ctx context.Context, fsys fs.FS, bundle []byte, key *trust.Key, opts TreeOptions) (*TreeResult, error) {
+// Tree verifies the tree below fsys against an OMS bundle that must be signed by whom anchor trusts: the signature
+// and all that the anchor checks about it, the statement's root digest, and every file. When a check said no the
+// error wraps ErrFailed and its cause; the result is complete as far as the checks could go. Other errors mean that
+// the tree could not be read.
+func Tree(ctx context.Context, fsys fs.FS, bundle []byte, anchor trust.Anchor, opts TreeOptions) (*TreeResult, error) {
 	r := &TreeResult{}
-	oms, err := r.checkBundle(bundle, key)
+	oms, err := r.checkBundle(bundle, anchor, opts)
 	if err != nil {
 		r.skip("files", "nothing trustworthy says what they should be")
 		return r, err
 	}
-	r.note("transparency log", "the bundle is signed with a key; log entries in it are not looked at")
-	r.note("timestamp", "nothing but the key's owner vouches for when it was signed")
 	return r, r.checkFiles(ctx, fsys, oms, opts)
 }
 
-func (r *TreeResult) checkBundle(data []byte, key *trust.Key) (*attest.OMS, error) {
+func (r *TreeResult) checkBundle(data []byte, anchor trust.Anchor, opts TreeOptions) (*attest.OMS, error) {
 	b, err := attest.Parse(data)
 	if err != nil {
 		return nil, r.fail("bundle", err)
 	}
-	if err := key.VerifyHinted(b); err != nil {
-		return nil, r.fail("signature", err)
+	who := anchor.Check(b, trust.Options{Now: opts.Now, RequireHint: true})
+	r.Checks = append(r.Checks, who.Checks...)
+	if err := who.Err(); err != nil {
+		return nil, fmt.Errorf("verify: %s: %w: %w", who.Failed(), ErrFailed, err)
 	}
-	r.Signer = key.Fingerprint()
-	r.pass("signature", "verified with the public key sha256:"+key.Fingerprint())
+	r.Signer, r.Issuer, r.TimeSource = who.Signer, who.Issuer, who.TimeSource
+	if !who.Time.IsZero() {
+		r.SignedAt = &who.Time
+	}
 	s, err := b.UnverifiedStatement() // verified by now
 	if err != nil {
 		return nil, r.fail("statement", err)
@@ -140,16 +150,16 @@ next:
 }
 
 func (r *TreeResult) pass(name, detail string) {
-	r.Checks = append(r.Checks, Check{name, Passed, detail})
+	r.Checks = append(r.Checks, Check{Name: name, Status: Passed, Detail: detail})
 }
 
 func (r *TreeResult) note(name, detail string) {
-	r.Checks = append(r.Checks, Check{name, NotDone, detail})
+	r.Checks = append(r.Checks, Check{Name: name, Status: NotDone, Detail: detail})
 }
 
 func (r *TreeResult) skip(name, detail string) { r.note(name, detail) }
 
 func (r *TreeResult) fail(name string, err error) error {
-	r.Checks = append(r.Checks, Check{name, Failed, err.Error()})
+	r.Checks = append(r.Checks, Check{Name: name, Status: Failed, Detail: err.Error()})
 	return fmt.Errorf("verify: %s: %w: %w", name, ErrFailed, err)
 }
