@@ -71,6 +71,9 @@ func TestAuthorityTimes(t *testing.T) {
 				t.Fatal(err)
 			}
 			r := a.Check(b, trust.Options{Now: tc.now})
+			if (r.Err() == nil) != (tc.fails == "") || (r.Signer == workflow.Subject) != (tc.fails == "") {
+				t.Errorf("error %v, signer %q", r.Err(), r.Signer)
+			}
 			if r.Failed() != tc.fails || r.TimeSource != tc.source || len(r.Checks) != 6 {
 				t.Errorf("failed %q, want %q; time by %q, want %q: %+v", r.Failed(), tc.fails, r.TimeSource, tc.source, r.Checks)
 			}

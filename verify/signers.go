@@ -108,7 +108,7 @@ func (s *signers) checkIdentity(b *attest.Bundle, e *policies.Evidence) (policie
 	who := trust.Identity{Issuer: r.Issuer, Subject: r.Signer}
 	name, ok := s.identities[who]
 	if !ok {
-		e.SignatureNote = fmt.Sprintf("signed by %q of %s, whom the policy does not name", who.Subject, who.Issuer)
+		e.SignatureNote = fmt.Sprintf("an identity that the policy does not name: %q of %s", who.Subject, who.Issuer)
 		return "", ""
 	}
 	e.SignedBy = append(e.SignedBy, name)
