@@ -225,6 +225,11 @@ func parseMaterial(data []byte) (Material, error) {
 	if len(w.TlogEntries) > MaxTlogEntries {
 		return Material{}, fmt.Errorf("%w: %d tlogEntries, at most %d are read", strictjson.ErrLimit, len(w.TlogEntries), MaxTlogEntries)
 	}
+	for i, entry := range w.TlogEntries {
+		if err := checkEntry(entry); err != nil {
+			return Material{}, fmt.Errorf("tlogEntries[%d]: %w", i, err)
+		}
+	}
 	kinds := 0
 	if w.PublicKey != nil {
 		kinds++
