@@ -43,6 +43,9 @@ func TestAuthorityTimes(t *testing.T) {
 	before := s.sign(keylessStatement, workflow, signing{from: -time.Hour, until: -time.Minute, change: s.chained()})
 	foreign := s.sign(keylessStatement, workflow, signing{change: s.chained(), timestamp: newInstance(t).strangersStamp})
 	withRoot := s.sign(keylessStatement, workflow, signing{noTimestamp: true, change: s.chained(s.caRoot)})
+	encryption := *s
+	encryption.usage = x509.KeyUsageKeyEncipherment
+	unfit := encryption.sign(keylessStatement, workflow, signing{noTimestamp: true, change: s.chained()})
 	for name, tc := range map[string]struct {
 		bundle []byte
 		tsa    *trust.Root
@@ -59,6 +62,7 @@ func TestAuthorityTimes(t *testing.T) {
 		"timestamp after expiry":             {before, s.root(), now, trust.CheckCertificate, ""},
 		"no timestamp":                       {plain, s.root(), now, "", ""},
 		"no timestamp, later":                {plain, s.root(), later, trust.CheckCertificate, ""},
+		"a certificate for encryption":       {unfit, nil, now, trust.CheckCertificate, ""},
 		"the root comes along, and is known": {withRoot, nil, now, "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {

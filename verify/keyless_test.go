@@ -8,12 +8,16 @@ import (
 	"encoding/asn1"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/digitorus/timestamp"
 	"github.com/mlseal/mlseal/attest"
+	"github.com/mlseal/mlseal/internal/testenv"
 	"github.com/mlseal/mlseal/policies"
 	"github.com/mlseal/mlseal/verify/trust"
 	protobundle "github.com/sigstore/protobuf-specs/gen/pb-go/bundle/v1"
@@ -181,6 +185,37 @@ func TestUnloggedCertificate(t *testing.T) {
 	trusted := s.root()
 	s.ctKey = testKey(t)
 	checkKeyless(t, trusted, s.sign(keylessStatement, workflow, signing{}), trust.CheckSCT)
+}
+
+// TestChainInKeylessBundle: versions 0.1 and 0.2 list a chain; a root in it is refused, whoever it is.
+func TestChainInKeylessBundle(t *testing.T) {
+	s := newInstance(t)
+	older := func(more ...*x509.Certificate) func(*protobundle.Bundle) {
+		return func(b *protobundle.Bundle) {
+			entries := b.VerificationMaterial.TlogEntries
+			s.chained(more...)(b)
+			b.VerificationMaterial.TlogEntries = entries
+			b.MediaType = "application/vnd.dev.sigstore.bundle+json;version=0.2"
+		}
+	}
+	checkKeyless(t, s.root(), s.sign(keylessStatement, workflow, signing{change: older()}), "")
+	checkKeyless(t, s.root(), s.sign(keylessStatement, workflow, signing{change: older(s.caRoot)}), trust.CheckCertificate)
+}
+
+// TestMessageBundles: a bundle that signs a message holds no statement, for the tree and for the gate.
+func TestMessageBundles(t *testing.T) {
+	data, err := os.ReadFile(filepath.Join(testenv.Vectors(t), "sigstore", "bundle-verify", "happy-path-v0.3-new-mediaType", "bundle.sigstore.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := Tree(context.Background(), fstest.MapFS{"a": {}}, data, publicVectorKey(t), TreeOptions{})
+	if !errors.Is(err, ErrFailed) || !errors.Is(err, attest.ErrBundle) || !strings.Contains(r.Checks[0].Detail, "signs a message") {
+		t.Errorf("%v %+v", err, r.Checks)
+	}
+	d := decideKeyless(t, &Verifier{Root: newInstance(t).root(), Now: time.Now()}, keylessPolicy(t, nil, signedRule), data)
+	if d.Err() == nil || d.Requirements[0].NearMisses[0].Code != policies.StatementUnusable {
+		t.Errorf("%+v", d.Requirements)
+	}
 }
 
 // borrowed is a bundle of other's certificate authority with entry and timestamp of s.

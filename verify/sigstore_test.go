@@ -44,11 +44,12 @@ type instance struct {
 	issuerKey *ecdsa.PrivateKey
 	ctKey     *ecdsa.PrivateKey
 	tsa       []root.TimestampingAuthority
+	usage     x509.KeyUsage // of leaves
 }
 
 func newInstance(t *testing.T) *instance {
 	t.Helper()
-	s := &instance{t: t, ctKey: testKey(t)}
+	s := &instance{t: t, ctKey: testKey(t), usage: x509.KeyUsageDigitalSignature}
 	var err error
 	if s.virtual, err = ca.NewVirtualSigstore(); err != nil {
 		t.Fatal(err)
@@ -96,7 +97,7 @@ func (s *instance) certificate(c *x509.Certificate, from, until time.Duration, p
 // leaf issues a certificate with an SCT of the instance's log.
 func (s *instance) leaf(who trust.Identity, from, until time.Duration, public *ecdsa.PublicKey) *x509.Certificate {
 	s.t.Helper()
-	c := x509.Certificate{KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageCodeSigning},
+	c := x509.Certificate{KeyUsage: s.usage, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageCodeSigning},
 		ExtraExtensions: []pkix.Extension{{Id: asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 57264, 1, 1}, Value: []byte(who.Issuer)}}}
 	if u, err := url.Parse(who.Subject); err == nil && u.Scheme != "" {
 		c.URIs = []*url.URL{u}

@@ -67,6 +67,10 @@ func (r *TreeResult) checkBundle(data []byte, anchor trust.Anchor, opts TreeOpti
 	if err != nil {
 		return nil, r.fail("bundle", err)
 	}
+	if b.Message != nil {
+		_, err := b.UnverifiedStatement() // which says that there is none
+		return nil, r.fail("bundle", err)
+	}
 	who := anchor.Check(b, trust.Options{Now: opts.Now, RequireHint: true})
 	r.Checks = append(r.Checks, who.Checks...)
 	if err := who.Err(); err != nil {
