@@ -13,6 +13,7 @@ BIN     := bin/mlseal
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/mlseal
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o bin/mlseal-conformance ./cmd/mlseal-conformance
 
 demo: build
 	@testdata/demo/demo.sh $(CURDIR)/$(BIN) $(CURDIR)/testdata $(DEMO)

@@ -12,10 +12,12 @@ import (
 	"github.com/mlseal/mlseal/internal/strictjson"
 )
 
-// Bundle is a Sigstore bundle with a DSSE envelope, parsed and not verified.
+// Bundle is a Sigstore bundle v0.1 to v0.3, parsed and not verified. It holds a DSSE envelope or, where Message is
+// not nil, the bare signature over an artifact.
 type Bundle struct {
 	MediaType string
 	Envelope  Envelope
+	Message   *MessageSignature
 	Material  Material
 	raw       []byte
 }
@@ -41,6 +43,14 @@ type Material struct {
 	Chain       [][]byte          // DER, leaf first
 	TlogEntries []json.RawMessage // protobuf-specs TransparencyLogEntry as JSON
 	Timestamps  [][]byte          // RFC 3161 tokens, DER
+}
+
+// Leaf is the certificate of whoever signed, in DER; nil when a key did.
+func (m *Material) Leaf() []byte {
+	if len(m.Chain) > 0 {
+		return m.Chain[0]
+	}
+	return m.Certificate
 }
 
 // PublicKeyHint names the key of a bundle signed with a key; it proves nothing.
@@ -137,24 +147,37 @@ func parseBundle(data []byte) (*Bundle, error) {
 	if !bundleMediaTypes[w.MediaType] {
 		return nil, fmt.Errorf("media type %q is not that of a bundle v0.1 to v0.3", w.MediaType)
 	}
-	if len(w.MessageSignature) > 0 {
-		return nil, fmt.Errorf("it signs a message, not an in-toto statement")
-	}
-	if len(w.DSSEEnvelope) == 0 {
-		return nil, fmt.Errorf("it has no dsseEnvelope")
+	b := &Bundle{MediaType: w.MediaType, raw: bytes.Clone(data)}
+	if err := b.parseContent(&w); err != nil {
+		return nil, err
 	}
 	if len(w.VerificationMaterial) == 0 {
 		return nil, fmt.Errorf("it has no verificationMaterial")
 	}
-	envelope, err := parseEnvelope(w.DSSEEnvelope)
-	if err != nil {
-		return nil, fmt.Errorf("dsseEnvelope: %w", err)
-	}
-	material, err := parseMaterial(w.VerificationMaterial)
-	if err != nil {
+	var err error
+	if b.Material, err = parseMaterial(w.VerificationMaterial); err != nil {
 		return nil, fmt.Errorf("verificationMaterial: %w", err)
 	}
-	return &Bundle{MediaType: w.MediaType, Envelope: envelope, Material: material, raw: bytes.Clone(data)}, nil
+	return b, nil
+}
+
+// parseContent reads what is signed (protobuf-specs sigstore_bundle.proto: the oneof content).
+func (b *Bundle) parseContent(w *wireBundle) (err error) {
+	switch {
+	case len(w.DSSEEnvelope) > 0 && len(w.MessageSignature) > 0:
+		return fmt.Errorf("it has a dsseEnvelope and a messageSignature, want one of them")
+	case len(w.DSSEEnvelope) > 0:
+		if b.Envelope, err = parseEnvelope(w.DSSEEnvelope); err != nil {
+			return fmt.Errorf("dsseEnvelope: %w", err)
+		}
+	case len(w.MessageSignature) > 0:
+		if b.Message, err = parseMessage(w.MessageSignature); err != nil {
+			return fmt.Errorf("messageSignature: %w", err)
+		}
+	default:
+		return fmt.Errorf("it has neither a dsseEnvelope nor a messageSignature")
+	}
+	return nil
 }
 
 var bundleMediaTypes = map[string]bool{
@@ -199,6 +222,14 @@ func parseMaterial(data []byte) (Material, error) {
 		return Material{}, err
 	}
 	m := Material{TlogEntries: w.TlogEntries}
+	if len(w.TlogEntries) > MaxTlogEntries {
+		return Material{}, fmt.Errorf("%w: %d tlogEntries, at most %d are read", strictjson.ErrLimit, len(w.TlogEntries), MaxTlogEntries)
+	}
+	for i, entry := range w.TlogEntries {
+		if err := checkEntry(entry); err != nil {
+			return Material{}, fmt.Errorf("tlogEntries[%d]: %w", i, err)
+		}
+	}
 	kinds := 0
 	if w.PublicKey != nil {
 		kinds++
@@ -210,6 +241,9 @@ func parseMaterial(data []byte) (Material, error) {
 	}
 	if w.X509CertificateChain != nil {
 		kinds++
+		if n := len(w.X509CertificateChain.Certificates); n > MaxChain {
+			return Material{}, fmt.Errorf("%w: a chain of %d certificates, at most %d are read", strictjson.ErrLimit, n, MaxChain)
+		}
 		for _, c := range w.X509CertificateChain.Certificates {
 			m.Chain = append(m.Chain, c.RawBytes)
 		}
@@ -217,10 +251,13 @@ func parseMaterial(data []byte) (Material, error) {
 	if kinds != 1 {
 		return Material{}, fmt.Errorf("%d of publicKey, certificate and x509CertificateChain, want exactly one", kinds)
 	}
-	if w.PublicKey == nil && len(m.Certificate) == 0 && len(m.Chain) == 0 {
+	if w.PublicKey == nil && len(m.Leaf()) == 0 {
 		return Material{}, fmt.Errorf("the certificate is empty")
 	}
 	if w.TimestampVerificationData != nil {
+		if n := len(w.TimestampVerificationData.RFC3161Timestamps); n > MaxTimestamps {
+			return Material{}, fmt.Errorf("%w: %d timestamps, at most %d are read", strictjson.ErrLimit, n, MaxTimestamps)
+		}
 		for _, t := range w.TimestampVerificationData.RFC3161Timestamps {
 			m.Timestamps = append(m.Timestamps, t.SignedTimestamp)
 		}
@@ -284,6 +321,10 @@ func ID(data []byte) string {
 }
 
 // UnverifiedStatement reads the statement that the bundle holds, whoever signed it; types are as for ParseStatement.
+// A bundle that signs a message holds none: the error wraps ErrBundle.
 func (b *Bundle) UnverifiedStatement(types ...string) (*Statement, error) {
+	if b.Message != nil {
+		return nil, fmt.Errorf("attest: %w: it signs a message, not an in-toto statement", ErrBundle)
+	}
 	return ParseStatement(b.Envelope.Payload, types...)
 }

@@ -6,7 +6,9 @@
 //
 // A bundle is JSON of media type application/vnd.dev.sigstore.bundle.v0.3+json (Sigstore
 // bundle specification; protobuf-specs sigstore_bundle.proto) with verificationMaterial (one of
-// publicKey, certificate, x509CertificateChain) and dsseEnvelope. The envelope (DSSE v1.0)
+// publicKey, certificate, x509CertificateChain; tlogEntries and RFC 3161 timestamps beside it) and
+// dsseEnvelope; versions 0.1 and 0.2 of that format are read too. A bundle with a messageSignature instead
+// is read, and holds no statement. The envelope (DSSE v1.0)
 // holds payloadType application/vnd.in-toto+json, the payload in base64, and signatures over
 // PAE("DSSEv1", payloadType, payload). The payload is a Statement v1 (in-toto attestation
 // framework): _type, subject, predicateType, predicate.
@@ -55,6 +57,9 @@ const (
 	MaxLegacySubjects    = 100_000 // model-signing 0.2 made each file of a tree a subject
 	MaxDigestsPerSubject = 32      // sigstore-go refuses more
 	MaxStatementDepth    = 64
+	MaxTlogEntries       = 32 // sigstore-go refuses more
+	MaxTimestamps        = 32 // sigstore-go refuses more
+	MaxChain             = 16
 )
 
 // Errors that callers branch on. Errors about the JSON itself wrap those of internal/strictjson.

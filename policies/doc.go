@@ -15,7 +15,9 @@
 //	  ci:      {key: ./ci.pub}           # one key file: a PEM block PUBLIC KEY, with text above it or not
 //	  alice:   {keys: [a1.pub, a2.pub]}  # one identity with several keys
 //	  bob:     {key: bob.pub}
+//	  carol:   {keyless: {issuer: https://accounts.example, subject: carol@acme.example}}   # both, and both exact
 //	  humans:  {group: {of: [alice, bob], atLeast: 2, distinct: identity}}
+//	trust: {root: trusted_root.json}     # Sigstore trusted root for keyless signers; without it the verifier's own
 //	statements: [v1, v0.1]               # versions of in-toto's Statement; the default is v1 alone
 //	digests:
 //	  algorithms: [sha256, sha512]       # accepted; the default is both. dirHash always is
@@ -52,7 +54,7 @@
 // unknown and duplicate keys, anchors, aliases, merge keys, tags, directives, tabs, a byte order
 // mark, U+0085, U+2028, U+2029 and a carriage return without a line feed, which end a line or
 // a comment for some readers only, bidirectional controls, a second document, yes and no without quotes, a number where a string belongs, an empty
-// list, two signers with one key. Ids are unique, and `policy`, `evidence`, `digests.deny` and
+// list, two signers with one key or identity. Ids are unique, and `policy`, `evidence`, `digests.deny` and
 // `lineage:ROLE` are the ids of what a decision lists besides the requirements.
 //
 // # Which statements count

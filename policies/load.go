@@ -14,7 +14,7 @@ import (
 type LoadOptions struct {
 	// Name is the policy's file name, for messages.
 	Name string
-	// ReadFile reads a key file. Names are as the policy writes them, relative to the policy
+	// ReadFile reads a key file or a trusted root. Names are as the policy writes them, relative to the policy
 	// file; resolving and confining them is the caller's work.
 	ReadFile func(name string) ([]byte, error)
 	// PredicateType gives the URI of a short name such as "dataset". Without it a policy writes
@@ -29,6 +29,7 @@ type loader struct {
 	err    *LoadError
 	policy *Policy
 	keys   map[string]string // the signer that a key belongs to, by the key's DER
+	who    map[Identity]string
 }
 
 // Load reads a policy. Every error is a *LoadError that says where in the document it is; a
@@ -37,7 +38,7 @@ func Load(data []byte, opts LoadOptions) (*Policy, error) {
 	if opts.Name == "" {
 		opts.Name = "policy"
 	}
-	l := &loader{opts: opts, policy: &Policy{}, keys: map[string]string{}}
+	l := &loader{opts: opts, policy: &Policy{}, keys: map[string]string{}, who: map[Identity]string{}}
 	if root := l.parse(data); l.err == nil {
 		l.document(root)
 	}
@@ -51,7 +52,7 @@ func Load(data []byte, opts LoadOptions) (*Policy, error) {
 
 func (l *loader) document(root *yaml.Node) {
 	f := l.mapping(root, "the policy",
-		"apiVersion", "name", "version", "expires", "owner", "signers", "statements", "digests", "require", "lineage")
+		"apiVersion", "name", "version", "expires", "owner", "signers", "trust", "statements", "digests", "require", "lineage")
 	p := l.policy
 	if n := l.need(f, "apiVersion"); n != nil {
 		if v := l.str(n, "apiVersion"); v != APIVersion {
@@ -65,6 +66,7 @@ func (l *loader) document(root *yaml.Node) {
 	l.statementVersions(f.at["statements"])
 	l.digests(f.at["digests"])
 	l.signers(l.need(f, "signers"))
+	l.trust(f.at["trust"])
 	// Requirements are only read when all signers are known: otherwise each of them would be
 	// blamed for naming a signer that is missing.
 	if l.err == nil {

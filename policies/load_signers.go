@@ -24,13 +24,17 @@ func (l *loader) signers(n *yaml.Node) {
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		name, value := l.identifier(n.Content[i], "a signer's name"), n.Content[i+1]
 		what := "signers." + name
-		f := l.mapping(value, what, "key", "keys", "group")
+		f := l.mapping(value, what, "key", "keys", "keyless", "group")
 		if len(f.at) != 1 {
-			l.failf(value, "%s needs exactly one of key, keys and group", what)
+			l.failf(value, "%s needs exactly one of key, keys, keyless and group", what)
 			return
 		}
 		if f.at["group"] != nil {
 			groups[name] = f.at["group"]
+			continue
+		}
+		if k := f.at["keyless"]; k != nil {
+			l.policy.signers[name] = signer{keyless: l.keyless(k, name, what+".keyless")}
 			continue
 		}
 		l.policy.signers[name] = signer{keys: l.keyFiles(f, name, what)}

@@ -115,6 +115,48 @@ func TestLoadDocumentErrors(t *testing.T) {
 	}
 }
 
+// The gate of the design's first policy: keyless signers, and no trust root of its own.
+func TestLoadKeyless(t *testing.T) {
+	const doc = `apiVersion: mlseal.dev/policy/v1
+name: first-gate
+signers:
+  ci: {keyless: {issuer: https://token.actions.githubusercontent.com, subject: https://github.com/acme/llm/.github/workflows/train.yml@refs/heads/main}}
+require:
+  - {id: signed, signature: {by: [ci]}}
+  - {id: provenance, attestation: slsa-provenance, by: [ci],
+     where: 'predicate.runDetails.builder.id == "https://github.com/actions/runner/github-hosted"'}
+`
+	p, err := Load([]byte(doc), options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := p.Signers()
+	if len(s) != 1 || s[0].Keyless == nil || len(s[0].Keys) != 0 || !p.NeedsTrustRoot() || p.TrustRoot() != nil {
+		t.Fatalf("signers %+v, trust root %q", s, p.TrustRoot())
+	}
+	want := Identity{"https://token.actions.githubusercontent.com", "https://github.com/acme/llm/.github/workflows/train.yml@refs/heads/main"}
+	if *s[0].Keyless != want {
+		t.Errorf("identity %+v", *s[0].Keyless)
+	}
+	s[0].Keyless.Subject = "mallory" // a copy
+	if p.Signers()[0].Keyless.Subject != want.Subject {
+		t.Error("a caller changed the policy")
+	}
+	p, err = Load([]byte(doc+"trust: {root: ./root.json}\n"), options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(p.TrustRoot()) != string(publicKey("root.json")) {
+		t.Errorf("trust root is %q", p.TrustRoot())
+	}
+	for trust, message := range map[string]string{
+		"{}": "trust has no root", "[]": "trust must be a mapping", "{root: ''}": "trust.root is empty", "{roots: x}": "did you mean root?",
+		"{root: missing}": `trusted root "missing" cannot be read`, "{root: empty}": `trusted root "empty" is empty`,
+	} {
+		loadFails(t, doc+"trust: "+trust+"\n", message)
+	}
+}
+
 // The body stands below nine lines of header, which have all signers.
 func TestLoadBodyErrors(t *testing.T) {
 	lineage := "require: [{id: r, attestation: slsa-provenance, by: [ci]}, {id: e, attestation: evaluation, by: [ci]}]\nlineage:\n"
@@ -198,9 +240,16 @@ func TestLoadSignerErrors(t *testing.T) {
 	for name, c := range map[string]struct{ signers, message string }{
 		"no signers":            {"{}", "signers must be a mapping of at least one name"},
 		"signers are a list":    {"[ci]", "signers must be a mapping of at least one name"},
-		"signer of nothing":     {"{ci: {}}", "signers.ci needs exactly one of key, keys and group"},
+		"signer of nothing":     {"{ci: {}}", "signers.ci needs exactly one of key, keys, keyless and group"},
 		"key and keys":          {"{ci: {key: a.pub, keys: [b.pub]}}", "signers.ci needs exactly one of"},
-		"keyless":               {"{ci: {keyless: {}}}", `unknown key "keyless" in signers.ci; known keys: key, keys, group`},
+		"keyless of nothing":    {"{ci: {keyless: {}}}", "signers.ci.keyless has no issuer"},
+		"issuer only":           {"{ci: {keyless: {issuer: 'https://i.example'}}}", "signers.ci.keyless has no subject"},
+		"subject empty":         {"{ci: {keyless: {issuer: 'https://i.example', subject: ''}}}", "signers.ci.keyless.subject is empty"},
+		"subject only":          {"{ci: {keyless: {subject: a@b.example}}}", "signers.ci.keyless has no issuer"},
+		"wildcard":              {"{ci: {keyless: {issuer: 'https://i.example', subject: '*@b.example'}}}", "it is compared whole"},
+		"pattern":               {"{ci: {keyless: {issuer: 'https://i.example', pattern: acme}}}", `unknown key "pattern" in signers.ci.keyless`},
+		"keyless and key":       {"{ci: {key: a.pub, keyless: {issuer: i, subject: s}}}", "signers.ci needs exactly one of"},
+		"one identity, twice":   {"{a: {keyless: {issuer: i, subject: s}}, b: {keyless: {issuer: i, subject: s}}}", "signers.b.keyless is the identity of signer a already"},
 		"odd name":              {"{'a b': {key: a.pub}}", `a signer's name is "a b"`},
 		"keys empty":            {"{ci: {keys: []}}", "signers.ci.keys is empty"},
 		"key unreadable":        {"{ci: {key: missing.pub}}", `3:21: key file "missing.pub" cannot be read`},

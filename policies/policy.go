@@ -28,17 +28,26 @@ type Policy struct {
 	denied     digestList
 	require    []rule
 	edges      []edge
+	trustRoot  []byte
 }
 
-// Signer is a name of the policy with the public keys that speak for it.
+// Signer is a name of the policy with what speaks for it: public keys, or one keyless identity.
 type Signer struct {
-	Name string
-	Keys [][]byte // PEM, one PUBLIC KEY block each
+	Name    string
+	Keys    [][]byte  // PEM, one PUBLIC KEY block each
+	Keyless *Identity // nil for a signer with keys
 }
 
-// signer is an identity with keys, or a group of identities.
+// Identity is who a certificate of a Sigstore instance was issued to. Both strings are compared whole.
+type Identity struct {
+	Issuer  string // the OIDC issuer
+	Subject string // the certificate's subject alternative name
+}
+
+// signer is an identity with keys, a keyless identity, or a group of identities.
 type signer struct {
 	keys    [][]byte
+	keyless *Identity
 	members []string // of a group
 	atLeast int      // of a group; 0 when it is not one
 }
@@ -92,8 +101,8 @@ func (p *Policy) Ref() PolicyRef { return p.ref }
 func (p *Policy) Owner() string { return p.owner }
 
 // Signers are the policy's identities sorted by name. Groups are not among them: they are
-// made of identities. A verifier checks each signature against these keys and puts the names
-// into Evidence.SignedBy.
+// made of identities. A verifier checks each signature against these keys and identities and puts the
+// names into Evidence.SignedBy.
 func (p *Policy) Signers() []Signer {
 	var out []Signer
 	for _, name := range slices.Sorted(maps.Keys(p.signers)) {
@@ -106,9 +115,27 @@ func (p *Policy) Signers() []Signer {
 			keys[i] = slices.Clone(k)
 		}
 		out = append(out, Signer{Name: name, Keys: keys})
+		if s.keyless != nil {
+			who := *s.keyless
+			out[len(out)-1].Keyless = &who
+		}
 	}
 	return out
 }
+
+// NeedsTrustRoot reports whether the policy has keyless signers.
+func (p *Policy) NeedsTrustRoot() bool {
+	for _, s := range p.signers {
+		if s.keyless != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// TrustRoot is the content of the file that trust.root names: a Sigstore trusted root for the keyless
+// signers. It is nil when the policy names none, and the verifier's own root serves.
+func (p *Policy) TrustRoot() []byte { return slices.Clone(p.trustRoot) }
 
 // StatementTypes are the values of _type that the policy accepts in a statement.
 func (p *Policy) StatementTypes() []string { return slices.Clone(p.statements) }

@@ -47,19 +47,22 @@ type Target struct {
 type Verifier struct {
 	Source Source    // for the dependencies of the artifact; may be nil
 	Now    time.Time // the clock of the decision
+	// Root is for the keyless signers of a policy that names no trust root. Without either there is no
+	// decision: the error wraps trust.ErrNoRoot.
+	Root *trust.Root
 }
 
 // Verify decides about target with what was found for it: each bundle's signature is checked with
-// the policy's keys, its statement is bound to the artifact by digest, the dependencies that verified
+// the policy's keys and identities, its statement is bound to the artifact by digest, the dependencies that verified
 // provenance names are looked up in v.Source, and the policy is evaluated over all of it. A
 // content check that failed denies whatever the policy says. The error is nil when a decision was reached;
 // Decision.Err says whether it is a denial.
 func (v *Verifier) Verify(ctx context.Context, target Target, found []Found, policy *policies.Policy) (*policies.Decision, error) {
-	keys, err := parseKeys(policy)
+	signers, err := newSigners(policy, v.Root)
 	if err != nil {
 		return nil, err
 	}
-	c := &collector{keys: keys, types: policy.StatementTypes(), seen: map[string]bool{}}
+	c := &collector{signers: signers, types: policy.StatementTypes(), seen: map[string]bool{}}
 	c.add(found)
 	if err := c.followDependencies(ctx, v.Source, policy); err != nil {
 		return nil, err
@@ -100,28 +103,9 @@ func (c *collector) addIncomplete(d *policies.Decision) {
 	}
 }
 
-type signerKey struct {
-	signer string
-	key    *trust.Key
-}
-
-func parseKeys(policy *policies.Policy) ([]signerKey, error) {
-	var keys []signerKey
-	for _, s := range policy.Signers() {
-		for _, text := range s.Keys {
-			key, err := trust.ParseKey(text)
-			if err != nil {
-				return nil, fmt.Errorf("verify: signer %s: %w: %w", s.Name, policies.ErrPolicy, err)
-			}
-			keys = append(keys, signerKey{s.Name, key})
-		}
-	}
-	return keys, nil
-}
-
 // collector turns what was found into evidence, each bundle once.
 type collector struct {
-	keys     []signerKey
+	signers  *signers
 	types    []string // of statements that the policy accepts
 	seen     map[string]bool
 	evidence []policies.Evidence
@@ -167,8 +151,12 @@ func (c *collector) read(f Found) policies.Evidence {
 	if err != nil {
 		return problem(err)
 	}
+	if b.Message != nil {
+		_, err := b.UnverifiedStatement()
+		return problem(err)
+	}
 	e := policies.Evidence{}
-	if code, note := c.checkSignature(b, &e); code != "" {
+	if code, note := c.signers.check(b, &e); code != "" {
 		e = policies.Evidence{Problem: code, ProblemDetail: note}
 	}
 	s, err := b.UnverifiedStatement(c.types...)
@@ -181,7 +169,7 @@ func (c *collector) read(f Found) policies.Evidence {
 	if e.Problem != "" {
 		return e
 	}
-	if t := attest.ClaimedTime(s); !t.IsZero() {
+	if t := attest.ClaimedTime(s); !t.IsZero() && e.TimeSource == "" {
 		e.Time, e.TimeSource = t, "claimed"
 	}
 	if e.Subjects, err = subjects(s); err != nil {
@@ -193,39 +181,6 @@ func (c *collector) read(f Found) policies.Evidence {
 		return problem(err)
 	}
 	return e
-}
-
-// checkSignature fills SignedBy with every signer of the policy whose key verifies the bundle. A bundle
-// that names a policy's key and does not verify with it is broken or forged, which is worth its own code.
-func (c *collector) checkSignature(b *attest.Bundle, e *policies.Evidence) (policies.Code, string) {
-	hinted := ""
-	for _, k := range c.keys {
-		err := k.key.Verify(b)
-		if err == nil {
-			if !slices.Contains(e.SignedBy, k.signer) {
-				e.SignedBy = append(e.SignedBy, k.signer)
-			}
-			continue
-		}
-		if k.key.Hinted(b) {
-			hinted = k.signer
-		}
-	}
-	if len(e.SignedBy) > 0 {
-		return "", ""
-	}
-	if hinted != "" {
-		return policies.SignatureInvalid, "it names the key of " + hinted + ", and the signature does not verify with it"
-	}
-	switch {
-	case b.Material.PublicKey == nil:
-		e.SignatureNote = "signed with a certificate; this policy names keys only"
-	case b.Material.PublicKey.Hint == "":
-		e.SignatureNote = "verifies with no key of the policy"
-	default:
-		e.SignatureNote = "signed with a key that no signer of the policy has (hint " + b.Material.PublicKey.Hint + ")"
-	}
-	return "", ""
 }
 
 // subjects gives the digest sets that a statement is about. An OMS statement is about the tree that its

@@ -337,7 +337,7 @@ func TestLegacySignature(t *testing.T) {
 	if err := trust.VerifyLegacy(issuer.PublicKey, b); !errors.Is(err, trust.ErrSignature) {
 		t.Errorf("another key: %v", err)
 	}
-	if err := publicVectorKey(t).VerifyLegacyHinted(b); !errors.Is(err, trust.ErrMaterial) {
+	if err := publicVectorKey(t).Check(b, trust.Options{Legacy: true}).Err(); !errors.Is(err, trust.ErrMaterial) {
 		t.Errorf("a certificate where a key was asked for: %v", err)
 	}
 }

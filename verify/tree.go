@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/mlseal/mlseal/attest"
 	"github.com/mlseal/mlseal/manifest"
@@ -34,6 +35,8 @@ type TreeOptions struct {
 	Concurrency int
 	Total       func(bytes int64)
 	Progress    func(n int)
+	// Now is the current time, for certificates that no verified timestamp gives a time to.
+	Now time.Time
 }
 
 // TreeResult is what Tree found. It lists every check, whether it passed or not.
@@ -41,8 +44,13 @@ type TreeResult struct {
 	Checks []Check `json:"checks"`
 	// Format names the format of the bundle once its statement was read.
 	Format string `json:"format,omitempty"`
-	// Signer is the fingerprint of the key that verified the signature; empty when it did not.
+	// Signer is who signed: the fingerprint of a key, the subject of a certificate or identity; empty when
+	// that was not verified. Issuer is who says so: the issuer of the certificate or identity.
 	Signer string `json:"signer,omitempty"`
+	Issuer string `json:"issuer,omitempty"`
+	// SignedAt is the verified time of signing and TimeSource who vouches for it, where somebody does.
+	SignedAt   *time.Time `json:"signedAt,omitempty"`
+	TimeSource string     `json:"timeSource,omitempty"`
 	// Name is the signed name of the tree, DirHash the digest of the files that were signed: as the statement lists them, or, where
 	// it lists something else, as they were found and verified.
 	Name    string `json:"name,omitempty"`
@@ -68,39 +76,42 @@ const (
 	formatLegacy = "model-signing 0.2 (legacy)"
 )
 
-// Tree verifies the tree below fsys against an OMS bundle that must be signed with key: the signature, the
-// statement's root digest, and every file. When a check said no the error wraps ErrFailed and
-// its cause; the result is complete as far as the checks could go. Other errors mean that the tree
-// could not be read.
-func Tree(ctx context.Context, fsys fs.FS, bundle []byte, key *trust.Key, opts TreeOptions) (*TreeResult, error) {
+// Tree verifies the tree below fsys against an OMS bundle that must be signed by whom anchor trusts: the signature
+// and all that the anchor checks about it, the statement's root digest, and every file. When a check said no the
+// error wraps ErrFailed and its cause; the result is complete as far as the checks could go. Other errors mean that
+// the tree could not be read.
+func Tree(ctx context.Context, fsys fs.FS, bundle []byte, anchor trust.Anchor, opts TreeOptions) (*TreeResult, error) {
 	r := &TreeResult{}
-	oms, err := r.checkBundle(bundle, key, opts)
+	oms, err := r.checkBundle(bundle, anchor, opts)
 	if err != nil {
 		r.skip("files", "nothing trustworthy says what they should be")
 		return r, err
 	}
-	r.note("transparency log", "the bundle is signed with a key; log entries in it are not looked at")
-	r.note("timestamp", "nothing but the key's owner vouches for when it was signed")
 	return r, r.checkFiles(ctx, fsys, oms, opts)
 }
 
-func (r *TreeResult) checkBundle(data []byte, key *trust.Key, opts TreeOptions) (*attest.OMS, error) {
+func (r *TreeResult) checkBundle(data []byte, anchor trust.Anchor, opts TreeOptions) (*attest.OMS, error) {
 	b, err := attest.Parse(data)
 	if err != nil {
+		return nil, r.fail("bundle", err)
+	}
+	if b.Message != nil {
+		_, err := b.UnverifiedStatement() // which says that there is none
 		return nil, r.fail("bundle", err)
 	}
 	// Read before the signature is verified for one thing only: a statement of model-signing 0.2 is held to that version's
 	// encoding, and to no other.
 	s, parseErr := b.UnverifiedStatement()
-	verifyWith := key.VerifyHinted
-	if parseErr == nil && s.PredicateType == attest.OMSLegacyPredicateType {
-		verifyWith = key.VerifyLegacyHinted
+	legacy := parseErr == nil && s.PredicateType == attest.OMSLegacyPredicateType
+	who := anchor.Check(b, trust.Options{Now: opts.Now, RequireHint: true, Legacy: legacy})
+	r.Checks = append(r.Checks, who.Checks...)
+	if err := who.Err(); err != nil {
+		return nil, fmt.Errorf("verify: %s: %w: %w", who.Failed(), ErrFailed, err)
 	}
-	if err := verifyWith(b); err != nil {
-		return nil, r.fail("signature", err)
+	r.Signer, r.Issuer, r.TimeSource = who.Signer, who.Issuer, who.TimeSource
+	if !who.Time.IsZero() {
+		r.SignedAt = &who.Time
 	}
-	r.Signer = key.Fingerprint()
-	r.pass("signature", "verified with the public key sha256:"+key.Fingerprint())
 	if parseErr != nil {
 		return nil, r.fail("statement", parseErr)
 	}
@@ -243,16 +254,16 @@ func signersChoice(ignored []string, opts TreeOptions) []string {
 }
 
 func (r *TreeResult) pass(name, detail string) {
-	r.Checks = append(r.Checks, Check{name, Passed, detail})
+	r.Checks = append(r.Checks, Check{Name: name, Status: Passed, Detail: detail})
 }
 
 func (r *TreeResult) note(name, detail string) {
-	r.Checks = append(r.Checks, Check{name, NotDone, detail})
+	r.Checks = append(r.Checks, Check{Name: name, Status: NotDone, Detail: detail})
 }
 
 func (r *TreeResult) skip(name, detail string) { r.note(name, detail) }
 
 func (r *TreeResult) fail(name string, err error) error {
-	r.Checks = append(r.Checks, Check{name, Failed, err.Error()})
+	r.Checks = append(r.Checks, Check{Name: name, Status: Failed, Detail: err.Error()})
 	return fmt.Errorf("verify: %s: %w: %w", name, ErrFailed, err)
 }

@@ -10,38 +10,22 @@ package verify
 
 import (
 	"errors"
+
+	"github.com/mlseal/mlseal/verify/trust"
 )
 
 // ErrFailed is wrapped by the error of every check that finished and said no.
 var ErrFailed = errors.New("verification failed")
 
 // Status is how a check ended. The zero value is NotDone.
-type Status int
+type Status = trust.Status
 
 // The ways in which a check ends.
 const (
-	NotDone Status = iota
-	Passed
-	Failed
+	NotDone = trust.NotDone
+	Passed  = trust.Passed
+	Failed  = trust.Failed
 )
 
-// String is "not done", "passed" or "failed".
-func (s Status) String() string {
-	switch s {
-	case Passed:
-		return "passed"
-	case Failed:
-		return "failed"
-	}
-	return "not done"
-}
-
-// MarshalText gives the status its name in JSON.
-func (s Status) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
-
 // Check is one thing that was looked at, or was not and why.
-type Check struct {
-	Name   string `json:"check"`
-	Status Status `json:"status"`
-	Detail string `json:"detail"`
-}
+type Check = trust.Check

@@ -32,7 +32,7 @@ const (
   2  the command line or the policy document is wrong
      (unknown flag, no such path, wrong password, unknown policy field, empty requirement list)
   3  no decision could be reached
-     (registry down, file not readable, disk full, cancelled)
+     (registry down, no Sigstore trusted root, file not readable, disk full, cancelled)
   4  a bug in mlseal
 
 Everything but 0 stops a deployment. Hostile input gives 1, never 3: whoever makes it does not get to
@@ -72,7 +72,7 @@ func exitStatus(err error) int {
 	case err == nil:
 		return statusDone
 	case errors.As(err, &onUsage), isAny(err, policies.ErrPolicy, oci.ErrReference, signer.ErrKey, signer.ErrCertificate, signer.ErrPassword, signer.ErrPasswordNeeded,
-		trust.ErrKey, atomicfile.ErrExists):
+		trust.ErrKey, trust.ErrAuthority, trust.ErrRoot, trust.ErrNoIdentity, atomicfile.ErrExists):
 		return statusUsage
 	case isAny(err, policies.ErrDenied, verify.ErrFailed, errTooLarge, errMixed, oci.ErrNotLayout, oci.ErrContent, oci.ErrNotPackage, oci.ErrLimit, oci.ErrExtra,
 		oci.ErrNotFound, // of something that a package said is there: what the command line named is a usageError
@@ -116,6 +116,12 @@ func hintFor(err error) string {
 		return "choose another --output-key-prefix, or move the old key away"
 	case isAny(err, syscall.ENOSPC):
 		return "free some space and run the command again; what was there before is whole"
+	case isAny(err, trust.ErrNoRoot):
+		return "name a Sigstore trusted root with --trusted-root, or in the policy (trust: {root: FILE}); `cosign trusted-root create` writes one. Nothing was decided"
+	case isAny(err, trust.ErrMaterial):
+		return "verify with --certificate-chain, or with --certificate-identity and --certificate-oidc-issuer"
+	case isAny(err, trust.ErrNoCertificate):
+		return "verify with --key"
 	case isAny(err, trust.ErrHint):
 		return "verify with the public key of whoever signed it"
 	case isAny(err, errMixed):

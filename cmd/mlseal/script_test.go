@@ -41,6 +41,9 @@ func TestScripts(t *testing.T) {
 			env.Setenv("COSIGN_PASSWORD", "")
 			env.Setenv("TESTDATA", filepath.Join(root, "testdata"))
 			env.Setenv("HOME", env.WorkDir)
+			env.Setenv("KEYLESS", filepath.Join(root, "testdata", "keyless"))
+			env.Setenv("ISSUER", "https://token.actions.githubusercontent.com")
+			env.Setenv("WHO", "https://github.com/acme/llm/.github/workflows/train.yml@refs/heads/main")
 			return readmeSession(root, env.WorkDir)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){

@@ -15,13 +15,12 @@ import (
 	"github.com/mlseal/mlseal/policies"
 	"github.com/mlseal/mlseal/verify"
 	"github.com/mlseal/mlseal/verify/report"
-	"github.com/mlseal/mlseal/verify/trust"
 	"github.com/spf13/cobra"
 )
 
 type verifyFlags struct {
 	signature    string
-	key          string
+	trust        trustFlags
 	policy       string
 	attestations []string
 	output       string
@@ -33,18 +32,25 @@ type verifyFlags struct {
 func (a *app) verifyCommand() *cobra.Command {
 	var f verifyFlags
 	cmd := &cobra.Command{
-		Use:   "verify PATH|REF (--signature FILE --key PUB | --key PUB | --policy FILE)",
+		Use:   "verify PATH|REF (--policy FILE | --key PUB | --certificate-chain PEM | --certificate-identity WHO --certificate-oidc-issuer URL) [--signature FILE]",
 		Short: "Verify a signature, or ask a policy whether an artifact may be deployed",
 		Long: `Verify a directory or file against an OMS bundle: the signature, every file, and that none is missing or extra.
   mlseal verify PATH --signature model.sig --key PUB
+  mlseal verify PATH --signature model.sig --certificate-chain CA.pem
+  mlseal verify PATH --signature model.sig --certificate-identity WHO --certificate-oidc-issuer URL --trusted-root root.json
 What the bundle says counts: its hash type and shards, and the paths that its signer left out, which are named. Bundles whose
 signer followed symbolic links are refused without --allow-symlinks.
+Each check is listed: the signature, the certificate chain and its time, the SCT, the transparency log, the timestamp, the
+identity, the files; passed, failed, or not done and why. Certificates of your own authority must be valid at the time of a
+timestamp that --trusted-root vouches for, or else now.
 
-Verify that a package was signed with a key:
+Verify that a package was signed with a key or by an identity:
   mlseal verify REF --key PUB
+  mlseal verify REF --certificate-identity WHO --certificate-oidc-issuer URL --trusted-root root.json
 
 The gate: let a policy decide about a package or a directory. All that is needed comes from the artifact's store and
-from --attestations; nothing is asked from the network but a registry that you name. The bytes of a directory or
+from --attestations; nothing is asked from the network but a registry that you name, and Sigstore's trusted root when there are keyless signers
+and neither the policy (trust.root) nor --trusted-root names one. The bytes of a directory or
 of a layout on disk are hashed first.
   mlseal verify PATH|REF --policy policy.yaml
 
@@ -55,16 +61,18 @@ The exit status is 0 when allowed, 1 when not; see mlseal help exit-status.`,
 		Args: takes("PATH|REF"),
 	}
 	cmd.Flags().StringVar(&f.signature, "signature", "", "OMS bundle of the directory or file")
-	cmd.Flags().StringVar(&f.key, "key", "", "public key of the signer")
+	f.trust.add(cmd)
 	cmd.Flags().StringVar(&f.policy, "policy", "", "policy document")
 	cmd.Flags().StringArrayVar(&f.attestations, "attestations", nil, "more statements: a directory of bundles, a bundle, or a package (repeatable)")
 	outputFlag(cmd, &f.output, "text", "json")
 	f.store.add(cmd)
 	f.tree.add(cmd)
 	cmd.Flags().BoolVar(&f.unsigned, "ignore-unsigned-files", false, "name files that are not signed instead of failing; they are not read")
-	cmd.MarkFlagsMutuallyExclusive("policy", "key")
 	cmd.MarkFlagsMutuallyExclusive("policy", "signature")
-	cmd.MarkFlagsMutuallyExclusive("attestations", "key")
+	for _, who := range []string{"key", "certificate-chain", "ca", "certificate-identity"} {
+		cmd.MarkFlagsMutuallyExclusive("policy", who)
+		cmd.MarkFlagsMutuallyExclusive("attestations", who)
+	}
 	cmd.RunE = a.do(func(cmd *cobra.Command, args []string) error {
 		if f.policy != "" || isPackage(args[0]) {
 			if err := refuseTreeFlags(cmd); err != nil {
@@ -84,13 +92,13 @@ func (a *app) verify(ctx context.Context, arg string, f verifyFlags) error {
 			return err
 		}
 		return a.gate(ctx, arg, policy, f)
-	case f.key == "":
-		return usage(errors.New("verify: say whom to trust: --key PUB, or --policy FILE"))
+	case f.trust.none():
+		return usage(errors.New("verify: say whom to trust: --policy FILE, --key PUB, --certificate-chain PEM, or --certificate-identity and --certificate-oidc-issuer"))
 	case isPackage(arg):
 		if f.signature != "" {
 			return usage(errors.New("verify: --signature is for directories and files; the signatures of a package are attached to it"))
 		}
-		policy, err := a.signedBy(f.key)
+		policy, err := f.trust.policy(a)
 		if err != nil {
 			return err
 		}
@@ -107,7 +115,7 @@ func (a *app) verifyTree(ctx context.Context, path string, f verifyFlags) error 
 		return err
 	}
 	defer t.Close()
-	key, err := a.loadPublicKey(f.key)
+	anchor, err := f.trust.anchor(ctx, a)
 	if err != nil {
 		return err
 	}
@@ -120,8 +128,8 @@ func (a *app) verifyTree(ctx context.Context, path string, f verifyFlags) error 
 		return err
 	}
 	meter := a.progress("verifying", 0)
-	opts.Total, opts.Progress = meter.SetTotal, meter.Add
-	result, verr := verify.Tree(ctx, t.fsys, bundle, key, opts)
+	opts.Total, opts.Progress, opts.Now = meter.SetTotal, meter.Add, a.now()
+	result, verr := verify.Tree(ctx, t.fsys, bundle, anchor, opts)
 	meter.Done()
 	if verr != nil && !errors.Is(verr, verify.ErrFailed) {
 		return verr
@@ -144,11 +152,15 @@ func (f verifyFlags) treeOptions(t *tree) (verify.TreeOptions, error) {
 
 // gate lets the policy decide and reports the decision.
 func (a *app) gate(ctx context.Context, arg string, policy *policies.Policy, f verifyFlags) error {
+	root, err := f.trust.policyRoot(ctx, policy)
+	if err != nil {
+		return err
+	}
 	target, found, source, err := a.gateInput(ctx, arg, f)
 	if err != nil {
 		return err
 	}
-	v := verify.Verifier{Source: source, Now: a.now()}
+	v := verify.Verifier{Source: source, Now: a.now(), Root: root}
 	decision, err := v.Verify(ctx, target, found, policy)
 	if err != nil {
 		return err
@@ -267,24 +279,8 @@ func loadPolicy(name string) (*policies.Policy, error) {
 			if !filepath.IsAbs(file) {
 				file = filepath.Join(filepath.Dir(name), file)
 			}
-			return readInput("key", file, trust.MaxKeyBytes)
+			return readInput("file", file, policies.MaxTrustRootBytes)
 		},
-	})
-}
-
-// signedBy is the policy "signed with this key", for `verify REF --key`.
-func (a *app) signedBy(keyFile string) (*policies.Policy, error) {
-	key, err := a.keyText(keyFile)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := trust.ParseKey(key); err != nil {
-		return nil, fmt.Errorf("key %s: %w", keyFile, err)
-	}
-	const document = "apiVersion: mlseal.dev/policy/v1\nname: signed-with-key\nsigners:\n  key: {key: key.pub}\nrequire:\n  - {id: signed, signature: {by: [key]}}\n"
-	return policies.Load([]byte(document), policies.LoadOptions{
-		Name: "--key", PredicateType: attest.PredicateType,
-		ReadFile: func(string) ([]byte, error) { return key, nil },
 	})
 }
 

@@ -1,8 +1,3 @@
-// Package trust says who signed a bundle. It is the only door to sigstore-go's verification.
-//
-// A bundle is verified with what the caller trusts, never with what the bundle brings along: with
-// a public key the signature over the DSSE pre-authentication encoding must verify, and nothing else
-// is claimed: no transparency log, no time.
 package trust
 
 import (
@@ -13,31 +8,13 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/mlseal/mlseal/attest"
-	protobundle "github.com/sigstore/protobuf-specs/gen/pb-go/bundle/v1"
-	protocommon "github.com/sigstore/protobuf-specs/gen/pb-go/common/v1"
-	protodsse "github.com/sigstore/protobuf-specs/gen/pb-go/dsse"
-	"github.com/sigstore/sigstore-go/pkg/bundle"
 	"github.com/sigstore/sigstore-go/pkg/root"
-	"github.com/sigstore/sigstore-go/pkg/verify"
 	"github.com/sigstore/sigstore/pkg/cryptoutils"
 	"github.com/sigstore/sigstore/pkg/signature"
-)
-
-// Errors that callers branch on.
-var (
-	// ErrKey says that a text is not a public key that is understood.
-	ErrKey = errors.New("not a usable public key")
-	// ErrSignature says that the signature does not verify with the key.
-	ErrSignature = errors.New("the signature does not verify with this key")
-	// ErrHint says that the bundle names another key than the one given.
-	ErrHint = errors.New("the bundle was signed with another key")
-	// ErrMaterial says that the bundle is meant to be verified with something else than a key.
-	ErrMaterial = errors.New("the bundle is signed with a certificate, not with a key")
 )
 
 // MaxKeyBytes bounds the text of a public key.
@@ -118,51 +95,57 @@ func (k *Key) Hinted(b *attest.Bundle) bool {
 
 // Verify checks that the bundle's envelope was signed with this key. It says nothing about what the
 // statement means. The error wraps ErrMaterial or ErrSignature.
-func (k *Key) Verify(b *attest.Bundle) error {
+func (k *Key) Verify(b *attest.Bundle) error { return k.verify(b, nil) }
+
+// VerifyHinted is Verify, and demands that the bundle names this key, as OMS does
+// (OMS v1.0 section 4.1: the hint identifies the key). The error wraps ErrHint as well.
+func (k *Key) VerifyHinted(b *attest.Bundle) error {
+	return k.Check(b, Options{RequireHint: true}).Err()
+}
+
+func (k *Key) verify(b *attest.Bundle, artifact *Artifact) error {
 	if b.Material.PublicKey == nil {
 		return fmt.Errorf("trust: %w", ErrMaterial)
 	}
-	pb := &protobundle.Bundle{
-		MediaType: attest.BundleMediaType,
-		VerificationMaterial: &protobundle.VerificationMaterial{Content: &protobundle.VerificationMaterial_PublicKey{
-			PublicKey: &protocommon.PublicKeyIdentifier{Hint: b.Material.PublicKey.Hint}}},
-		Content: &protobundle.Bundle_DsseEnvelope{DsseEnvelope: envelope(b)},
-	}
-	entity, err := bundle.NewBundle(pb)
+	entity, err := newEntity(b, 0)
 	if err != nil {
 		return fmt.Errorf("trust: %w: %w", ErrSignature, err)
 	}
-	sig, err := entity.SignatureContent()
-	if err != nil {
-		return fmt.Errorf("trust: %w: %w", ErrSignature, err)
-	}
-	content, err := entity.VerificationContent()
-	if err != nil {
-		return fmt.Errorf("trust: %w: %w", ErrSignature, err)
-	}
-	if err := verify.VerifySignature(sig, content, k.material); err != nil {
+	if err := artifact.verifySignature(&examination{entity: entity, material: k.material}); err != nil {
 		return fmt.Errorf("trust: %w", ErrSignature)
 	}
 	return nil
 }
 
-// VerifyHinted is Verify, and demands that the bundle names this key, as OMS does
-// (OMS v1.0 section 4.1: the hint identifies the key). The error wraps ErrHint as well.
-func (k *Key) VerifyHinted(b *attest.Bundle) error {
-	if b.Material.PublicKey == nil {
-		return fmt.Errorf("trust: %w", ErrMaterial)
+// Check implements Anchor.
+func (k *Key) Check(b *attest.Bundle, opts Options) *Result {
+	r := &Result{}
+	if k.checkSignature(r, b, opts); r.Failed() == "" {
+		r.Signer = k.Fingerprint()
 	}
-	if !k.Hinted(b) {
-		return fmt.Errorf("trust: %w", ErrHint)
-	}
-	return k.Verify(b)
+	r.skip("signed with a key", CheckCertificate, CheckSCT)
+	r.skip("the bundle is signed with a key; log entries in it are not looked at", CheckLog)
+	r.skip("nothing but the key's owner vouches for when it was signed", CheckTimestamp)
+	r.skip("the key is the identity", CheckIdentity)
+	return r
 }
 
-func envelope(b *attest.Bundle) *protodsse.Envelope {
-	e := &protodsse.Envelope{Payload: b.Envelope.Payload, PayloadType: b.Envelope.PayloadType}
-	for _, s := range b.Envelope.Signatures {
-		// DSSE v1.0: "keyid ... MUST NOT be used for security decisions"; so it is not even shown to the verifier.
-		e.Signatures = append(e.Signatures, &protodsse.Signature{Sig: s.Sig})
+func (k *Key) checkSignature(r *Result, b *attest.Bundle, opts Options) {
+	switch {
+	case b.Material.PublicKey == nil:
+		r.fail(CheckSignature, ErrMaterial)
+		return
+	case opts.RequireHint && !k.Hinted(b):
+		r.fail(CheckSignature, ErrHint)
+		return
 	}
-	return e
+	err := k.verify(b, opts.Artifact)
+	if opts.Legacy {
+		err = k.verifyLegacy(b)
+	}
+	if err != nil {
+		r.fail(CheckSignature, ErrSignature)
+		return
+	}
+	r.pass(CheckSignature, "verified with the public key sha256:"+k.Fingerprint())
 }

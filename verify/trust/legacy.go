@@ -28,18 +28,23 @@ func VerifyLegacy(public crypto.PublicKey, b *attest.Bundle) error {
 	return fmt.Errorf("trust: %w, in the encoding of model-signing 0.2", ErrSignature)
 }
 
-// VerifyLegacyHinted is VerifyLegacy with this key, which the bundle must name. The error wraps ErrMaterial, ErrHint or
-// ErrSignature.
-func (k *Key) VerifyLegacyHinted(b *attest.Bundle) error {
-	if b.Material.PublicKey == nil {
-		return fmt.Errorf("trust: %w", ErrMaterial)
-	}
-	if !k.Hinted(b) {
-		return fmt.Errorf("trust: %w", ErrHint)
-	}
+func (k *Key) verifyLegacy(b *attest.Bundle) error {
 	public, err := x509.ParsePKIXPublicKey(k.der)
 	if err != nil {
 		return fmt.Errorf("trust: %w: %w", ErrKey, err)
 	}
 	return VerifyLegacy(public, b)
+}
+
+// legacySignature is the signature check of a certificate whose chain is checked beside it.
+func legacySignature(r *Result, b *attest.Bundle) {
+	leaf, err := x509.ParseCertificate(b.Material.Leaf())
+	if err == nil {
+		err = VerifyLegacy(leaf.PublicKey, b)
+	}
+	if err != nil {
+		r.fail(CheckSignature, fmt.Errorf("%w: %w", ErrSignature, err))
+		return
+	}
+	r.pass(CheckSignature, "verified with the certificate's key, in the encoding of model-signing 0.2")
 }

@@ -1,0 +1,151 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/mlseal/mlseal/attest"
+	"github.com/mlseal/mlseal/policies"
+	"github.com/mlseal/mlseal/verify/trust"
+	"github.com/spf13/cobra"
+)
+
+// trustFlags say whom to trust; their names are cosign's.
+type trustFlags struct {
+	key       string
+	authority string
+	identity  string
+	issuer    string
+	root      string
+}
+
+func (f *trustFlags) add(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&f.key, "key", "", "public key of the signer; with --trusted-root a log entry is demanded too")
+	flags.StringVar(&f.authority, "certificate-chain", "", "PEM certificates of your own certificate authority: the root, and intermediates if any")
+	flags.StringVar(&f.authority, "ca", "", "the same as --certificate-chain")
+	flags.StringVar(&f.identity, "certificate-identity", "", "subject of the signer's certificate (keyless), compared whole")
+	flags.StringVar(&f.issuer, "certificate-oidc-issuer", "", "issuer of that subject, compared whole")
+	flags.StringVar(&f.root, "trusted-root", "", "Sigstore trusted root for keyless signers and timestamps; without it the public-good one is fetched with TUF")
+	cmd.MarkFlagsMutuallyExclusive("key", "certificate-chain", "ca", "certificate-identity")
+	cmd.MarkFlagsRequiredTogether("certificate-identity", "certificate-oidc-issuer")
+}
+
+// none reports whether nobody is named.
+func (f *trustFlags) none() bool { return f.key == "" && f.authority == "" && f.identity == "" }
+
+// anchor loads what the flags name.
+func (f *trustFlags) anchor(ctx context.Context, a *app) (trust.Anchor, error) {
+	switch {
+	case f.identity != "":
+		root, err := f.trustedRoot(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return trust.NewKeyless(root, trust.Identity{Issuer: f.issuer, Subject: f.identity})
+	case f.authority != "":
+		return f.certificateAuthority()
+	}
+	key, err := a.loadPublicKey(f.key)
+	if err != nil || f.root == "" {
+		return key, err
+	}
+	root, err := loadRoot(f.root)
+	if err != nil {
+		return nil, err
+	}
+	return trust.NewLoggedKey(key, root), nil
+}
+
+func (f *trustFlags) certificateAuthority() (trust.Anchor, error) {
+	var timestamps *trust.Root
+	if f.root != "" {
+		var err error
+		if timestamps, err = loadRoot(f.root); err != nil {
+			return nil, err
+		}
+	}
+	text, err := readInput("certificates", f.authority, trust.MaxKeyBytes)
+	if err != nil {
+		return nil, err
+	}
+	a, err := trust.ParseAuthority(text, timestamps)
+	if err != nil {
+		return nil, fmt.Errorf("certificates %s: %w", f.authority, err)
+	}
+	return a, nil
+}
+
+// trustedRoot is the one that --trusted-root names, or the public-good one from the network.
+func (f *trustFlags) trustedRoot(ctx context.Context) (*trust.Root, error) {
+	if f.root != "" {
+		return loadRoot(f.root)
+	}
+	return trust.FetchRoot(ctx, false)
+}
+
+func loadRoot(name string) (*trust.Root, error) {
+	text, err := readInput("trusted root", name, trust.MaxRootBytes)
+	if err != nil {
+		return nil, err
+	}
+	root, err := trust.ParseRoot(text)
+	if err != nil {
+		return nil, fmt.Errorf("trusted root %s: %w", name, err)
+	}
+	return root, nil
+}
+
+// policyRoot is the trusted root for a policy's keyless signers; nil when none is needed, or the policy has its
+// own.
+func (f *trustFlags) policyRoot(ctx context.Context, policy *policies.Policy) (*trust.Root, error) {
+	own := policy.TrustRoot() != nil
+	switch {
+	case own && f.root != "":
+		return nil, usage(errors.New("verify: the policy names its own trust root; leave out --trusted-root"))
+	case own, !policy.NeedsTrustRoot():
+		return nil, nil
+	}
+	return f.trustedRoot(ctx)
+}
+
+// policy is the policy "signed by whom the flags name", for `verify REF`.
+func (f *trustFlags) policy(a *app) (*policies.Policy, error) {
+	if f.authority != "" {
+		return nil, usage(errors.New("verify: certificates of your own authority verify directories and files; for a package use --key or --certificate-identity"))
+	}
+	if f.identity != "" {
+		return signedBy("keyless", fmt.Sprintf("{keyless: {issuer: %s, subject: %s}}", quoted(f.issuer), quoted(f.identity)), nil)
+	}
+	if f.root != "" {
+		return nil, usage(errors.New("verify: --trusted-root with --key is for directories and files"))
+	}
+	key, err := a.keyText(f.key)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := trust.ParseKey(key); err != nil {
+		return nil, fmt.Errorf("key %s: %w", f.key, err)
+	}
+	return signedBy("key", "{key: key.pub}", key)
+}
+
+// signedBy makes the policy that one signer must have signed.
+func signedBy(name, definition string, key []byte) (*policies.Policy, error) {
+	document := fmt.Sprintf("apiVersion: mlseal.dev/policy/v1\nname: signed-with-%s\nsigners:\n  %s: %s\nrequire:\n  - {id: signed, signature: {by: [%s]}}\n", name, name, definition, name)
+	return policies.Load([]byte(document), policies.LoadOptions{
+		Name: "--" + name, PredicateType: attest.PredicateType,
+		ReadFile: func(string) ([]byte, error) { return key, nil },
+	})
+}
+
+// quoted writes a string as JSON, which YAML reads as the same string.
+func quoted(s string) string {
+	text, err := json.Marshal(s)
+	if err != nil {
+		return `""` // no identity; the policy says so
+	}
+	return string(text)
+}

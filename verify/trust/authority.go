@@ -1,0 +1,188 @@
+package trust
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/mlseal/mlseal/attest"
+	"github.com/sigstore/sigstore-go/pkg/root"
+)
+
+// Authority trusts whoever has a certificate of one's own certificate authority. Make it with
+// ParseAuthority.
+type Authority struct {
+	roots         []*x509.Certificate
+	intermediates []*x509.Certificate
+	timestamps    *Root
+}
+
+// ParseAuthority reads the PEM certificates of an authority: at least one self-signed root, and
+// intermediates if they are not in the bundles. timestamps may be nil; with it, the timestamp
+// authorities of that trusted root vouch for when a bundle was signed. The error wraps ErrAuthority.
+func ParseAuthority(text []byte, timestamps *Root) (*Authority, error) {
+	if len(text) > MaxKeyBytes {
+		return nil, fmt.Errorf("trust: %w: %d bytes, at most %d", ErrAuthority, len(text), MaxKeyBytes)
+	}
+	a := &Authority{timestamps: timestamps}
+	for {
+		var block *pem.Block
+		if block, text = pem.Decode(text); block == nil {
+			break
+		}
+		if block.Type != "CERTIFICATE" {
+			return nil, fmt.Errorf("trust: %w: it holds a %q, want certificates only", ErrAuthority, block.Type)
+		}
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("trust: %w: %w", ErrAuthority, err)
+		}
+		switch {
+		case !cert.IsCA:
+			return nil, fmt.Errorf("trust: %w: %q is not a certificate authority", ErrAuthority, cert.Subject)
+		case selfSigned(cert):
+			a.roots = append(a.roots, cert)
+		default:
+			a.intermediates = append(a.intermediates, cert)
+		}
+	}
+	if len(a.roots) == 0 {
+		return nil, fmt.Errorf("trust: %w: it holds no self-signed root certificate", ErrAuthority)
+	}
+	return a, nil
+}
+
+// selfSigned looks at the signature: a certificate may have its issuer's name and not be its issuer.
+func selfSigned(c *x509.Certificate) bool {
+	return bytes.Equal(c.RawSubject, c.RawIssuer) && c.CheckSignatureFrom(c) == nil
+}
+
+// noRootInChain refuses a chain with a root in it (protobuf-specs sigstore_common.proto,
+// X509CertificateChain: the chain "MUST NOT" hold it): what is trusted does not come with the bundle.
+func noRootInChain(b *attest.Bundle) error {
+	for i, der := range b.Material.Chain {
+		cert, err := x509.ParseCertificate(der)
+		if err != nil {
+			return fmt.Errorf("%w: certificate %d: %w", ErrCertificate, i, err)
+		}
+		if i > 0 && selfSigned(cert) {
+			return fmt.Errorf("%w: the bundle's chain holds a root certificate", ErrCertificate)
+		}
+	}
+	return nil
+}
+
+// Check implements Anchor: OMS v1.0 section 4.2. Chain, timestamps and signature are each verified by sigstore-go;
+// its Verifier as a whole is for Sigstore's certificates, and refuses those that name no identity.
+func (a *Authority) Check(b *attest.Bundle, opts Options) *Result {
+	r := &Result{}
+	if b.Material.Leaf() == nil {
+		r.fail(CheckSignature, ErrNoCertificate)
+		r.skip("the bundle is signed with a key", CheckCertificate, CheckSCT, CheckLog, CheckTimestamp, CheckIdentity)
+		return r
+	}
+	x, err := a.examine(b, opts)
+	if err != nil {
+		r.fail(CheckSignature, err)
+		r.skip("the bundle is not usable", CheckCertificate, CheckSCT, CheckLog, CheckTimestamp, CheckIdentity)
+		return r
+	}
+	x.timestamps(r)
+	times := x.times
+	if !x.timestampNeeded() {
+		times = []verifiedTime{{root.Timestamp{Time: opts.Now}, "the current clock, for want of a trusted timestamp"}}
+	}
+	x.certificate(r, times)
+	if opts.Legacy {
+		legacySignature(r, b)
+	} else {
+		x.signature(r, false, "the certificate's key")
+	}
+	r.skip("certificates of one's own authority have none", CheckSCT)
+	r.skip("log entries are not looked at with one's own authority", CheckLog)
+	r.skip("whoever has a certificate of the authority is trusted", CheckIdentity)
+	x.conclude(r, nil)
+	if r.Failed() == "" {
+		leaf := x.chains[0][0]
+		r.Signer, r.Issuer = certificateName(leaf), leaf.Issuer.String()
+	}
+	return r
+}
+
+// certificateName is the certificate's subject, or what names it when that is empty: never nothing.
+func certificateName(c *x509.Certificate) string {
+	switch {
+	case len(c.Subject.Names) > 0:
+		return c.Subject.String()
+	case len(c.URIs) > 0:
+		return c.URIs[0].String()
+	case len(c.EmailAddresses) > 0:
+		return c.EmailAddresses[0]
+	case len(c.DNSNames) > 0:
+		return c.DNSNames[0]
+	}
+	sum := sha256.Sum256(c.Raw)
+	return "sha256:" + hex.EncodeToString(sum[:])
+}
+
+// examine shows the bundle's first certificate to sigstore-go; the others are material to build a chain with,
+// as the authority's own intermediates are.
+func (a *Authority) examine(b *attest.Bundle, opts Options) (*examination, error) {
+	entity, err := newEntity(b, withTimestamps)
+	if err != nil {
+		return nil, err
+	}
+	intermediates := a.intermediates
+	for i := 1; i < len(b.Material.Chain); i++ {
+		cert, err := x509.ParseCertificate(b.Material.Chain[i])
+		if err != nil {
+			return nil, fmt.Errorf("%w: certificate %d: %w", ErrCertificate, i, err)
+		}
+		intermediates = append(intermediates[:len(intermediates):len(intermediates)], cert)
+	}
+	m := &authorityMaterial{}
+	if a.timestamps != nil {
+		m.timestamps = a.timestamps.material.TimestampingAuthorities()
+	}
+	x := &examination{entity: entity, material: m, artifact: opts.Artifact}
+	for _, cert := range a.roots {
+		m.authorities = append(m.authorities, signingAuthority{&root.FulcioCertificateAuthority{Root: cert, Intermediates: intermediates}})
+	}
+	return x, nil
+}
+
+// authorityMaterial is what an authority trusts, for sigstore-go.
+type authorityMaterial struct {
+	root.BaseTrustedMaterial
+	authorities []root.CertificateAuthority
+	timestamps  []root.TimestampingAuthority
+}
+
+func (m *authorityMaterial) FulcioCertificateAuthorities() []root.CertificateAuthority {
+	return m.authorities
+}
+
+func (m *authorityMaterial) TimestampingAuthorities() []root.TimestampingAuthority {
+	return m.timestamps
+}
+
+// signingAuthority holds a certificate to its key usage too (RFC 5280 section 4.2.1.3); sigstore-go looks at the
+// extended one. Without a time nothing is valid: Go would take the system's clock.
+type signingAuthority struct {
+	*root.FulcioCertificateAuthority
+}
+
+func (a signingAuthority) Verify(cert *x509.Certificate, at time.Time) ([][]*x509.Certificate, error) {
+	switch {
+	case at.IsZero():
+		return nil, errors.New("no time was given")
+	case cert.KeyUsage != 0 && cert.KeyUsage&x509.KeyUsageDigitalSignature == 0:
+		return nil, errors.New("its key usage does not allow signatures")
+	}
+	return a.FulcioCertificateAuthority.Verify(cert, at)
+}

@@ -1,0 +1,223 @@
+package trust
+
+import (
+	"crypto/x509"
+	"encoding/asn1"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sigstore/sigstore-go/pkg/bundle"
+	"github.com/sigstore/sigstore-go/pkg/root"
+	"github.com/sigstore/sigstore-go/pkg/tlog"
+	"github.com/sigstore/sigstore-go/pkg/verify"
+)
+
+// examination looks at one bundle, check by check, to say what each found. sigstore-go's Verifier gives
+// the verdict; see conclude.
+type examination struct {
+	entity   *bundle.Bundle
+	material root.TrustedMaterial
+	artifact *Artifact
+	times    []verifiedTime
+	chains   [][]*x509.Certificate
+}
+
+// verifiedTime is a time of signing that somebody trusted vouches for.
+type verifiedTime struct {
+	root.Timestamp
+	source string
+}
+
+func (t verifiedTime) String() string {
+	by := t.source
+	if t.URI != "" {
+		by += " " + t.URI
+	}
+	return t.Time.UTC().Format(time.RFC3339) + " by " + by
+}
+
+// log verifies each entry of a log that the trusted root knows.
+// Sigstore client specification, "Transparency Log Entry".
+func (x *examination) log(r *Result) {
+	all, err := x.entity.TlogEntries()
+	if err == nil && len(all) == 0 {
+		err = errors.New("the bundle holds no log entry")
+	}
+	if err != nil {
+		r.fail(CheckLog, fmt.Errorf("%w: %w", ErrLog, err))
+		return
+	}
+	// All together, since two copies of an entry must not count twice.
+	if _, err := verify.VerifyTlogEntry(x.entity, x.material, 1, true); err != nil {
+		r.fail(CheckLog, fmt.Errorf("%w: %w", ErrLog, err))
+		return
+	}
+	var found []string
+	for _, entry := range all {
+		times, err := verify.VerifyTlogEntry(oneEntry{x.entity, entry}, x.material, 1, true)
+		if err != nil {
+			continue
+		}
+		for _, t := range times {
+			x.times = append(x.times, verifiedTime{t, FromLog})
+		}
+		found = append(found, x.describe(entry))
+	}
+	r.pass(CheckLog, strings.Join(found, "; "))
+}
+
+func (x *examination) describe(e *tlog.Entry) string {
+	var how []string
+	if e.HasInclusionProof() {
+		how = append(how, "inclusion proof")
+	}
+	if e.HasInclusionPromise() {
+		how = append(how, "signed entry timestamp")
+	}
+	log := "a log of the trusted root"
+	if known, ok := x.material.RekorLogs()[hex.EncodeToString([]byte(e.LogKeyID()))]; ok && known.BaseURL != "" {
+		log = known.BaseURL
+	}
+	return fmt.Sprintf("entry %d of %s: %s verified", e.LogIndex(), log, strings.Join(how, " and "))
+}
+
+// timestamps verifies the RFC 3161 timestamps. One that stands there and fails is a failure, although
+// another time may be known (Sigstore client specification, "Establishing a Time for the Signature").
+func (x *examination) timestamps(r *Result) {
+	given, err := x.entity.Timestamps()
+	switch {
+	case err != nil:
+		r.fail(CheckTimestamp, fmt.Errorf("%w: %w", ErrTimestamp, err))
+		return
+	case len(given) == 0 && len(x.times) > 0:
+		r.pass(CheckTimestamp, x.times[0].String()+"; no RFC 3161 timestamp in the bundle")
+		return
+	case len(given) == 0:
+		r.skip("the bundle holds none", CheckTimestamp)
+		return
+	case len(x.material.TimestampingAuthorities()) == 0:
+		r.skip("no timestamp authority is trusted to look at the timestamps in the bundle", CheckTimestamp)
+		return
+	}
+	verified, err := verify.VerifySignedTimestampWithThreshold(x.entity, x.material, 1)
+	if err != nil {
+		r.fail(CheckTimestamp, fmt.Errorf("%w: %w", ErrTimestamp, err))
+		return
+	}
+	for _, t := range verified {
+		x.times = append(x.times, verifiedTime{*t, FromTimestampAuthority})
+	}
+	var said []string
+	for _, t := range x.times {
+		said = append(said, t.String())
+	}
+	r.pass(CheckTimestamp, strings.Join(said, "; "))
+}
+
+// certificate verifies the chain at each of the times. "If either fails, verification fails."
+// (Sigstore client specification, "Certificate")
+func (x *examination) certificate(r *Result, times []verifiedTime) {
+	leaf, err := x.leaf()
+	if err != nil {
+		r.fail(CheckCertificate, fmt.Errorf("%w: %w", ErrCertificate, err))
+		return
+	}
+	switch {
+	case len(times) == 0 && r.Failed() != "":
+		r.skip("there is no verified time of signing to verify it at", CheckCertificate)
+		return
+	case len(times) == 0:
+		r.fail(CheckCertificate, fmt.Errorf("%w: %w", ErrCertificate, ErrTimestamp))
+		return
+	}
+	var at []string
+	for _, t := range times {
+		if x.chains, err = verifyChain(leaf, x.material.FulcioCertificateAuthorities(), t.Time); err != nil {
+			r.fail(CheckCertificate, fmt.Errorf("%w: at %s: %w", ErrCertificate, t, err))
+			return
+		}
+		at = append(at, t.String())
+	}
+	last := x.chains[0][len(x.chains[0])-1]
+	r.pass(CheckCertificate, fmt.Sprintf("leads to %q, valid at %s", last.Subject, strings.Join(at, " and at ")))
+}
+
+// leaf is the signer's certificate as sigstore-go verifies it.
+func (x *examination) leaf() (*x509.Certificate, error) {
+	content, err := x.entity.VerificationContent()
+	if err != nil {
+		return nil, err
+	}
+	leaf := content.Certificate()
+	if leaf == nil {
+		return nil, ErrNoCertificate
+	}
+	// Go does not know the otherName of a subjectAltName, which Fulcio uses; sigstore-go reads it by itself.
+	leaf.UnhandledCriticalExtensions = slices.DeleteFunc(leaf.UnhandledCriticalExtensions, func(oid asn1.ObjectIdentifier) bool {
+		return oid.Equal(asn1.ObjectIdentifier{2, 5, 29, 17})
+	})
+	return leaf, nil
+}
+
+// verifyChain tries each authority; the error is the one that says most.
+func verifyChain(leaf *x509.Certificate, authorities []root.CertificateAuthority, at time.Time) ([][]*x509.Certificate, error) {
+	best := errors.New("there is no certificate authority to trust")
+	for i, ca := range authorities {
+		chains, err := ca.Verify(leaf, at)
+		if err == nil {
+			return chains, nil
+		}
+		// "expired" says more than "unknown authority", which all the other authorities say.
+		var unknown x509.UnknownAuthorityError
+		if i == 0 || !errors.As(err, &unknown) {
+			best = err
+		}
+	}
+	return nil, best
+}
+
+// sct verifies the certificate's embedded SCT (RFC 9162 section 8.1.3).
+func (x *examination) sct(r *Result) {
+	if x.chains == nil {
+		r.skip("the certificate's chain was not verified", CheckSCT)
+		return
+	}
+	if err := verify.VerifySignedCertificateTimestamp(x.chains, 1, x.material); err != nil {
+		r.fail(CheckSCT, fmt.Errorf("%w: %w", ErrSCT, err))
+		return
+	}
+	r.pass(CheckSCT, "a certificate transparency log of the trusted root vouches for the certificate")
+}
+
+// signature verifies the signature, unless a verdict has done so already.
+func (x *examination) signature(r *Result, done bool, with string) {
+	if !done {
+		if err := x.artifact.verifySignature(x); err != nil {
+			r.fail(CheckSignature, fmt.Errorf("%w: %w", ErrSignature, err))
+			return
+		}
+	}
+	r.pass(CheckSignature, "verified with "+with)
+}
+
+// conclude puts the checks in order and makes sure that no verdict of no is lost: when sigstore-go said no and
+// each check by itself found nothing, the bundle fails as a whole.
+func (x *examination) conclude(r *Result, verdict error) {
+	order := []string{CheckSignature, CheckCertificate, CheckSCT, CheckLog, CheckTimestamp, CheckIdentity}
+	slices.SortStableFunc(r.Checks, func(a, b Check) int { return slices.Index(order, a.Name) - slices.Index(order, b.Name) })
+	if verdict != nil && r.Failed() == "" {
+		r.fail(CheckSignature, fmt.Errorf("%w: %w", ErrBundle, verdict))
+	}
+	if r.Failed() != "" {
+		return
+	}
+	for _, t := range x.times {
+		if r.Time.IsZero() || t.Time.Before(r.Time) {
+			r.Time, r.TimeSource = t.Time, t.source
+		}
+	}
+}
