@@ -28,12 +28,12 @@ const usageText = `usage: mlseal-conformance COMMAND ...
 
   verify-bundle [--staging] --bundle F (--certificate-identity I --certificate-oidc-issuer U | --key PEM) [--trusted-root F] FILE_OR_sha256:HEX
   verify-model  --method key|certificate|sigstore --model-path P --bundle B [--public-key PEM | --cert-chain PEM...]
-                [--identity I --identity-provider U] [--use-staging | --trusted-root F]
-  sign-model    --method key --model-path P --output-bundle B --private-key PEM [--ignore-paths P...]
+                [--identity I --identity-provider U] [--use-staging | --trusted-root F] [--ignore-paths P...] [--ignore-unsigned-files]
+  sign-model    --method key|certificate --model-path P --output-bundle B --private-key PEM
+                [--signing-cert PEM --cert-chain PEM...] [--ignore-paths P...]
 
 This build cannot do the following; it says so and ends with status 2:
-  sign-bundle, sign-model with --method certificate or sigstore,
-  verify-model with --ignore-paths or --ignore-unsigned-files.
+  sign-bundle, sign-model with --method sigstore.
 
 Without --trusted-root the trusted root of Sigstore's public-good instance (or staging) is fetched with TUF.
 `
@@ -62,7 +62,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 }
 
 func exitStatus(err error) int {
-	for _, usage := range []error{errUsage, errNotBuilt, trust.ErrKey, trust.ErrAuthority, trust.ErrRoot, trust.ErrNoIdentity, signer.ErrKey,
+	for _, usage := range []error{errUsage, errNotBuilt, trust.ErrKey, trust.ErrAuthority, trust.ErrRoot, trust.ErrNoIdentity, signer.ErrKey, signer.ErrCertificate,
 		signer.ErrPassword, signer.ErrPasswordNeeded, os.ErrNotExist} {
 		if errors.Is(err, usage) {
 			return 2

@@ -137,10 +137,33 @@ func TestSignModel(t *testing.T) {
 	want(t, 1, check...)
 	file("model/model.sig", "{}")
 	want(t, 1, check...)
+	file("model/weights", "w")
+	want(t, 0, sign...)
+	file("model/unsigned", "x")
+	want(t, 1, check...)
+	want(t, 0, append(check, "--ignore-unsigned-files")...)
+	want(t, 0, append(check, "--ignore-paths", filepath.Join(model, "unsigned"))...)
+	want(t, 1, append(check, "--ignore-paths", filepath.Join(model, "weights"))...)
 	t.Setenv("MLSEAL_PASSWORD", "wrong")
 	want(t, 2, sign...)
 	want(t, 0, append(sign[:3:3], "--model-path", weights, "--output-bundle", bundle, "--private-key", keyOf(t, file))...)
 	want(t, 1, append(check[:3:3], "--model-path", weights, "--bundle", bundle, "--public-key", pub)...)
+}
+
+// TestSignModelWithACertificate signs with the vectors' key and certificates and verifies with their authority.
+func TestSignModelWithACertificate(t *testing.T) {
+	keys := filepath.Join(testenv.Vectors(t), "oms", "keys")
+	model := t.TempDir()
+	if err := os.WriteFile(filepath.Join(model, "weights"), []byte("w"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	bundle := filepath.Join(t.TempDir(), "model.sig")
+	sign := []string{"sign-model", "--method", "certificate", "--model-path", model, "--output-bundle", bundle, "--private-key", filepath.Join(keys, "signing-key.pem"),
+		"--signing-cert", filepath.Join(keys, "signing-key-cert.pem"), "--cert-chain"}
+	want(t, 0, append(sign, filepath.Join(keys, "int-ca-cert.pem"))...)
+	check := []string{"verify-model", "--method", "certificate", "--model-path", model, "--bundle", bundle, "--cert-chain"}
+	want(t, 0, append(check, filepath.Join(keys, "ca-cert.pem"))...)
+	want(t, 2, append(sign, filepath.Join(keys, "ca-cert.pem"))...) // it did not sign the certificate
 }
 
 // keyOf is a key without a password.
@@ -156,7 +179,7 @@ func keyOf(t *testing.T, file func(name, content string) string) string {
 
 // TestUsage: what is asked wrongly, or cannot be done, is status 2 and never a yes.
 func TestUsage(t *testing.T) {
-	if out := want(t, 0, "--help"); !strings.Contains(out, "sign-bundle, sign-model with --method certificate or sigstore") {
+	if out := want(t, 0, "--help"); !strings.Contains(out, "sign-bundle, sign-model with --method sigstore") {
 		t.Errorf("the help hides what is missing:\n%s", out)
 	}
 	model := t.TempDir()
@@ -167,8 +190,7 @@ func TestUsage(t *testing.T) {
 		{"sign-bundle", "--identity-token", "t", "--bundle", "b", "f"},
 		{"sign-model", "--method", "sigstore", "--model-path", model, "--output-bundle", "b"},
 		{"sign-model", "--method", "certificate", "--model-path", model, "--output-bundle", "b"},
-		{"verify-model", "--method", "key", "--model-path", model, "--bundle", "b", "--public-key", "k", "--ignore-unsigned-files"},
-		{"verify-model", "--method", "key", "--model-path", model, "--bundle", "b", "--public-key", "k", "--ignore-paths", "x"},
+		{"sign-model", "--method", "certificate", "--model-path", model, "--output-bundle", "b", "--private-key", "missing"},
 		{"verify-model", "--method", "key", "--model-path", model, "--bundle", "b"},
 		{"verify-model", "--method", "certificate", "--model-path", model, "--bundle", "b"},
 		{"verify-model", "--method", "magic", "--model-path", model, "--bundle", "b"},

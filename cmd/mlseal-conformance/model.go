@@ -46,9 +46,6 @@ func verifyModel(ctx context.Context, args []string, stdout io.Writer) error {
 	if err := f.parse("verify-model", args, "bundle"); err != nil {
 		return err
 	}
-	if len(f.ignore) > 0 || f.ignoreUnsigned {
-		return fmt.Errorf("%w: verify-model with --ignore-paths or --ignore-unsigned-files", errNotBuilt)
-	}
 	anchor, err := f.anchor(ctx)
 	if err != nil {
 		return err
@@ -66,7 +63,8 @@ func verifyModel(ctx context.Context, args []string, stdout io.Writer) error {
 	if m.file == "" {
 		inside = m.inside(f.bundle)
 	}
-	r, verr := verify.Tree(ctx, m.root.FS(), data, anchor, verify.TreeOptions{File: m.file, Signature: inside, Now: now()})
+	r, verr := verify.Tree(ctx, m.root.FS(), data, anchor, verify.TreeOptions{File: m.file, Signature: inside, Now: now(),
+		Ignore: m.ignored(f.ignore), IgnoreUnsigned: f.ignoreUnsigned})
 	if err := printChecks(stdout, r.Checks); err != nil {
 		return err
 	}
@@ -82,13 +80,9 @@ func (f *modelFlags) anchor(ctx context.Context) (trust.Anchor, error) {
 		}
 		return readKey(f.publicKey)
 	case "certificate":
-		var text []byte
-		for _, file := range f.chain {
-			more, err := os.ReadFile(file)
-			if err != nil {
-				return nil, err
-			}
-			text = append(append(text, more...), '\n')
+		text, err := readAll(f.chain)
+		if err != nil {
+			return nil, err
 		}
 		return trust.ParseAuthority(text, nil)
 	case "sigstore":
@@ -106,14 +100,7 @@ func signModel(ctx context.Context, args []string) error {
 	if err := f.parse("sign-model", args, "output-bundle"); err != nil {
 		return err
 	}
-	if f.method != "key" {
-		return fmt.Errorf("%w: sign-model with --method %s", errNotBuilt, f.method)
-	}
-	text, err := os.ReadFile(f.privateKey)
-	if err != nil {
-		return err
-	}
-	key, err := signer.LoadKey(text, password)
+	key, err := f.signer()
 	if err != nil {
 		return err
 	}
@@ -139,6 +126,43 @@ func signModel(ctx context.Context, args []string) error {
 		return err
 	}
 	return atomicfile.Write(f.output, b.JSON(), atomicfile.Options{})
+}
+
+// signer is what --method and its flags sign with.
+func (f *modelFlags) signer() (attest.Signer, error) {
+	if f.method != "key" && f.method != "certificate" {
+		return nil, fmt.Errorf("%w: sign-model with --method %s", errNotBuilt, f.method)
+	}
+	text, err := os.ReadFile(f.privateKey)
+	if err != nil {
+		return nil, err
+	}
+	key, err := signer.LoadKey(text, password)
+	if err != nil || f.method == "key" {
+		return key, err
+	}
+	certificate, err := os.ReadFile(f.signingCert)
+	if err != nil {
+		return nil, err
+	}
+	chain, err := readAll(f.chain)
+	if err != nil {
+		return nil, err
+	}
+	return signer.WithCertificates(key, certificate, chain, now())
+}
+
+// readAll joins files of PEM blocks.
+func readAll(files []string) ([]byte, error) {
+	var text []byte
+	for _, file := range files {
+		more, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		text = append(append(text, more...), '\n')
+	}
+	return text, nil
 }
 
 func password() ([]byte, error) {
