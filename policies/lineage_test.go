@@ -162,7 +162,7 @@ func TestLineageAcceptAndRequireEach(t *testing.T) {
 
 func TestDependencies(t *testing.T) {
 	p := load(t, lineagePolicy)
-	got := p.Dependencies(lineageEvidence()[0])
+	got := p.Dependencies(model, lineageEvidence()[0])
 	want := []Subject{
 		{Name: "base", Digests: map[string]string{"sha256": h("p")}},
 		{Name: "dataset", Digests: map[string]string{"sha256": h("1")}},
@@ -171,9 +171,17 @@ func TestDependencies(t *testing.T) {
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
-	other := lineageEvidence()[0]
-	other.PredicateType = evaluation
-	if got := p.Dependencies(other); len(got) != 0 {
-		t.Errorf("another type has dependencies: %v", got)
+	for name, edit := range map[string]func(*Evidence){
+		"another type":           func(ev *Evidence) { ev.PredicateType = evaluation },
+		"about something else":   func(ev *Evidence) { ev.Subjects = []map[string]string{{"sha256": h("z")}} },
+		"signed by nobody":       func(ev *Evidence) { ev.SignedBy = nil },
+		"signed in another role": func(ev *Evidence) { ev.SignedBy = []string{"data"} },
+		"unusable":               func(ev *Evidence) { ev.Problem = SignatureInvalid },
+	} {
+		ev := lineageEvidence()[0]
+		edit(&ev)
+		if got := p.Dependencies(model, ev); len(got) != 0 {
+			t.Errorf("%s: dependencies are %v", name, got)
+		}
 	}
 }

@@ -58,9 +58,6 @@ lineage:
 		string(signers[1].Keys[0]) != string(publicKey("ci")) {
 		t.Errorf("Signers() = %v", signers)
 	}
-	if roles := p.LineageRoles(); strings.Join(roles, ",") != "base model,dataset" {
-		t.Errorf("LineageRoles() = %v", roles)
-	}
 }
 
 // The whole document is replaced.

@@ -140,26 +140,22 @@ func (p *Policy) TrustRoot() []byte { return slices.Clone(p.trustRoot) }
 // StatementTypes are the values of _type that the policy accepts in a statement.
 func (p *Policy) StatementTypes() []string { return slices.Clone(p.statements) }
 
-// LineageRoles are the names of resolvedDependencies that the policy follows, sorted.
-func (p *Policy) LineageRoles() []string {
-	var out []string
-	for _, e := range p.edges {
-		out = append(out, e.role)
-	}
-	slices.Sort(out)
-	return out
-}
-
-// Dependencies lists the dependencies of a provenance statement that the policy follows and
-// that have a digest, so that a caller can look for statements about them. They are what the
-// statement says, whoever signed it: use them to search, not to decide.
-func (p *Policy) Dependencies(ev Evidence) []Subject {
-	var out []Subject
-	if ev.PredicateType != provenanceType {
+// Dependencies lists the dependencies that the policy follows out of a provenance statement, so that a caller can
+// look for statements about them: those in the roles of the edges whose requirement names a signer of the statement, when the
+// statement is about the artifact and has no more of them than are followed. It serves to search; Evaluate decides.
+func (p *Policy) Dependencies(artifact Subject, ev Evidence) []Subject {
+	if ev.Problem != "" || ev.PredicateType != provenanceType || !p.aboutAny(ev.Subjects, artifact.Digests) {
 		return nil
 	}
-	for _, role := range p.LineageRoles() {
-		found, _ := p.dependencies(ev.Statement, role)
+	var out []Subject
+	for _, e := range p.edges {
+		if !p.follows(e, ev.SignedBy) {
+			continue
+		}
+		found, _ := p.dependencies(ev.Statement, e.role)
+		if len(found) > MaxDependencies {
+			continue // denied without a look
+		}
 		for _, d := range found {
 			if len(d.Digests) > 0 {
 				out = append(out, d.Subject)
@@ -167,4 +163,11 @@ func (p *Policy) Dependencies(ev Evidence) []Subject {
 		}
 	}
 	return out
+}
+
+// follows reports whether one of the signers may sign for the requirement that the edge starts from.
+func (p *Policy) follows(e edge, signedBy []string) bool {
+	return slices.ContainsFunc(p.require, func(r rule) bool {
+		return r.id == e.from && slices.ContainsFunc(signedBy, func(name string) bool { return slices.Contains(r.signers, name) })
+	})
 }

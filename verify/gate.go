@@ -64,7 +64,7 @@ func (v *Verifier) Verify(ctx context.Context, target Target, found []Found, pol
 	}
 	c := &collector{signers: signers, types: policy.StatementTypes(), seen: map[string]bool{}}
 	c.add(found)
-	if err := c.followDependencies(ctx, v.Source, policy); err != nil {
+	if err := c.followDependencies(ctx, v.Source, target.Subject, policy); err != nil {
 		return nil, err
 	}
 	d := policy.Evaluate(target.Subject, c.evidence, v.Now)
@@ -230,19 +230,19 @@ var (
 
 // followDependencies looks up the statements about each dependency that verified provenance names in a role
 // that the policy asks about.
-func (c *collector) followDependencies(ctx context.Context, source Source, policy *policies.Policy) error {
+func (c *collector) followDependencies(ctx context.Context, source Source, artifact policies.Subject, policy *policies.Policy) error {
 	if source == nil {
 		return nil
 	}
 	asked := map[string]bool{}
 	for _, e := range slices.Clone(c.evidence) {
-		if len(e.SignedBy) == 0 || e.Problem != "" {
-			continue
-		}
-		for _, dep := range policy.Dependencies(e) {
+		for _, dep := range policy.Dependencies(artifact, e) {
 			key := describe(dep.Digests)
 			if asked[key] {
 				continue
+			}
+			if len(asked) == policies.MaxDependencies {
+				return nil // what is not found is missing, and a dependency that nothing vouches for denies
 			}
 			asked[key] = true
 			found, err := source.Statements(ctx, dep.Digests)
