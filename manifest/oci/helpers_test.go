@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/fstest"
 
@@ -25,10 +26,15 @@ import (
 
 // testRegistry is a registry on a loopback address whose answers a test may change.
 type testRegistry struct {
-	host string
-	// answer may answer a request itself; it reports whether it did.
-	answer func(w http.ResponseWriter, r *http.Request) bool
+	host   string
+	answer atomic.Pointer[answer]
 }
+
+// answer may answer a request itself; it reports whether it did.
+type answer func(w http.ResponseWriter, r *http.Request) bool
+
+// answerWith changes the answers from now on, also while requests are under way.
+func (r *testRegistry) answerWith(a answer) { r.answer.Store(&a) }
 
 // newRegistry serves go-containerregistry's registry. It sends no OCI-Subject header, by which oras-go
 // learns that there is a referrers API, so that is added.
@@ -37,7 +43,7 @@ func newRegistry(t *testing.T, referrersAPI bool) *testRegistry {
 	h := registry.New(registry.WithReferrersSupport(referrersAPI), registry.Logger(log.New(io.Discard, "", 0)))
 	r := &testRegistry{}
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		if r.answer != nil && r.answer(w, req) {
+		if a := r.answer.Load(); a != nil && *a != nil && (*a)(w, req) {
 			return
 		}
 		if referrersAPI && req.Method == http.MethodPut && strings.Contains(req.URL.Path, "/manifests/") {

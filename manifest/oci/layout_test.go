@@ -508,12 +508,12 @@ func TestResolveChecksTheDigest(t *testing.T) {
 	}
 	r := newRegistry(t, true)
 	target := r.open(t)
-	r.answer = func(w http.ResponseWriter, req *http.Request) bool {
+	r.answerWith(func(w http.ResponseWriter, req *http.Request) bool {
 		w.Header().Set("Content-Type", ocispec.MediaTypeImageManifest)
 		w.Header().Set("Docker-Content-Digest", other.Digest.String())
 		w.Header().Set("Content-Length", "5")
 		return true
-	}
+	})
 	if desc, err := target.Resolve(t.Context(), someDigest); !errors.Is(err, ErrContent) || desc.Digest != "" {
 		t.Errorf("registry: %v, %v", desc.Digest, err)
 	}

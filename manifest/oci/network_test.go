@@ -77,14 +77,14 @@ func stall(t *testing.T, r *testRegistry, method string, begin func(http.Respons
 	t.Helper()
 	end := make(chan struct{})
 	t.Cleanup(func() { close(end) })
-	r.answer = func(w http.ResponseWriter, req *http.Request) bool {
+	r.answerWith(func(w http.ResponseWriter, req *http.Request) bool {
 		if req.Method != method {
 			return false
 		}
 		begin(w)
 		<-end
 		return true
-	}
+	})
 }
 
 func TestBodyThatStandsStill(t *testing.T) {
@@ -122,7 +122,7 @@ func TestUploadThatNobodyTakes(t *testing.T) {
 	}
 	// A blob that was taken as a whole has more time to be stored.
 	r = newRegistry(t, true)
-	r.answer = func(w http.ResponseWriter, req *http.Request) bool {
+	r.answerWith(func(w http.ResponseWriter, req *http.Request) bool {
 		if req.Method != http.MethodPut {
 			return false
 		}
@@ -130,7 +130,7 @@ func TestUploadThatNobodyTakes(t *testing.T) {
 		time.Sleep(70 * time.Millisecond)
 		w.WriteHeader(http.StatusCreated)
 		return true
-	}
+	})
 	usualPatience.commit, usualPatience.idle = time.Minute, time.Minute
 	data := strings.Repeat("y", bufferedBlob+1)
 	err := r.open(t).Push(t.Context(), describeBytes("application/octet-stream", []byte(data)), strings.NewReader(data))

@@ -450,10 +450,10 @@ func TestRegistryFailuresAreUnavailable(t *testing.T) {
 	fsys := mapFS(sampleTree)
 	m := build(t, fsys)
 	for _, status := range []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusBadRequest} {
-		r.answer = func(w http.ResponseWriter, _ *http.Request) bool {
+		r.answerWith(func(w http.ResponseWriter, _ *http.Request) bool {
 			w.WriteHeader(status)
 			return true
-		}
+		})
 		if _, err := Pack(t.Context(), target, fsys, m, PackOptions{Tag: "v1"}); !errors.Is(err, ErrUnavailable) {
 			t.Errorf("status %d: %v", status, err)
 		}

@@ -169,24 +169,24 @@ func TestRegistryAnswersWithOtherBytes(t *testing.T) {
 			_, _ = w.Write(good)
 		},
 	} {
-		r.answer = func(w http.ResponseWriter, req *http.Request) bool {
+		r.answerWith(func(w http.ResponseWriter, req *http.Request) bool {
 			if req.Method != http.MethodGet {
 				return false
 			}
 			send(w)
 			return true
-		}
+		})
 		if _, err := FetchPackage(t.Context(), target, desc); !errors.Is(err, ErrContent) || errors.Is(err, ErrUnavailable) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	// A response that breaks off is an outage.
-	r.answer = func(w http.ResponseWriter, req *http.Request) bool {
+	r.answerWith(func(w http.ResponseWriter, req *http.Request) bool {
 		w.Header().Set("Content-Type", desc.MediaType)
 		w.Header().Set("Content-Length", fmt.Sprint(len(good)))
 		_, _ = w.Write(good[:10])
 		return true
-	}
+	})
 	if _, err := FetchPackage(t.Context(), target, desc); !errors.Is(err, ErrUnavailable) {
 		t.Errorf("broken off: %v", err)
 	}
@@ -231,14 +231,14 @@ func TestVerifyContentInARegistry(t *testing.T) {
 	}
 	layer := p.Manifest.Layers[len(p.Manifest.Layers)-1]
 	answer := func(status int, body string) {
-		r.answer = func(w http.ResponseWriter, req *http.Request) bool {
+		r.answerWith(func(w http.ResponseWriter, req *http.Request) bool {
 			if !strings.HasSuffix(req.URL.Path, layer.Digest.String()) {
 				return false
 			}
 			w.WriteHeader(status)
 			_, _ = w.Write([]byte(body))
 			return true
-		}
+		})
 	}
 	answer(200, strings.Repeat("x", int(layer.Size)))
 	if r, err := VerifyContent(t.Context(), target, p, ContentOptions{}); err != nil || len(r.Altered) != 1 || r.Altered[0].Path != "data/train.jsonl" {

@@ -112,14 +112,14 @@ func TestPullVerifiesWhatARegistrySends(t *testing.T) {
 	target := r.open(t)
 	p := fetch(t, target, pack(t, target, map[string]string{"a.txt": "hello"}, PackOptions{Tag: "v1"}))
 	for name, body := range map[string]string{"altered": "HELLO", "short": "hell", "long": "hello and more"} {
-		r.answer = func(w http.ResponseWriter, req *http.Request) bool {
+		r.answerWith(func(w http.ResponseWriter, req *http.Request) bool {
 			if !strings.Contains(req.URL.Path, "/blobs/") {
 				return false
 			}
 			w.(http.Flusher).Flush() // no Content-Length: only the reader can notice
 			_, _ = w.Write([]byte(body))
 			return true
-		}
+		})
 		dest := t.TempDir()
 		if _, err := pullInto(t, target, p, dest); !errors.Is(err, ErrContent) {
 			t.Errorf("%s: %v", name, err)
@@ -338,12 +338,12 @@ func TestErrorsAreOneLine(t *testing.T) {
 	}
 	r := newRegistry(t, true)
 	target := r.open(t)
-	r.answer = func(w http.ResponseWriter, _ *http.Request) bool {
+	r.answerWith(func(w http.ResponseWriter, _ *http.Request) bool {
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(http.StatusForbidden)
 		_, _ = w.Write([]byte(`{"errors":[{"code":"DENIED","message":"no\nhint: \u001b[31mrun this"}]}`))
 		return true
-	}
+	})
 	rc, err := target.Fetch(t.Context(), p.Descriptor)
 	if !errors.Is(err, ErrUnavailable) || strings.ContainsAny(err.Error(), "\n\x1b") || !strings.Contains(err.Error(), "run this") {
 		t.Errorf("%v, %q", rc, err)

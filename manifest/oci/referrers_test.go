@@ -264,7 +264,7 @@ func TestTooManyReferrers(t *testing.T) {
 		"pages without end":       referrersAnswer(1, path),
 	} {
 		fetched, listed := 0, 0
-		r.answer = func(w http.ResponseWriter, req *http.Request) bool {
+		r.answerWith(func(w http.ResponseWriter, req *http.Request) bool {
 			if strings.Contains(req.URL.Path, "/manifests/") {
 				fetched++
 			}
@@ -272,7 +272,7 @@ func TestTooManyReferrers(t *testing.T) {
 				listed++
 			}
 			return answer(w, req)
-		}
+		})
 		if found, err := Bundles(t.Context(), target, a); !errors.Is(err, ErrLimit) || errors.Is(err, ErrUnavailable) || found != nil {
 			t.Errorf("%s: %d found, %v", name, len(found), err)
 		}
@@ -318,7 +318,7 @@ func TestRegistryLiesAboutReferrers(t *testing.T) {
 		desc ocispec.Descriptor
 		want error
 	}{"other subject": {ref, ErrContent}, "other media type": {retyped, ErrContent}, "huge": {resized, ErrLimit}} {
-		r.answer = func(w http.ResponseWriter, req *http.Request) bool {
+		r.answerWith(func(w http.ResponseWriter, req *http.Request) bool {
 			if !strings.Contains(req.URL.Path, "/referrers/") {
 				return false
 			}
@@ -327,7 +327,7 @@ func TestRegistryLiesAboutReferrers(t *testing.T) {
 			w.Header().Set("Content-Type", ocispec.MediaTypeImageIndex)
 			_ = json.NewEncoder(w).Encode(index)
 			return true
-		}
+		})
 		found, err := Bundles(t.Context(), target, a)
 		if err != nil || len(found) != 1 || !errors.Is(found[0].Err, lie.want) || errors.Is(found[0].Err, ErrNotBundle) {
 			t.Errorf("%s: %+v, %v", name, found, err)
