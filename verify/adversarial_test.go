@@ -1,4 +1,4 @@
-package verify
+package verify_test
 
 import (
 	"bytes"
@@ -17,6 +17,7 @@ import (
 	"github.com/mlseal/mlseal/attest/signer"
 	"github.com/mlseal/mlseal/manifest"
 	"github.com/mlseal/mlseal/policies"
+	"github.com/mlseal/mlseal/verify"
 	"github.com/mlseal/mlseal/verify/trust"
 )
 
@@ -105,15 +106,15 @@ require:
 `
 
 // decide asks the gate about our artifact with what was attached to it.
-func decide(t testing.TB, policy *policies.Policy, source Source, bundles ...[]byte) *policies.Decision {
+func decide(t testing.TB, policy *policies.Policy, source verify.Source, bundles ...[]byte) *policies.Decision {
 	t.Helper()
 	artifact := map[string]string{"sha256": ours, "sha512": ours512, "dirHash": oursDir}
-	var found []Found
+	var found []verify.Found
 	for i, b := range bundles {
-		found = append(found, Found{Origin: fmt.Sprint("referrer ", i), Data: b, With: artifact})
+		found = append(found, verify.Found{Origin: fmt.Sprint("referrer ", i), Data: b, With: artifact})
 	}
-	v := Verifier{Source: source, Now: now}
-	target := Target{Subject: policies.Subject{Name: "model", Digests: artifact}, Content: Check{Name: "content", Status: Passed}}
+	v := verify.Verifier{Trust: trust.New(nil), Source: source, Now: now}
+	target := verify.Target{Subject: policies.Subject{Name: "model", Digests: artifact}, Content: verify.Check{Name: "content", Status: verify.Passed}}
 	d, err := v.Verify(context.Background(), target, found, policy)
 	if err != nil {
 		t.Fatal(err)
@@ -334,9 +335,9 @@ func TestAdversarialOMS(t *testing.T) {
 		{"12 allow_symlinks", signed, edit(`"allow_symlinks":false`, `"allow_symlinks":true`), policies.StatementUnusable},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			v := Verifier{Now: now}
+			v := verify.Verifier{Trust: trust.New(nil), Now: now}
 			subject := policies.Subject{Name: "model", Digests: map[string]string{"dirHash": tc.m.DirHash()}}
-			d, err := v.Verify(context.Background(), Target{Subject: subject}, []Found{{Origin: "model.sig", Data: tc.bundle}}, policy)
+			d, err := v.Verify(context.Background(), verify.Target{Subject: subject}, []verify.Found{{Origin: "model.sig", Data: tc.bundle}}, policy)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -431,16 +432,16 @@ func TestContentThatDoesNotMatchDenies(t *testing.T) {
 		t.Fatal(err)
 	}
 	good := evaluator.sign(t, payload(digests("sha256", ours), kind, goodEvaluation))
-	target := Target{Subject: policies.Subject{Name: "m", Digests: map[string]string{"sha256": ours}}, Content: Check{Name: "content", Status: Failed, Detail: "a blob is altered"}}
-	d, err := (&Verifier{Now: now}).Verify(context.Background(), target, []Found{{Data: good}}, policy)
+	target := verify.Target{Subject: policies.Subject{Name: "m", Digests: map[string]string{"sha256": ours}}, Content: verify.Check{Name: "content", Status: verify.Failed, Detail: "a blob is altered"}}
+	d, err := (&verify.Verifier{Trust: trust.New(nil), Now: now}).Verify(context.Background(), target, []verify.Found{{Data: good}}, policy)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if code(d) != policies.ContentMismatch || d.Verdict != policies.Deny || !errors.Is(d.Err(), policies.ErrDenied) {
 		t.Errorf("decision is %v: %v", d.Verdict, d.Err())
 	}
-	target.Content = Check{Name: "content", Detail: "not read"}
-	if d, err = (&Verifier{Now: now}).Verify(context.Background(), target, []Found{{Data: good}}, policy); err != nil || code(d) != "" || len(d.Notes) != 1 {
+	target.Content = verify.Check{Name: "content", Detail: "not read"}
+	if d, err = (&verify.Verifier{Trust: trust.New(nil), Now: now}).Verify(context.Background(), target, []verify.Found{{Data: good}}, policy); err != nil || code(d) != "" || len(d.Notes) != 1 {
 		t.Errorf("content that was not read is a note: %v %q %v", err, code(d), d.Notes)
 	}
 }
@@ -452,18 +453,18 @@ func TestIncompleteEvidenceDenies(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	good := Found{Origin: "given", Data: evaluator.sign(t, payload(digests("sha256", ours), kind, goodEvaluation))}
-	target := Target{Subject: policies.Subject{Name: "m", Digests: map[string]string{"sha256": ours}}}
-	flood := Found{Origin: "registry", Incomplete: true, Err: fmt.Errorf("1001 referrers: %w", ErrLimit)}
-	d, err := (&Verifier{Now: now}).Verify(context.Background(), target, []Found{good, flood}, policy)
+	good := verify.Found{Origin: "given", Data: evaluator.sign(t, payload(digests("sha256", ours), kind, goodEvaluation))}
+	target := verify.Target{Subject: policies.Subject{Name: "m", Digests: map[string]string{"sha256": ours}}}
+	flood := verify.Found{Origin: "registry", Incomplete: true, Err: fmt.Errorf("1001 referrers: %w", verify.ErrLimit)}
+	d, err := (&verify.Verifier{Trust: trust.New(nil), Now: now}).Verify(context.Background(), target, []verify.Found{good, flood}, policy)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if code(d) != policies.LimitExceeded || d.Verdict != policies.Deny {
 		t.Errorf("reason %q, verdict %v", code(d), d.Verdict)
 	}
-	other := Found{Origin: "an SBOM", Err: fmt.Errorf("x: %w", ErrOther)}
-	d, err = (&Verifier{Now: now}).Verify(context.Background(), target, []Found{good, other}, policy)
+	other := verify.Found{Origin: "an SBOM", Err: fmt.Errorf("x: %w", verify.ErrOther)}
+	d, err = (&verify.Verifier{Trust: trust.New(nil), Now: now}).Verify(context.Background(), target, []verify.Found{good, other}, policy)
 	if err != nil || code(d) != "" || len(d.Notes) != 1 || len(d.Ignored) != 0 {
 		t.Errorf("something that is no statement is a note: %v %q %v %v", err, code(d), d.Notes, d.Ignored)
 	}
@@ -477,11 +478,11 @@ func TestProblemsHaveTheirCodes(t *testing.T) {
 		t.Fatal(err)
 	}
 	good := evaluator.sign(t, payload(digests("sha256", ours), kind, goodEvaluation))
-	found := []Found{{Origin: "a", Data: good}, {Origin: "b", Data: good},
-		{Origin: "large", Err: fmt.Errorf("x: %w", ErrLimit)}, {Origin: "altered", Err: fmt.Errorf("x: %w", ErrContent)},
+	found := []verify.Found{{Origin: "a", Data: good}, {Origin: "b", Data: good},
+		{Origin: "large", Err: fmt.Errorf("x: %w", verify.ErrLimit)}, {Origin: "altered", Err: fmt.Errorf("x: %w", verify.ErrContent)},
 		{Origin: "rubbish", Data: []byte("{}")}}
-	target := Target{Subject: policies.Subject{Name: "m", Digests: map[string]string{"sha256": ours}}}
-	d, err := (&Verifier{Now: now}).Verify(context.Background(), target, found, policy)
+	target := verify.Target{Subject: policies.Subject{Name: "m", Digests: map[string]string{"sha256": ours}}}
+	d, err := (&verify.Verifier{Trust: trust.New(nil), Now: now}).Verify(context.Background(), target, found, policy)
 	if err != nil || code(d) != "" {
 		t.Fatalf("%v %q", err, code(d))
 	}
@@ -516,9 +517,9 @@ func TestClaimedTimeAges(t *testing.T) {
 }
 
 // sourceFunc is a Source made of a function.
-type sourceFunc func(digests map[string]string) ([]Found, error)
+type sourceFunc func(digests map[string]string) ([]verify.Found, error)
 
-func (f sourceFunc) Statements(_ context.Context, digests map[string]string) ([]Found, error) {
+func (f sourceFunc) Statements(_ context.Context, digests map[string]string) ([]verify.Found, error) {
 	return f(digests)
 }
 
@@ -546,12 +547,12 @@ func TestLineageAsksForVerifiedDependenciesOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	var asked []string
-	source := sourceFunc(func(digests map[string]string) ([]Found, error) {
+	source := sourceFunc(func(digests map[string]string) ([]verify.Found, error) {
 		asked = append(asked, digests["sha256"])
 		if digests["sha256"] != other {
 			return nil, nil
 		}
-		return []Found{{Origin: "data", With: digests, Data: office.sign(t, payload(`{"digest":{"sha256":"`+other+`"}}`, attest.DatasetPredicateType, `{}`))}}, nil
+		return []verify.Found{{Origin: "data", With: digests, Data: office.sign(t, payload(`{"digest":{"sha256":"`+other+`"}}`, attest.DatasetPredicateType, `{}`))}}, nil
 	})
 	evil := strings.Repeat("e", 64)
 	d := decide(t, policy, source,
@@ -568,9 +569,9 @@ func TestLineageAsksForVerifiedDependenciesOnly(t *testing.T) {
 		t.Errorf("a dataset that nobody vouches for: %q", got)
 	}
 	broken := errors.New("registry is down")
-	v := Verifier{Now: now, Source: sourceFunc(func(map[string]string) ([]Found, error) { return nil, broken })}
-	_, err = v.Verify(context.Background(), Target{Subject: policies.Subject{Digests: map[string]string{"sha256": ours}}},
-		[]Found{{Data: trainer.sign(t, payload(digests("sha256", ours), attest.ProvenancePredicateType, provenance("dataset", other)))}}, policy)
+	v := verify.Verifier{Trust: trust.New(nil), Now: now, Source: sourceFunc(func(map[string]string) ([]verify.Found, error) { return nil, broken })}
+	_, err = v.Verify(context.Background(), verify.Target{Subject: policies.Subject{Digests: map[string]string{"sha256": ours}}},
+		[]verify.Found{{Data: trainer.sign(t, payload(digests("sha256", ours), attest.ProvenancePredicateType, provenance("dataset", other)))}}, policy)
 	if !errors.Is(err, broken) {
 		t.Errorf("not being able to look is %v, want the source's error", err)
 	}
@@ -583,14 +584,14 @@ func TestUnreadableStatementIsListed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := Verifier{Now: now}
-	found := []Found{
-		{Origin: "too large", Err: fmt.Errorf("5 MiB: %w", ErrLimit)},
-		{Origin: "altered", Err: fmt.Errorf("blob: %w", ErrContent)},
+	v := verify.Verifier{Trust: trust.New(nil), Now: now}
+	found := []verify.Found{
+		{Origin: "too large", Err: fmt.Errorf("5 MiB: %w", verify.ErrLimit)},
+		{Origin: "altered", Err: fmt.Errorf("blob: %w", verify.ErrContent)},
 		{Origin: "good", Data: evaluator.sign(t, payload(digests("sha256", ours), kind, goodEvaluation))},
 		{Origin: "the same again", Data: nil, Err: errors.New("not a bundle")},
 	}
-	d, err := v.Verify(context.Background(), Target{Subject: policies.Subject{Digests: map[string]string{"sha256": ours}}}, found, policy)
+	d, err := v.Verify(context.Background(), verify.Target{Subject: policies.Subject{Digests: map[string]string{"sha256": ours}}}, found, policy)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -600,7 +601,40 @@ func TestUnreadableStatementIsListed(t *testing.T) {
 }
 
 func TestSignerKeyMustParse(t *testing.T) {
-	if _, err := trust.ParseKey([]byte("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n")); !errors.Is(err, trust.ErrKey) {
+	if _, err := trust.ParseKey([]byte("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n")); !errors.Is(err, verify.ErrKey) {
 		t.Errorf("error is %v", err)
+	}
+}
+
+// TestVerifierNeedsTrust: without somebody to read the signers there is no decision, whoever they are.
+func TestVerifierNeedsTrust(t *testing.T) {
+	evaluator := newPerson(t)
+	keys, err := loadPolicy(t, fmt.Sprintf(gatePolicy, accuracy), map[string]person{"evaluator": evaluator})
+	if err != nil {
+		t.Fatal(err)
+	}
+	target := verify.Target{Subject: policies.Subject{Name: "m", Digests: map[string]string{"sha256": ours}}}
+	found := []verify.Found{{Data: evaluator.sign(t, payload(digests("sha256", ours), kind, goodEvaluation))}}
+	for name, policy := range map[string]*policies.Policy{"keys": keys, "keyless": keylessPolicy(t, nil, signedRule)} {
+		d, err := (&verify.Verifier{Now: now}).Verify(context.Background(), target, found, policy)
+		if d != nil || err == nil || errors.Is(err, policies.ErrPolicy) || errors.Is(err, policies.ErrDenied) {
+			t.Errorf("%s: %+v %v", name, d, err)
+		}
+	}
+}
+
+// TestTrustMakesNothingOfRubbish: what is no key or root is an error, and nothing that could be asked beside it.
+func TestTrustMakesNothingOfRubbish(t *testing.T) {
+	if key, err := trust.New(nil).Key([]byte("x")); key != nil || !errors.Is(err, verify.ErrKey) {
+		t.Errorf("key: %v %v", key, err)
+	}
+	if root, err := trust.New(nil).Root(nil); root != nil || !errors.Is(err, verify.ErrNoRoot) {
+		t.Errorf("no root: %v %v", root, err)
+	}
+	for name, text := range map[string][]byte{"empty": {}, "rubbish": []byte("x")} {
+		// The policy names a root: the verifier's must not stand in for it.
+		if root, err := trust.New(newInstance(t).root()).Root(text); root != nil || !errors.Is(err, verify.ErrRoot) {
+			t.Errorf("%s root: %v %v", name, root, err)
+		}
 	}
 }

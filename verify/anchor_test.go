@@ -1,4 +1,4 @@
-package verify
+package verify_test
 
 import (
 	"context"
@@ -17,6 +17,7 @@ import (
 
 	"github.com/mlseal/mlseal/attest"
 	"github.com/mlseal/mlseal/internal/testenv"
+	"github.com/mlseal/mlseal/verify"
 	"github.com/mlseal/mlseal/verify/trust"
 )
 
@@ -78,7 +79,7 @@ func strangersAuthority(t *testing.T) *trust.Authority {
 
 // anchored is a way to verify a vector, and the check that must fail; empty when it must pass.
 type anchored struct {
-	anchor trust.Anchor
+	anchor verify.Anchor
 	now    time.Time
 	change func(fstest.MapFS)
 	fails  string
@@ -103,10 +104,10 @@ func runAnchored(t *testing.T, name string, cases map[string]anchored) {
 				tc.change(fsys)
 			}
 			opts.Now = tc.now
-			r, err := Tree(context.Background(), fsys, bundle, tc.anchor, opts)
+			r, err := verify.Tree(context.Background(), fsys, bundle, tc.anchor, opts)
 			failed := ""
 			for _, c := range r.Checks {
-				if c.Status == Failed {
+				if c.Status == verify.Failed {
 					failed = strings.TrimSpace(failed + " " + c.Name)
 				}
 			}
@@ -125,12 +126,12 @@ func TestCertificateVectors(t *testing.T) {
 	for _, name := range []string{"v0.2.0-certificate", "v0.3.1-certificate", "v1.0.0-certificate"} {
 		cases := map[string]anchored{
 			"good":                 good,
-			"another authority":    {anchor: strangersAuthority(t), now: certificateTime, fails: trust.CheckCertificate},
-			"a key was asked for":  {anchor: publicVectorKey(t), now: certificateTime, fails: trust.CheckSignature},
-			"keyless was asked":    {anchor: keyless(t, vectorRoot(t, "oms", "custom_trust_config.json"), signedByIBM), now: certificateTime, fails: trust.CheckCertificate},
-			"expired":              {anchor: good.anchor, now: certificateTime.AddDate(20, 0, 0), fails: trust.CheckCertificate},
-			"not yet valid":        {anchor: good.anchor, now: certificateTime.AddDate(-20, 0, 0), fails: trust.CheckCertificate},
-			"no current time":      {anchor: good.anchor, fails: trust.CheckCertificate},
+			"another authority":    {anchor: strangersAuthority(t), now: certificateTime, fails: verify.CheckCertificate},
+			"a key was asked for":  {anchor: publicVectorKey(t), now: certificateTime, fails: verify.CheckSignature},
+			"keyless was asked":    {anchor: keyless(t, vectorRoot(t, "oms", "custom_trust_config.json"), signedByIBM), now: certificateTime, fails: verify.CheckCertificate},
+			"expired":              {anchor: good.anchor, now: certificateTime.AddDate(20, 0, 0), fails: verify.CheckCertificate},
+			"not yet valid":        {anchor: good.anchor, now: certificateTime.AddDate(-20, 0, 0), fails: verify.CheckCertificate},
+			"no current time":      {anchor: good.anchor, fails: verify.CheckCertificate},
 			"authorities together": {anchor: vectorAuthorities(t), now: certificateTime},
 		}
 		fileMutants(cases, good)
@@ -158,11 +159,11 @@ func TestCertificateSpecificationVector(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r := vectorAuthority(t, "ca-cert.pem").Check(b, trust.Options{Now: certificateTime}); r.Err() != nil {
+	if r := vectorAuthority(t, "ca-cert.pem").Check(b, verify.Options{Now: certificateTime}); r.Err() != nil {
 		t.Errorf("%v %+v", r.Err(), r.Checks)
 	}
 	b.Envelope.Payload[10] ^= 1
-	if r := vectorAuthority(t, "ca-cert.pem").Check(b, trust.Options{Now: certificateTime}); r.Failed() != trust.CheckSignature {
+	if r := vectorAuthority(t, "ca-cert.pem").Check(b, verify.Options{Now: certificateTime}); r.Failed() != verify.CheckSignature {
 		t.Errorf("a changed payload: %v %+v", r.Err(), r.Checks)
 	}
 }
@@ -173,12 +174,12 @@ func TestSigstoreVectors(t *testing.T) {
 	for _, name := range []string{"v0.3.1-sigstore", "v1.0.0-sigstore"} {
 		cases := map[string]anchored{
 			"good":               good,
-			"another identity":   {anchor: keyless(t, root, trust.Identity{Issuer: signedByIBM.Issuer, Subject: "stefanb@us.ibm.com.evil"}), fails: trust.CheckIdentity},
-			"another issuer":     {anchor: keyless(t, root, trust.Identity{Issuer: "https://accounts.google.com", Subject: signedByIBM.Subject}), fails: trust.CheckIdentity},
-			"own authority":      {anchor: vectorAuthority(t, "ca-cert.pem"), now: certificateTime, fails: trust.CheckCertificate},
-			"a key is asked for": {anchor: publicVectorKey(t), fails: trust.CheckSignature},
+			"another identity":   {anchor: keyless(t, root, trust.Identity{Issuer: signedByIBM.Issuer, Subject: "stefanb@us.ibm.com.evil"}), fails: verify.CheckIdentity},
+			"another issuer":     {anchor: keyless(t, root, trust.Identity{Issuer: "https://accounts.google.com", Subject: signedByIBM.Subject}), fails: verify.CheckIdentity},
+			"own authority":      {anchor: vectorAuthority(t, "ca-cert.pem"), now: certificateTime, fails: verify.CheckCertificate},
+			"a key is asked for": {anchor: publicVectorKey(t), fails: verify.CheckSignature},
 			"another instance": {anchor: keyless(t, vectorRoot(t, "sigstore", "bundle-verify", "intoto-with-custom-trust-root", "trusted_root.json"), signedByIBM),
-				fails: trust.CheckLog},
+				fails: verify.CheckLog},
 		}
 		fileMutants(cases, good)
 		runAnchored(t, name, cases)

@@ -1,4 +1,4 @@
-package verify
+package verify_test
 
 import (
 	"crypto/x509"
@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/mlseal/mlseal/attest"
+	"github.com/mlseal/mlseal/verify"
 	"github.com/mlseal/mlseal/verify/trust"
 	protobundle "github.com/sigstore/protobuf-specs/gen/pb-go/bundle/v1"
 	protocommon "github.com/sigstore/protobuf-specs/gen/pb-go/common/v1"
@@ -53,16 +54,16 @@ func TestAuthorityTimes(t *testing.T) {
 		fails  string
 		source string
 	}{
-		"timestamp, now":                     {stamped, s.root(), now, "", trust.FromTimestampAuthority},
-		"timestamp, a year later":            {stamped, s.root(), later, "", trust.FromTimestampAuthority},
-		"timestamp, no clock":                {stamped, s.root(), time.Time{}, "", trust.FromTimestampAuthority},
+		"timestamp, now":                     {stamped, s.root(), now, "", verify.FromTimestampAuthority},
+		"timestamp, a year later":            {stamped, s.root(), later, "", verify.FromTimestampAuthority},
+		"timestamp, no clock":                {stamped, s.root(), time.Time{}, "", verify.FromTimestampAuthority},
 		"timestamp of nobody trusted":        {stamped, nil, now, "", ""},
-		"timestamp of nobody trusted, later": {stamped, nil, later, trust.CheckCertificate, ""},
-		"timestamp of another authority":     {foreign, s.root(), now, trust.CheckTimestamp, ""},
-		"timestamp after expiry":             {before, s.root(), now, trust.CheckCertificate, ""},
+		"timestamp of nobody trusted, later": {stamped, nil, later, verify.CheckCertificate, ""},
+		"timestamp of another authority":     {foreign, s.root(), now, verify.CheckTimestamp, ""},
+		"timestamp after expiry":             {before, s.root(), now, verify.CheckCertificate, ""},
 		"no timestamp":                       {plain, s.root(), now, "", ""},
-		"no timestamp, later":                {plain, s.root(), later, trust.CheckCertificate, ""},
-		"a certificate for encryption":       {unfit, nil, now, trust.CheckCertificate, ""},
+		"no timestamp, later":                {plain, s.root(), later, verify.CheckCertificate, ""},
+		"a certificate for encryption":       {unfit, nil, now, verify.CheckCertificate, ""},
 		"the root comes along, and is known": {withRoot, nil, now, "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -74,7 +75,7 @@ func TestAuthorityTimes(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			r := a.Check(b, trust.Options{Now: tc.now})
+			r := a.Check(b, verify.Options{Now: tc.now})
 			if (r.Err() == nil) != (tc.fails == "") || (r.Signer == workflow.Subject) != (tc.fails == "") {
 				t.Errorf("error %v, signer %q", r.Err(), r.Signer)
 			}
@@ -93,7 +94,7 @@ func TestAuthorityTimes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r := a.Check(b, trust.Options{Now: now}); r.Failed() != trust.CheckCertificate {
+	if r := a.Check(b, verify.Options{Now: now}); r.Failed() != verify.CheckCertificate {
 		t.Errorf("another root: %+v", r.Checks)
 	}
 }
@@ -115,7 +116,7 @@ func TestParseAuthority(t *testing.T) {
 		"garbage":               {pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("x")}), false},
 		"too large":             {make([]byte, trust.MaxKeyBytes+1), false},
 	} {
-		if _, err := trust.ParseAuthority(tc.text, nil); (err == nil) != tc.ok || err != nil && !errors.Is(err, trust.ErrAuthority) {
+		if _, err := trust.ParseAuthority(tc.text, nil); (err == nil) != tc.ok || err != nil && !errors.Is(err, verify.ErrAuthority) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -124,18 +125,18 @@ func TestParseAuthority(t *testing.T) {
 func TestNewKeylessNeedsAll(t *testing.T) {
 	root := newInstance(t).root()
 	for _, who := range []trust.Identity{{}, {Issuer: "i"}, {Subject: "s"}} {
-		if _, err := trust.NewKeyless(root, who); !errors.Is(err, trust.ErrNoIdentity) {
+		if _, err := trust.NewKeyless(root, who); !errors.Is(err, verify.ErrNoIdentity) {
 			t.Errorf("%+v: %v", who, err)
 		}
 	}
-	if _, err := trust.NewKeyless(nil, workflow); !errors.Is(err, trust.ErrNoRoot) {
+	if _, err := trust.NewKeyless(nil, workflow); !errors.Is(err, verify.ErrNoRoot) {
 		t.Errorf("no root: %v", err)
 	}
-	if err := (&trust.Result{}).Err(); err == nil {
+	if err := (&verify.Result{}).Err(); err == nil {
 		t.Error("the zero result passes")
 	}
 	for _, text := range []string{"", "{}", `{"mediaType":"x"}`, `{"trustedRoot":{}}`, `{"mediaType":"a","mediaType":"b"}`} {
-		if _, err := trust.ParseRoot([]byte(text)); !errors.Is(err, trust.ErrRoot) {
+		if _, err := trust.ParseRoot([]byte(text)); !errors.Is(err, verify.ErrRoot) {
 			t.Errorf("%s: %v", text, err)
 		}
 	}

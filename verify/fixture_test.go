@@ -1,4 +1,4 @@
-package verify
+package verify_test
 
 import (
 	"context"
@@ -13,6 +13,7 @@ import (
 	"github.com/mlseal/mlseal/internal/testenv"
 	"github.com/mlseal/mlseal/manifest"
 	"github.com/mlseal/mlseal/policies"
+	"github.com/mlseal/mlseal/verify"
 	"github.com/mlseal/mlseal/verify/trust"
 )
 
@@ -45,20 +46,20 @@ func TestKeylessFixture(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantVerified(t, fsys, read("model.sig"), keyless(t, trusted, workflow), trust.FromLog)
-	wantVerified(t, fsys, read("model-ca.sig"), authority, trust.FromTimestampAuthority)
+	wantVerified(t, fsys, read("model.sig"), keyless(t, trusted, workflow), verify.FromLog)
+	wantVerified(t, fsys, read("model-ca.sig"), authority, verify.FromTimestampAuthority)
 
-	v := &Verifier{Root: trusted, Now: time.Now()}
-	target := Target{Subject: policies.Subject{Name: "model", Digests: map[string]string{"dirHash": m.DirHash()}}}
-	d, err := v.Verify(context.Background(), target, []Found{{Origin: "s", Data: read("statement.sigstore.json")}}, keylessPolicy(t, nil, signedRule))
+	v := &verify.Verifier{Trust: trust.New(trusted), Now: time.Now()}
+	target := verify.Target{Subject: policies.Subject{Name: "model", Digests: map[string]string{"dirHash": m.DirHash()}}}
+	d, err := v.Verify(context.Background(), target, []verify.Found{{Origin: "s", Data: read("statement.sigstore.json")}}, keylessPolicy(t, nil, signedRule))
 	if err != nil || d.Err() != nil {
 		t.Errorf("%v %+v", err, d)
 	}
 }
 
-func wantVerified(t *testing.T, fsys fs.FS, bundle []byte, anchor trust.Anchor, source string) {
+func wantVerified(t *testing.T, fsys fs.FS, bundle []byte, anchor verify.Anchor, source string) {
 	t.Helper()
-	r, err := Tree(context.Background(), fsys, bundle, anchor, TreeOptions{Now: time.Now()})
+	r, err := verify.Tree(context.Background(), fsys, bundle, anchor, verify.TreeOptions{Now: time.Now()})
 	if err != nil || r.TimeSource != source || r.SignedAt == nil || r.SignedAt.After(time.Now()) {
 		t.Errorf("%v, time by %q: %+v", err, r.TimeSource, r.Checks)
 	}

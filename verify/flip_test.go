@@ -1,4 +1,4 @@
-package verify
+package verify_test
 
 import (
 	"bytes"
@@ -8,6 +8,7 @@ import (
 
 	"github.com/mlseal/mlseal/attest"
 	"github.com/mlseal/mlseal/internal/testenv"
+	"github.com/mlseal/mlseal/verify"
 	"github.com/mlseal/mlseal/verify/trust"
 )
 
@@ -54,7 +55,7 @@ func TestFlippedBitsAreDenied(t *testing.T) {
 			continue
 		}
 		tried++
-		if r := anchor.Check(b, trust.Options{}); r.Err() == nil {
+		if r := anchor.Check(b, verify.Options{}); r.Err() == nil {
 			lo, hi := max(0, at-40), min(len(bad), at+20)
 			t.Errorf("byte %d: %s", at, bad[lo:hi])
 		}

@@ -12,7 +12,6 @@ import (
 	"github.com/mlseal/mlseal/attest"
 	"github.com/mlseal/mlseal/internal/strictjson"
 	"github.com/mlseal/mlseal/policies"
-	"github.com/mlseal/mlseal/verify/trust"
 )
 
 // Found is something that was found where a statement may be.
@@ -42,14 +41,14 @@ type Target struct {
 	Notes []string
 }
 
-// Verifier decides about artifacts. The zero value finds no statements about dependencies and
-// measures ages against the zero time, so that nothing with a maximum age passes.
+// Verifier decides about artifacts. It needs a Trust. Without a Source it finds no statements about dependencies, and it
+// measures ages against the zero time unless it has a clock, so that nothing with a maximum age passes.
 type Verifier struct {
 	Source Source    // for the dependencies of the artifact; may be nil
 	Now    time.Time // the clock of the decision
-	// Root is for the keyless signers of a policy that names no trust root. Without either there is no
-	// decision: the error wraps trust.ErrNoRoot.
-	Root *trust.Root
+	// Trust reads the keys and the trusted root of a policy's signers. Without it there is no decision, nor for a policy
+	// with keyless signers when neither the policy nor Trust has a trusted root: then the error wraps ErrNoRoot.
+	Trust Trust
 }
 
 // Verify decides about target with what was found for it: each bundle's signature is checked with
@@ -58,7 +57,7 @@ type Verifier struct {
 // content check that failed denies whatever the policy says. The error is nil when a decision was reached;
 // Decision.Err says whether it is a denial.
 func (v *Verifier) Verify(ctx context.Context, target Target, found []Found, policy *policies.Policy) (*policies.Decision, error) {
-	signers, err := newSigners(policy, v.Root)
+	signers, err := newSigners(policy, v.Trust)
 	if err != nil {
 		return nil, err
 	}

@@ -1,4 +1,4 @@
-package verify
+package verify_test
 
 import (
 	"context"
@@ -19,6 +19,7 @@ import (
 	"github.com/mlseal/mlseal/attest"
 	"github.com/mlseal/mlseal/internal/testenv"
 	"github.com/mlseal/mlseal/policies"
+	"github.com/mlseal/mlseal/verify"
 	"github.com/mlseal/mlseal/verify/trust"
 	protobundle "github.com/sigstore/protobuf-specs/gen/pb-go/bundle/v1"
 	protorekor "github.com/sigstore/protobuf-specs/gen/pb-go/rekor/v1"
@@ -46,13 +47,13 @@ func keylessPolicy(t *testing.T, trustedRoot []byte, rules string) *policies.Pol
 	return p
 }
 
-func decideKeyless(t *testing.T, v *Verifier, p *policies.Policy, bundles ...[]byte) *policies.Decision {
+func decideKeyless(t *testing.T, v *verify.Verifier, p *policies.Policy, bundles ...[]byte) *policies.Decision {
 	t.Helper()
-	var found []Found
+	var found []verify.Found
 	for i, b := range bundles {
-		found = append(found, Found{Origin: fmt.Sprintf("bundle %d", i), Data: b})
+		found = append(found, verify.Found{Origin: fmt.Sprintf("bundle %d", i), Data: b})
 	}
-	d, err := v.Verify(context.Background(), Target{Subject: policies.Subject{Name: "m", Digests: map[string]string{"sha256": keylessDigest}}}, found, p)
+	d, err := v.Verify(context.Background(), verify.Target{Subject: policies.Subject{Name: "m", Digests: map[string]string{"sha256": keylessDigest}}}, found, p)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,25 +65,25 @@ const signedRule = "  - {id: signed, signature: {by: [ci]}}"
 func TestKeylessGate(t *testing.T) {
 	s := newInstance(t)
 	good := s.sign(keylessStatement, workflow, signing{})
-	v := &Verifier{Now: time.Now()}
+	v := &verify.Verifier{Trust: trust.New(nil), Now: time.Now()}
 	if d := decideKeyless(t, v, keylessPolicy(t, s.trustedRoot(), signedRule), good); d.Err() != nil {
 		t.Fatalf("%v %+v", d.Err(), d.Requirements)
 	}
 	// The verifier's root serves where the policy names none, and the verified time is what ages are measured by.
-	v.Root = s.root()
+	v.Trust = trust.New(s.root())
 	aged := keylessPolicy(t, nil, "  - {id: signed, signature: {by: [ci]}, maxAge: 1h}")
 	if d := decideKeyless(t, v, aged, good); d.Err() != nil {
 		t.Errorf("%v %+v", d.Err(), d.Requirements)
 	}
-	later := &Verifier{Root: v.Root, Now: time.Now().Add(2 * time.Hour)}
+	later := &verify.Verifier{Trust: v.Trust, Now: time.Now().Add(2 * time.Hour)}
 	if d := decideKeyless(t, later, aged, good); d.Err() == nil || d.Requirements[0].Code != policies.EvidenceTooOld {
 		t.Errorf("two hours later: %+v", d.Requirements)
 	}
-	_, err := (&Verifier{Now: time.Now()}).Verify(context.Background(), Target{}, nil, aged)
-	if !errors.Is(err, trust.ErrNoRoot) || errors.Is(err, policies.ErrPolicy) {
+	_, err := (&verify.Verifier{Trust: trust.New(nil), Now: time.Now()}).Verify(context.Background(), verify.Target{}, nil, aged)
+	if !errors.Is(err, verify.ErrNoRoot) || errors.Is(err, policies.ErrPolicy) {
 		t.Errorf("no trusted root: %v", err)
 	}
-	_, err = v.Verify(context.Background(), Target{}, nil, keylessPolicy(t, []byte("{}"), signedRule))
+	_, err = v.Verify(context.Background(), verify.Target{}, nil, keylessPolicy(t, []byte("{}"), signedRule))
 	if !errors.Is(err, policies.ErrPolicy) {
 		t.Errorf("a trusted root that is none: %v", err)
 	}
@@ -115,22 +116,22 @@ func TestKeylessHostile(t *testing.T) {
 		fails  string // the check; empty when it must pass
 		code   policies.Code
 	}{
-		"18 branch main.evil":             {s.sign(keylessStatement, evil, signing{}), trust.CheckIdentity, policies.SignerNotTrusted},
-		"18 another issuer":               {s.sign(keylessStatement, issuer, signing{}), trust.CheckIdentity, policies.SignerNotTrusted},
+		"18 branch main.evil":             {s.sign(keylessStatement, evil, signing{}), verify.CheckIdentity, policies.SignerNotTrusted},
+		"18 another issuer":               {s.sign(keylessStatement, issuer, signing{}), verify.CheckIdentity, policies.SignerNotTrusted},
 		"20 signed in time":               {s.sign(keylessStatement, workflow, old), "", ""},
-		"20 no trusted time":              {s.sign(keylessStatement, workflow, signing{noTimestamp: true, entryOf: noPromise}), trust.CheckCertificate, policies.SignerNotTrusted},
-		"22 timestamp outside validity":   {s.sign(keylessStatement, workflow, signing{from: old.from, until: old.until, logged: hour}), trust.CheckCertificate, policies.SignerNotTrusted},
-		"22 log time outside validity":    {s.sign(keylessStatement, workflow, signing{logged: hour}), trust.CheckLog, policies.SignerNotTrusted},
-		"22 one entry twice":              {s.sign(keylessStatement, workflow, signing{change: twice}), trust.CheckLog, policies.SignerNotTrusted},
-		"23 entry of another payload":     {s.sign(keylessStatement, workflow, signing{entryOf: func(*protorekor.TransparencyLogEntry) *protorekor.TransparencyLogEntry { return another }}), trust.CheckLog, policies.SignerNotTrusted},
-		"changed payload":                 {s.sign(keylessStatement, workflow, signing{change: payload}), trust.CheckSignature, policies.SignatureInvalid},
-		"25 chain of another authority":   {other.sign(keylessStatement, workflow, signing{}), trust.CheckLog, policies.SignerNotTrusted},
-		"25 with our log and timestamp":   {borrowed(s, other), trust.CheckCertificate, policies.SignerNotTrusted},
-		"21 timestamp of a non-authority": {s.sign(keylessStatement, workflow, signing{timestamp: other.strangersStamp}), trust.CheckTimestamp, policies.SignerNotTrusted},
+		"20 no trusted time":              {s.sign(keylessStatement, workflow, signing{noTimestamp: true, entryOf: noPromise}), verify.CheckCertificate, policies.SignerNotTrusted},
+		"22 timestamp outside validity":   {s.sign(keylessStatement, workflow, signing{from: old.from, until: old.until, logged: hour}), verify.CheckCertificate, policies.SignerNotTrusted},
+		"22 log time outside validity":    {s.sign(keylessStatement, workflow, signing{logged: hour}), verify.CheckLog, policies.SignerNotTrusted},
+		"22 one entry twice":              {s.sign(keylessStatement, workflow, signing{change: twice}), verify.CheckLog, policies.SignerNotTrusted},
+		"23 entry of another payload":     {s.sign(keylessStatement, workflow, signing{entryOf: func(*protorekor.TransparencyLogEntry) *protorekor.TransparencyLogEntry { return another }}), verify.CheckLog, policies.SignerNotTrusted},
+		"changed payload":                 {s.sign(keylessStatement, workflow, signing{change: payload}), verify.CheckSignature, policies.SignatureInvalid},
+		"25 chain of another authority":   {other.sign(keylessStatement, workflow, signing{}), verify.CheckLog, policies.SignerNotTrusted},
+		"25 with our log and timestamp":   {borrowed(s, other), verify.CheckCertificate, policies.SignerNotTrusted},
+		"21 timestamp of a non-authority": {s.sign(keylessStatement, workflow, signing{timestamp: other.strangersStamp}), verify.CheckTimestamp, policies.SignerNotTrusted},
 	} {
 		t.Run(name, func(t *testing.T) {
 			checkKeyless(t, s.root(), tc.bundle, tc.fails)
-			d := decideKeyless(t, &Verifier{Root: s.root(), Now: time.Now()}, keylessPolicy(t, nil, signedRule), tc.bundle)
+			d := decideKeyless(t, &verify.Verifier{Trust: trust.New(s.root()), Now: time.Now()}, keylessPolicy(t, nil, signedRule), tc.bundle)
 			if (d.Err() == nil) != (tc.code == "") {
 				t.Fatalf("%v %+v", d.Err(), d.Requirements)
 			}
@@ -148,10 +149,10 @@ func checkKeyless(t *testing.T, trusted *trust.Root, bundle []byte, fails string
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := keyless(t, trusted, workflow).Check(b, trust.Options{})
+	r := keyless(t, trusted, workflow).Check(b, verify.Options{})
 	failed := map[string]bool{}
 	for _, c := range r.Checks {
-		if c.Status == Failed {
+		if c.Status == verify.Failed {
 			failed[c.Name] = true
 		}
 	}
@@ -167,12 +168,12 @@ func checkKeyless(t *testing.T, trusted *trust.Root, bundle []byte, fails string
 func TestExpiredIntermediate(t *testing.T) {
 	s := newInstance(t)
 	s.newIssuer(-2*time.Hour, -time.Hour)
-	checkKeyless(t, s.root(), s.sign(keylessStatement, workflow, signing{}), trust.CheckCertificate)
+	checkKeyless(t, s.root(), s.sign(keylessStatement, workflow, signing{}), verify.CheckCertificate)
 }
 
 // TestTimestampAuthorityWithoutCriticalUsage is the second half of case 21 (RFC 3161 section 2.3).
 func TestTimestampAuthorityWithoutCriticalUsage(t *testing.T) {
-	for critical, fails := range map[bool]string{true: "", false: trust.CheckTimestamp} {
+	for critical, fails := range map[bool]string{true: "", false: verify.CheckTimestamp} {
 		s := newInstance(t)
 		stamp := s.newTSA(critical)
 		checkKeyless(t, s.root(), s.sign(keylessStatement, workflow, signing{timestamp: stamp}), fails)
@@ -184,7 +185,7 @@ func TestUnloggedCertificate(t *testing.T) {
 	s := newInstance(t)
 	trusted := s.root()
 	s.ctKey = testKey(t)
-	checkKeyless(t, trusted, s.sign(keylessStatement, workflow, signing{}), trust.CheckSCT)
+	checkKeyless(t, trusted, s.sign(keylessStatement, workflow, signing{}), verify.CheckSCT)
 }
 
 // TestChainInKeylessBundle: versions 0.1 and 0.2 list a chain; a root in it is refused, whoever it is.
@@ -199,7 +200,7 @@ func TestChainInKeylessBundle(t *testing.T) {
 		}
 	}
 	checkKeyless(t, s.root(), s.sign(keylessStatement, workflow, signing{change: older()}), "")
-	checkKeyless(t, s.root(), s.sign(keylessStatement, workflow, signing{change: older(s.caRoot)}), trust.CheckCertificate)
+	checkKeyless(t, s.root(), s.sign(keylessStatement, workflow, signing{change: older(s.caRoot)}), verify.CheckCertificate)
 }
 
 // TestMessageBundles: a bundle that signs a message holds no statement, for the tree and for the gate.
@@ -208,11 +209,11 @@ func TestMessageBundles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := Tree(context.Background(), fstest.MapFS{"a": {}}, data, publicVectorKey(t), TreeOptions{})
-	if !errors.Is(err, ErrFailed) || !errors.Is(err, attest.ErrBundle) || !strings.Contains(r.Checks[0].Detail, "signs a message") {
+	r, err := verify.Tree(context.Background(), fstest.MapFS{"a": {}}, data, publicVectorKey(t), verify.TreeOptions{})
+	if !errors.Is(err, verify.ErrFailed) || !errors.Is(err, attest.ErrBundle) || !strings.Contains(r.Checks[0].Detail, "signs a message") {
 		t.Errorf("%v %+v", err, r.Checks)
 	}
-	d := decideKeyless(t, &Verifier{Root: newInstance(t).root(), Now: time.Now()}, keylessPolicy(t, nil, signedRule), data)
+	d := decideKeyless(t, &verify.Verifier{Trust: trust.New(newInstance(t).root()), Now: time.Now()}, keylessPolicy(t, nil, signedRule), data)
 	if d.Err() == nil || d.Requirements[0].NearMisses[0].Code != policies.StatementUnusable {
 		t.Errorf("%+v", d.Requirements)
 	}

@@ -1,4 +1,4 @@
-package verify
+package verify_test
 
 import (
 	"context"
@@ -24,6 +24,7 @@ import (
 	"github.com/mlseal/mlseal/attest/signer"
 	"github.com/mlseal/mlseal/manifest"
 	"github.com/mlseal/mlseal/policies"
+	"github.com/mlseal/mlseal/verify"
 	"github.com/mlseal/mlseal/verify/trust"
 )
 
@@ -57,20 +58,20 @@ func signTree(t *testing.T, s manifest.Serialization, fsys fstest.MapFS) *omsTre
 	return &omsTree{t, key, publicVectorKey(t), fsys, b.JSON()}
 }
 
-func (o *omsTree) passes(opts TreeOptions) *TreeResult {
+func (o *omsTree) passes(opts verify.TreeOptions) *verify.TreeResult {
 	o.t.Helper()
-	r, err := Tree(context.Background(), o.fsys, o.bundle, o.public, opts)
+	r, err := verify.Tree(context.Background(), o.fsys, o.bundle, o.public, opts)
 	if err != nil {
 		o.t.Fatalf("%v %+v", err, r.Checks)
 	}
 	return r
 }
 
-func (o *omsTree) fails(opts TreeOptions, check, reason string) *TreeResult {
+func (o *omsTree) fails(opts verify.TreeOptions, check, reason string) *verify.TreeResult {
 	o.t.Helper()
 	r := wantFailed(o.t, o.fsys, o.bundle, o.public, opts, check)
 	for _, c := range r.Checks {
-		if c.Status == Failed && !strings.Contains(c.Detail, reason) {
+		if c.Status == verify.Failed && !strings.Contains(c.Detail, reason) {
 			o.t.Errorf("the reason is %q, want one that names %q", c.Detail, reason)
 		}
 	}
@@ -92,7 +93,7 @@ func TestSerializations(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if r := o.passes(TreeOptions{}); r.DirHash != plain.DirHash() || r.Format != formatOMS {
+				if r := o.passes(verify.TreeOptions{}); r.DirHash != plain.DirHash() || r.Format != verify.FormatOMS {
 					t.Errorf("dirHash %s, format %s", r.DirHash, r.Format)
 				}
 				o.fsys["w:1.bin"] = &fstest.MapFile{Data: []byte("seventeen bytes.!")}
@@ -105,13 +106,13 @@ func TestSerializations(t *testing.T) {
 				case 1e9:
 					changed = "w:1.bin:0:17"
 				}
-				if d := o.fails(TreeOptions{}, "files", "1 changed").Diff; d.Changed[0].Path != changed || fmt.Sprint(d.Missing, d.Extra) != "[sub/x] [evil.py]" {
+				if d := o.fails(verify.TreeOptions{}, "files", "1 changed").Diff; d.Changed[0].Path != changed || fmt.Sprint(d.Missing, d.Extra) != "[sub/x] [evil.py]" {
 					t.Errorf("diff is %+v", d)
 				}
 				for name, data := range map[string]string{"grown": "seventeen bytes..+", "shrunk": "seventeen bytes.", "grown by a shard": "seventeen bytes.. and more"} {
 					o.fsys = weights()
 					o.fsys["w:1.bin"] = &fstest.MapFile{Data: []byte(data)}
-					if d := o.fails(TreeOptions{}, "files", "changed").Diff; len(d.Missing)+len(d.Extra) != 0 {
+					if d := o.fails(verify.TreeOptions{}, "files", "changed").Diff; len(d.Missing)+len(d.Extra) != 0 {
 						t.Errorf("%s: diff is %+v", name, d)
 					}
 				}
@@ -143,13 +144,13 @@ func TestResignedShardMutantsFail(t *testing.T) {
 			o := *good
 			o.t = t
 			o.bundle = resign(t, good.bundle, o.key, func(p string) string { return strings.Replace(p, tc.old, tc.new, 1) })
-			o.fails(TreeOptions{}, "statement", tc.reason)
+			o.fails(verify.TreeOptions{}, "statement", tc.reason)
 		})
 	}
 	t.Run("a last shard that ends elsewhere", func(t *testing.T) {
 		o := *good
 		o.bundle = resign(t, good.bundle, o.key, func(p string) string { return strings.Replace(p, `"w:1.bin:16:17"`, `"w:1.bin:16:18"`, 1) })
-		o.fails(TreeOptions{}, "files", "w:1.bin:16:18")
+		o.fails(verify.TreeOptions{}, "files", "w:1.bin:16:18")
 	})
 	t.Run("as the reference writes it", func(t *testing.T) {
 		o := *good
@@ -157,7 +158,7 @@ func TestResignedShardMutantsFail(t *testing.T) {
 			p = strings.ReplaceAll(p, `"algorithm":"sha256"`, `"algorithm":"sha256-sharded-8"`)
 			return strings.Replace(p, `"shard_size":8`, `"shard_size":8.0`, 1)
 		})
-		o.passes(TreeOptions{})
+		o.passes(verify.TreeOptions{})
 	})
 }
 
@@ -166,11 +167,11 @@ func TestEmptyFilesHaveNoShards(t *testing.T) {
 	fsys := weights()
 	fsys["empty"] = &fstest.MapFile{}
 	o := signTree(t, manifest.Serialization{ShardSize: 8}, fsys)
-	if r := o.passes(TreeOptions{}); fmt.Sprint(r.Unsigned) != "[empty]" || !strings.Contains(r.Checks[len(r.Checks)-1].Detail, "3 files hashed, each as signed; not checked, for nobody signed them: empty") {
+	if r := o.passes(verify.TreeOptions{}); fmt.Sprint(r.Unsigned) != "[empty]" || !strings.Contains(r.Checks[len(r.Checks)-1].Detail, "3 files hashed, each as signed; not checked, for nobody signed them: empty") {
 		t.Errorf("unsigned %v, checks %+v", r.Unsigned, r.Checks)
 	}
 	o.fsys["empty"] = &fstest.MapFile{Data: []byte("x")}
-	o.fails(TreeOptions{}, "files", "1 extra (empty)")
+	o.fails(verify.TreeOptions{}, "files", "1 extra (empty)")
 }
 
 func TestIgnoreUnsignedFiles(t *testing.T) {
@@ -180,7 +181,7 @@ func TestIgnoreUnsignedFiles(t *testing.T) {
 			o.fsys[name] = &fstest.MapFile{Data: []byte("x")}
 		}
 		o.fsys["link"] = &fstest.MapFile{Data: []byte("nowhere"), Mode: fs.ModeSymlink}
-		opts := TreeOptions{IgnoreUnsigned: true}
+		opts := verify.TreeOptions{IgnoreUnsigned: true}
 		if r := o.passes(opts); fmt.Sprint(r.Unsigned) != `[back\slash cache/ extra.py link sub/more]` || r.Files != 3 {
 			t.Errorf("unsigned %v of %d files", r.Unsigned, r.Files)
 		}
@@ -195,27 +196,27 @@ func TestIgnoreUnsignedFiles(t *testing.T) {
 func TestIgnoredPaths(t *testing.T) {
 	o := signTree(t, manifest.Serialization{}, weights())
 	o.fsys["cache/evil.py"] = &fstest.MapFile{Data: []byte("x")}
-	o.fails(TreeOptions{Ignore: []string{"cac"}}, "files", "1 extra (cache/evil.py)")
-	if r := o.passes(TreeOptions{Ignore: []string{"cache"}}); fmt.Sprint(r.IgnoredHere, r.Ignored) != "[cache] []" || !strings.Contains(r.Checks[len(r.Checks)-1].Detail, "by your choice: cache") {
+	o.fails(verify.TreeOptions{Ignore: []string{"cac"}}, "files", "1 extra (cache/evil.py)")
+	if r := o.passes(verify.TreeOptions{Ignore: []string{"cache"}}); fmt.Sprint(r.IgnoredHere, r.Ignored) != "[cache] []" || !strings.Contains(r.Checks[len(r.Checks)-1].Detail, "by your choice: cache") {
 		t.Errorf("%+v", r)
 	}
-	o.fails(TreeOptions{Ignore: []string{"cache", "config.json"}}, "files", "1 missing (config.json)")
+	o.fails(verify.TreeOptions{Ignore: []string{"cache", "config.json"}}, "files", "1 missing (config.json)")
 	o.bundle = resign(t, o.bundle, o.key, func(p string) string {
 		return strings.Replace(p, `"allow_symlinks":false`, `"allow_symlinks":false,"ignore_paths":["cache"]`, 1)
 	})
-	if r := o.passes(TreeOptions{}); fmt.Sprint(r.Ignored) != "[cache]" {
+	if r := o.passes(verify.TreeOptions{}); fmt.Sprint(r.Ignored) != "[cache]" {
 		t.Errorf("ignored by the signer's choice: %v", r.Ignored)
 	}
 	o.fsys["sub/cache/evil.py"] = &fstest.MapFile{Data: []byte("x")}
-	o.fails(TreeOptions{}, "files", "1 extra (sub/cache/evil.py)")
+	o.fails(verify.TreeOptions{}, "files", "1 extra (sub/cache/evil.py)")
 }
 
 func TestGitFilesAreSignedWhenAsked(t *testing.T) {
 	fsys := weights()
 	fsys[".gitignore"] = &fstest.MapFile{Data: []byte("x")}
 	o := signTree(t, manifest.Serialization{}, fsys)
-	o.passes(TreeOptions{})
-	o.fails(TreeOptions{IncludeGit: true}, "files", "1 extra (.gitignore)")
+	o.passes(verify.TreeOptions{})
+	o.fails(verify.TreeOptions{IncludeGit: true}, "files", "1 extra (.gitignore)")
 }
 
 // linkedTree is a folder with a link to a file outside.
@@ -241,27 +242,27 @@ func TestSymlinksNeedTheFlagTwice(t *testing.T) {
 	for name, tc := range map[string]struct {
 		o      *omsTree
 		fsys   fs.FS
-		opts   TreeOptions
+		opts   verify.TreeOptions
 		check  string // that fails
 		reason string
 	}{
-		"made with links, flag":      {links, tree, TreeOptions{AllowSymlinks: true}, "", ""},
-		"made with links, no flag":   {links, tree, TreeOptions{}, "statement", "allow_symlinks"},
-		"made with links, no links":  {links, resolved, TreeOptions{}, "statement", "allow_symlinks"},
-		"made without, links":        {plain, tree, TreeOptions{}, "files", "symbolic link"},
-		"made without, links, flag":  {plain, tree, TreeOptions{AllowSymlinks: true}, "", ""},
-		"changed behind the link":    {links, linkedTo(t, tree, "WEIGHTS"), TreeOptions{AllowSymlinks: true}, "files", "1 changed (w)"},
-		"the link leads nowhere now": {links, linkedTo(t, tree, ""), TreeOptions{AllowSymlinks: true}, "files", "leads nowhere"},
+		"made with links, flag":      {links, tree, verify.TreeOptions{AllowSymlinks: true}, "", ""},
+		"made with links, no flag":   {links, tree, verify.TreeOptions{}, "statement", "allow_symlinks"},
+		"made with links, no links":  {links, resolved, verify.TreeOptions{}, "statement", "allow_symlinks"},
+		"made without, links":        {plain, tree, verify.TreeOptions{}, "files", "symbolic link"},
+		"made without, links, flag":  {plain, tree, verify.TreeOptions{AllowSymlinks: true}, "", ""},
+		"changed behind the link":    {links, linkedTo(t, tree, "WEIGHTS"), verify.TreeOptions{AllowSymlinks: true}, "files", "1 changed (w)"},
+		"the link leads nowhere now": {links, linkedTo(t, tree, ""), verify.TreeOptions{AllowSymlinks: true}, "files", "leads nowhere"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r, err := Tree(context.Background(), tc.fsys, tc.o.bundle, tc.o.public, tc.opts)
+			r, err := verify.Tree(context.Background(), tc.fsys, tc.o.bundle, tc.o.public, tc.opts)
 			if tc.check == "" {
 				if err != nil {
 					t.Errorf("%v %+v", err, r.Checks)
 				}
 				return
 			}
-			if !errors.Is(err, ErrFailed) || !strings.Contains(err.Error(), tc.check+": ") || !strings.Contains(err.Error(), tc.reason) {
+			if !errors.Is(err, verify.ErrFailed) || !strings.Contains(err.Error(), tc.check+": ") || !strings.Contains(err.Error(), tc.reason) {
 				t.Errorf("error is %v", err)
 			}
 		})
@@ -299,9 +300,9 @@ func TestGateTakesOnlyWhatNamesATree(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		v := Verifier{Now: now}
-		target := Target{Subject: policies.Subject{Name: "model", Digests: map[string]string{"dirHash": m.DirHash()}}}
-		d, err := v.Verify(context.Background(), target, []Found{{Origin: "model.sig", Data: o.bundle}}, policy)
+		v := verify.Verifier{Trust: trust.New(nil), Now: now}
+		target := verify.Target{Subject: policies.Subject{Name: "model", Digests: map[string]string{"dirHash": m.DirHash()}}}
+		d, err := v.Verify(context.Background(), target, []verify.Found{{Origin: "model.sig", Data: o.bundle}}, policy)
 		if err != nil || !errors.Is(d.Err(), policies.ErrDenied) || d.Requirements[0].Code != policies.StatementUnusable {
 			t.Errorf("%+v: %v, decision %+v", s, err, d)
 		}
@@ -337,7 +338,7 @@ func TestLegacySignature(t *testing.T) {
 	if err := trust.VerifyLegacy(issuer.PublicKey, b); !errors.Is(err, trust.ErrSignature) {
 		t.Errorf("another key: %v", err)
 	}
-	if err := publicVectorKey(t).Check(b, trust.Options{Legacy: true}).Err(); !errors.Is(err, trust.ErrMaterial) {
+	if err := publicVectorKey(t).Check(b, verify.Options{Legacy: true}).Err(); !errors.Is(err, verify.ErrMaterial) {
 		t.Errorf("a certificate where a key was asked for: %v", err)
 	}
 }
@@ -384,8 +385,8 @@ func TestLegacyTree(t *testing.T) {
 	}
 	payload := b.Envelope.Payload
 	key := publicVectorKey(t)
-	r, err := Tree(context.Background(), fsys, legacyBundle(t, payload, attest.LegacyPAE), key, opts)
-	if err != nil || r.Format != formatLegacy || r.Files != 2 || !strings.Contains(fmt.Sprint(r.Checks), "legacy") {
+	r, err := verify.Tree(context.Background(), fsys, legacyBundle(t, payload, attest.LegacyPAE), key, opts)
+	if err != nil || r.Format != verify.FormatLegacy || r.Files != 2 || !strings.Contains(fmt.Sprint(r.Checks), "legacy") {
 		t.Fatalf("%v %+v", err, r)
 	}
 	wantFailed(t, fsys, legacyBundle(t, payload, dssePAE), key, opts, "signature")
@@ -404,7 +405,7 @@ func TestLegacyTree(t *testing.T) {
 func TestHintOfAnotherKey(t *testing.T) {
 	o := signTree(t, manifest.Serialization{}, weights())
 	o.bundle = []byte(strings.Replace(string(o.bundle), o.key.Hint(), strings.Repeat("0", 64), 1))
-	o.fails(TreeOptions{}, "signature", "another key")
+	o.fails(verify.TreeOptions{}, "signature", "another key")
 	o.bundle = []byte(strings.Replace(string(o.bundle), `{"hint":"`+strings.Repeat("0", 64)+`"}`, `{}`, 1))
-	o.fails(TreeOptions{}, "signature", "another key")
+	o.fails(verify.TreeOptions{}, "signature", "another key")
 }

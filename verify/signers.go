@@ -1,55 +1,58 @@
 package verify
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/mlseal/mlseal/attest"
 	"github.com/mlseal/mlseal/policies"
-	"github.com/mlseal/mlseal/verify/trust"
 )
 
-// signers are a policy's signers as trust knows them.
+// signers are a policy's signers as Trust made them.
 type signers struct {
 	keys       []signerKey
-	identities map[trust.Identity]string // the signer's name
-	root       *trust.Root               // nil when nobody is keyless
+	identities map[policies.Identity]string // the signer's name
+	root       Identifier                   // nil when nobody is keyless
 }
 
 type signerKey struct {
 	signer string
-	key    *trust.Key
+	key    KeyAnchor
 }
 
-// newSigners reads the policy's keys and its trust root, for which root stands in when it names none.
-func newSigners(policy *policies.Policy, root *trust.Root) (*signers, error) {
-	s := &signers{identities: map[trust.Identity]string{}}
+// newSigners reads the policy's keys and its trust root, for which that of trust stands in when it names none.
+func newSigners(policy *policies.Policy, trust Trust) (*signers, error) {
+	if trust == nil {
+		return nil, errors.New("verify: the verifier has no Trust to read the policy's signers with")
+	}
+	s := &signers{identities: map[policies.Identity]string{}}
 	for _, def := range policy.Signers() {
 		for _, text := range def.Keys {
-			key, err := trust.ParseKey(text)
+			key, err := trust.Key(text)
 			if err != nil {
 				return nil, fmt.Errorf("verify: signer %s: %w: %w", def.Name, policies.ErrPolicy, err)
 			}
 			s.keys = append(s.keys, signerKey{def.Name, key})
 		}
-		if who := def.Keyless; who != nil {
-			s.identities[trust.Identity{Issuer: who.Issuer, Subject: who.Subject}] = def.Name
+		if def.Keyless != nil {
+			s.identities[*def.Keyless] = def.Name
 		}
 	}
-	if text := policy.TrustRoot(); text != nil {
-		own, err := trust.ParseRoot(text)
-		if err != nil {
-			return nil, fmt.Errorf("verify: trust.root: %w: %w", policies.ErrPolicy, err)
-		}
-		root = own
-	}
-	if len(s.identities) == 0 {
+	text := policy.TrustRoot()
+	if text == nil && len(s.identities) == 0 {
 		return s, nil
 	}
-	if root == nil {
-		return nil, fmt.Errorf("verify: the policy has keyless signers: %w", trust.ErrNoRoot)
+	root, err := trust.Root(text)
+	switch {
+	case err != nil && text != nil:
+		return nil, fmt.Errorf("verify: trust.root: %w: %w", policies.ErrPolicy, err)
+	case err != nil:
+		return nil, fmt.Errorf("verify: the policy has keyless signers: %w", err)
 	}
-	s.root = root
+	if len(s.identities) > 0 {
+		s.root = root
+	}
 	return s, nil
 }
 
@@ -67,8 +70,7 @@ func (s *signers) check(b *attest.Bundle, e *policies.Evidence) (policies.Code, 
 func (s *signers) checkKey(b *attest.Bundle, e *policies.Evidence) (policies.Code, string) {
 	hinted := ""
 	for _, k := range s.keys {
-		err := k.key.Verify(b)
-		if err == nil {
+		if k.key.Check(b, Options{}).Err() == nil {
 			if !slices.Contains(e.SignedBy, k.signer) {
 				e.SignedBy = append(e.SignedBy, k.signer)
 			}
@@ -97,15 +99,15 @@ func (s *signers) checkIdentity(b *attest.Bundle, e *policies.Evidence) (policie
 		e.SignatureNote = "signed with a certificate; this policy names keys only"
 		return "", ""
 	}
-	r := s.root.Identify(b, trust.Options{})
+	r := s.root.Identify(b, Options{})
 	if err := r.Err(); err != nil {
-		if r.Failed() == trust.CheckSignature {
+		if r.Failed() == CheckSignature {
 			return policies.SignatureInvalid, err.Error()
 		}
 		e.SignatureNote = r.Failed() + " not verified: " + err.Error()
 		return "", ""
 	}
-	who := trust.Identity{Issuer: r.Issuer, Subject: r.Signer}
+	who := policies.Identity{Issuer: r.Issuer, Subject: r.Signer}
 	name, ok := s.identities[who]
 	if !ok {
 		e.SignatureNote = fmt.Sprintf("an identity that the policy does not name: %q of %s", who.Subject, who.Issuer)

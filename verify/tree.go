@@ -11,7 +11,6 @@ import (
 
 	"github.com/mlseal/mlseal/attest"
 	"github.com/mlseal/mlseal/manifest"
-	"github.com/mlseal/mlseal/verify/trust"
 )
 
 // TreeOptions of Tree. The zero value checks every file and follows no links.
@@ -80,7 +79,7 @@ const (
 // and all that the anchor checks about it, the statement's root digest, and every file. When a check said no the
 // error wraps ErrFailed and its cause; the result is complete as far as the checks could go. Other errors mean that
 // the tree could not be read.
-func Tree(ctx context.Context, fsys fs.FS, bundle []byte, anchor trust.Anchor, opts TreeOptions) (*TreeResult, error) {
+func Tree(ctx context.Context, fsys fs.FS, bundle []byte, anchor Anchor, opts TreeOptions) (*TreeResult, error) {
 	r := &TreeResult{}
 	oms, err := r.checkBundle(bundle, anchor, opts)
 	if err != nil {
@@ -90,7 +89,7 @@ func Tree(ctx context.Context, fsys fs.FS, bundle []byte, anchor trust.Anchor, o
 	return r, r.checkFiles(ctx, fsys, oms, opts)
 }
 
-func (r *TreeResult) checkBundle(data []byte, anchor trust.Anchor, opts TreeOptions) (*attest.OMS, error) {
+func (r *TreeResult) checkBundle(data []byte, anchor Anchor, opts TreeOptions) (*attest.OMS, error) {
 	b, err := attest.Parse(data)
 	if err != nil {
 		return nil, r.fail("bundle", err)
@@ -103,7 +102,7 @@ func (r *TreeResult) checkBundle(data []byte, anchor trust.Anchor, opts TreeOpti
 	// encoding, and to no other.
 	s, parseErr := b.UnverifiedStatement()
 	legacy := parseErr == nil && s.PredicateType == attest.OMSLegacyPredicateType
-	who := anchor.Check(b, trust.Options{Now: opts.Now, RequireHint: true, Legacy: legacy})
+	who := anchor.Check(b, Options{Now: opts.Now, RequireHint: true, Legacy: legacy})
 	r.Checks = append(r.Checks, who.Checks...)
 	if err := who.Err(); err != nil {
 		return nil, fmt.Errorf("verify: %s: %w: %w", who.Failed(), ErrFailed, err)

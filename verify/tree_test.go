@@ -1,4 +1,4 @@
-package verify
+package verify_test
 
 import (
 	"bytes"
@@ -20,6 +20,7 @@ import (
 	"github.com/mlseal/mlseal/attest/signer"
 	"github.com/mlseal/mlseal/internal/testenv"
 	"github.com/mlseal/mlseal/manifest"
+	"github.com/mlseal/mlseal/verify"
 	"github.com/mlseal/mlseal/verify/trust"
 )
 
@@ -31,7 +32,7 @@ type vector struct {
 
 var keyVectors = []vector{{"v0.3.1-elliptic-key", "signme-1"}, {"v1.0.0-elliptic-key", "signme-1"}, {"v1.1.0-elliptic-key", ""}}
 
-func (v vector) load(t *testing.T) (fstest.MapFS, []byte, TreeOptions) {
+func (v vector) load(t *testing.T) (fstest.MapFS, []byte, verify.TreeOptions) {
 	t.Helper()
 	dir := filepath.Join(testenv.Vectors(t), "oms", v.name)
 	bundle, err := os.ReadFile(filepath.Join(dir, "model.sig"))
@@ -50,7 +51,7 @@ func (v vector) load(t *testing.T) (fstest.MapFS, []byte, TreeOptions) {
 		}
 		fsys[e.Name()] = &fstest.MapFile{Data: data}
 	}
-	return fsys, bundle, TreeOptions{File: v.file, Signature: "model.sig"}
+	return fsys, bundle, verify.TreeOptions{File: v.file, Signature: "model.sig"}
 }
 
 func vectorKey(t *testing.T, file string) []byte {
@@ -76,7 +77,7 @@ func TestVectorsPass(t *testing.T) {
 	for _, v := range keyVectors {
 		t.Run(v.name, func(t *testing.T) {
 			fsys, bundle, opts := v.load(t)
-			r, err := Tree(context.Background(), fsys, bundle, key, opts)
+			r, err := verify.Tree(context.Background(), fsys, bundle, key, opts)
 			if err != nil {
 				t.Fatalf("%v\n%+v", err, r.Checks)
 			}
@@ -84,7 +85,7 @@ func TestVectorsPass(t *testing.T) {
 				t.Errorf("ignored by the signer's choice: %v", r.Ignored)
 			}
 			for _, c := range r.Checks {
-				if c.Status == Failed || c.Name == "transparency log" && c.Status != NotDone {
+				if c.Status == verify.Failed || c.Name == "transparency log" && c.Status != verify.NotDone {
 					t.Errorf("check %+v", c)
 				}
 			}
@@ -143,15 +144,15 @@ func TestVectorMutantsFail(t *testing.T) {
 }
 
 // wantFailed verifies and wants exactly the named check to fail.
-func wantFailed(t *testing.T, fsys fs.FS, bundle []byte, key *trust.Key, opts TreeOptions, check string) *TreeResult {
+func wantFailed(t *testing.T, fsys fs.FS, bundle []byte, key *trust.Key, opts verify.TreeOptions, check string) *verify.TreeResult {
 	t.Helper()
-	r, err := Tree(context.Background(), fsys, bundle, key, opts)
-	if !errors.Is(err, ErrFailed) {
+	r, err := verify.Tree(context.Background(), fsys, bundle, key, opts)
+	if !errors.Is(err, verify.ErrFailed) {
 		t.Fatalf("error is %v", err)
 	}
 	var failed []string
 	for _, c := range r.Checks {
-		if c.Status == Failed {
+		if c.Status == verify.Failed {
 			failed = append(failed, c.Name)
 		}
 	}
@@ -197,7 +198,7 @@ func TestResignedMutantsFail(t *testing.T) {
 		return func(p string) string { return strings.Replace(p, old, new, 1) }
 	}
 	fsys, _, opts := v.load(t)
-	if r, err := Tree(context.Background(), fsys, resign(t, bundle, key, func(p string) string { return p + " " }), public, opts); err != nil {
+	if r, err := verify.Tree(context.Background(), fsys, resign(t, bundle, key, func(p string) string { return p + " " }), public, opts); err != nil {
 		t.Fatalf("the re-signed original: %v %+v", err, r.Checks)
 	}
 	for name, tc := range map[string]struct {
@@ -270,7 +271,7 @@ func TestSpecificationVectors(t *testing.T) {
 		return data
 	}
 	fsys, _, opts := keyVectors[2].load(t)
-	if r, err := Tree(context.Background(), fsys, read("valid", "key.bundle.json"), key, opts); err != nil {
+	if r, err := verify.Tree(context.Background(), fsys, read("valid", "key.bundle.json"), key, opts); err != nil {
 		t.Errorf("valid/key: %v %+v", err, r.Checks)
 	}
 	n := 0
@@ -281,7 +282,7 @@ func TestSpecificationVectors(t *testing.T) {
 		}
 		for _, e := range entries {
 			n++
-			if _, err := Tree(context.Background(), fsys, read(folder, e.Name()), key, opts); !errors.Is(err, ErrFailed) {
+			if _, err := verify.Tree(context.Background(), fsys, read(folder, e.Name()), key, opts); !errors.Is(err, verify.ErrFailed) {
 				t.Errorf("%s/%s: error is %v", folder, e.Name(), err)
 			}
 		}
@@ -289,7 +290,7 @@ func TestSpecificationVectors(t *testing.T) {
 	if n < 5 {
 		t.Errorf("%d invalid vectors, there should be 5", n)
 	}
-	if _, err := Tree(context.Background(), fsys, read("valid", "certificate.bundle.json"), key, opts); !errors.Is(err, trust.ErrMaterial) {
+	if _, err := verify.Tree(context.Background(), fsys, read("valid", "certificate.bundle.json"), key, opts); !errors.Is(err, verify.ErrMaterial) {
 		t.Errorf("a certificate where a key was asked for: %v", err)
 	}
 }
@@ -323,7 +324,7 @@ func TestOwnBundlesVerify(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if r, err := Tree(context.Background(), fsys, bundle.JSON(), trusted, TreeOptions{}); err != nil {
+			if r, err := verify.Tree(context.Background(), fsys, bundle.JSON(), trusted, verify.TreeOptions{}); err != nil {
 				t.Errorf("%v %+v", err, r.Checks)
 			}
 		})
@@ -350,8 +351,8 @@ func TestHintIsThePEMText(t *testing.T) {
 
 func TestTreeThatCannotBeRead(t *testing.T) {
 	fsys, bundle, opts := keyVectors[2].load(t)
-	r, err := Tree(context.Background(), unreadable{fsys}, bundle, publicVectorKey(t), opts)
-	if err == nil || errors.Is(err, ErrFailed) || !errors.Is(err, fs.ErrPermission) {
+	r, err := verify.Tree(context.Background(), unreadable{fsys}, bundle, publicVectorKey(t), opts)
+	if err == nil || errors.Is(err, verify.ErrFailed) || !errors.Is(err, fs.ErrPermission) {
 		t.Errorf("not being able to read is no denial: %v %+v", err, r.Checks)
 	}
 }

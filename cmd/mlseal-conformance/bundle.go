@@ -50,7 +50,7 @@ func verifyBundle(ctx context.Context, args []string, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	r := anchor.Check(b, trust.Options{Now: now(), Artifact: artifact})
+	r := anchor.Check(b, verify.Options{Now: now(), Artifact: artifact})
 	if err := printChecks(stdout, r.Checks); err != nil {
 		return err
 	}
@@ -60,7 +60,7 @@ func verifyBundle(ctx context.Context, args []string, stdout io.Writer) error {
 	return nil
 }
 
-func bundleAnchor(root *trust.Root, keyFile string, who trust.Identity) (trust.Anchor, error) {
+func bundleAnchor(root *trust.Root, keyFile string, who trust.Identity) (verify.Anchor, error) {
 	if keyFile == "" {
 		return trust.NewKeyless(root, who)
 	}
@@ -80,17 +80,17 @@ func readKey(file string) (*trust.Key, error) {
 }
 
 // openArtifact takes a file, or a digest as sha256:HEX.
-func openArtifact(arg string) (*trust.Artifact, io.Closer, error) {
+func openArtifact(arg string) (*verify.Artifact, io.Closer, error) {
 	if value, ok := strings.CutPrefix(arg, "sha256:"); ok {
 		sum, err := hex.DecodeString(value)
 		if err != nil || len(sum) != 32 {
 			return nil, nil, fmt.Errorf("%w: %q is not a sha256 digest", errUsage, arg)
 		}
-		return &trust.Artifact{Algorithm: "sha256", Digest: sum}, io.NopCloser(nil), nil
+		return &verify.Artifact{Algorithm: "sha256", Digest: sum}, io.NopCloser(nil), nil
 	}
 	f, err := os.Open(arg)
 	if err != nil {
 		return nil, nil, err
 	}
-	return &trust.Artifact{Content: f}, f, nil
+	return &verify.Artifact{Content: f}, f, nil
 }

@@ -62,7 +62,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 }
 
 func exitStatus(err error) int {
-	for _, usage := range []error{errUsage, errNotBuilt, trust.ErrKey, trust.ErrAuthority, trust.ErrRoot, trust.ErrNoIdentity, signer.ErrKey, signer.ErrCertificate,
+	for _, usage := range []error{errUsage, errNotBuilt, verify.ErrKey, verify.ErrAuthority, verify.ErrRoot, verify.ErrNoIdentity, signer.ErrKey, signer.ErrCertificate,
 		signer.ErrPassword, signer.ErrPasswordNeeded, os.ErrNotExist} {
 		if errors.Is(err, usage) {
 			return 2
@@ -130,7 +130,7 @@ func trustedRoot(ctx context.Context, file string, staging bool) (*trust.Root, e
 }
 
 // printChecks says what was looked at.
-func printChecks(w io.Writer, checks []trust.Check) error {
+func printChecks(w io.Writer, checks []verify.Check) error {
 	for _, c := range checks {
 		if _, err := fmt.Fprintf(w, "%-17s %s: %s\n", c.Name, c.Status, escape.Line(c.Detail)); err != nil {
 			return err

@@ -72,7 +72,7 @@ func verifyModel(ctx context.Context, args []string, stdout io.Writer) error {
 }
 
 // anchor is whom --method and its flags trust.
-func (f *modelFlags) anchor(ctx context.Context) (trust.Anchor, error) {
+func (f *modelFlags) anchor(ctx context.Context) (verify.Anchor, error) {
 	switch f.method {
 	case "key":
 		if f.publicKey == "" {

@@ -13,7 +13,6 @@ import (
 	"github.com/mlseal/mlseal/manifest/oci"
 	"github.com/mlseal/mlseal/policies"
 	"github.com/mlseal/mlseal/verify"
-	"github.com/mlseal/mlseal/verify/trust"
 	"github.com/spf13/cobra"
 )
 
@@ -72,7 +71,7 @@ func exitStatus(err error) int {
 	case err == nil:
 		return statusDone
 	case errors.As(err, &onUsage), isAny(err, policies.ErrPolicy, oci.ErrReference, signer.ErrKey, signer.ErrCertificate, signer.ErrPassword, signer.ErrPasswordNeeded,
-		trust.ErrKey, trust.ErrAuthority, trust.ErrRoot, trust.ErrNoIdentity, atomicfile.ErrExists):
+		verify.ErrKey, verify.ErrAuthority, verify.ErrRoot, verify.ErrNoIdentity, atomicfile.ErrExists):
 		return statusUsage
 	case isAny(err, policies.ErrDenied, verify.ErrFailed, errTooLarge, errMixed, oci.ErrNotLayout, oci.ErrContent, oci.ErrNotPackage, oci.ErrLimit, oci.ErrExtra,
 		oci.ErrNotFound, // of something that a package said is there: what the command line named is a usageError
@@ -116,13 +115,13 @@ func hintFor(err error) string {
 		return "choose another --output-key-prefix, or move the old key away"
 	case isAny(err, syscall.ENOSPC):
 		return "free some space and run the command again; what was there before is whole"
-	case isAny(err, trust.ErrNoRoot):
+	case isAny(err, verify.ErrNoRoot):
 		return "name a Sigstore trusted root with --trusted-root, or in the policy (trust: {root: FILE}); `cosign trusted-root create` writes one. Nothing was decided"
-	case isAny(err, trust.ErrMaterial):
+	case isAny(err, verify.ErrMaterial):
 		return "verify with --certificate-chain, or with --certificate-identity and --certificate-oidc-issuer"
-	case isAny(err, trust.ErrNoCertificate):
+	case isAny(err, verify.ErrNoCertificate):
 		return "verify with --key"
-	case isAny(err, trust.ErrHint):
+	case isAny(err, verify.ErrHint):
 		return "verify with the public key of whoever signed it"
 	case isAny(err, errMixed):
 		return "write oci:DIR to mean the layout; a directory that is deployed must not hold one"

@@ -16,7 +16,6 @@ import (
 	"github.com/mlseal/mlseal/manifest/oci"
 	"github.com/mlseal/mlseal/policies"
 	"github.com/mlseal/mlseal/verify"
-	"github.com/mlseal/mlseal/verify/trust"
 )
 
 // TestExitStatus has every sentinel that reaches the command line, wrapped as it is there.
@@ -31,7 +30,7 @@ func TestExitStatus(t *testing.T) {
 		},
 		statusUsage: {
 			usage(errors.New("flag")), policies.ErrPolicy, oci.ErrReference, signer.ErrKey, signer.ErrCertificate,
-			signer.ErrPassword, signer.ErrPasswordNeeded, trust.ErrKey, atomicfile.ErrExists, missing(oci.ErrNotFound),
+			signer.ErrPassword, signer.ErrPasswordNeeded, verify.ErrKey, atomicfile.ErrExists, missing(oci.ErrNotFound),
 		},
 		statusNotDecided: {oci.ErrUnavailable, fs.ErrPermission, syscall.ENOSPC, context.Canceled, errors.New("anything else")},
 	} {

@@ -37,8 +37,8 @@ var mayImport = map[string][]string{
 	"attest/signer":    {"attest"},
 	"policies":         {},
 	"policies/library": {},
-	"verify":           {"attest", "manifest", "policies", "verify/trust"},
-	"verify/trust":     {"attest", "manifest", "policies"},
+	"verify":           {"attest", "manifest", "policies"},
+	"verify/trust":     {"attest", "verify"},
 	"verify/report":    {"attest", "manifest", "policies", "verify"},
 	"cmd/":             {"attest", "attest/", "manifest", "manifest/", "policies", "policies/", "verify", "verify/"},
 	"testdata/":        {},
@@ -184,6 +184,7 @@ func TestForbiddenImports(t *testing.T) {
 		{"policies", module + "attest", true},
 		{"internal/strictjson", module + "internal/escape", true},
 		{"verify", module + "manifest/oci", true},
+		{"verify", module + "verify/trust", true},
 		{"verify", "oras.land/oras-go/v2", true},
 		{"verify", "net/http", true},
 		{"attest", "github.com/sigstore/cosign/v2/pkg/cosign", true},
@@ -191,6 +192,7 @@ func TestForbiddenImports(t *testing.T) {
 		{"attest", module + "manifest", false},
 		{"attest", module + "internal/strictjson", false},
 		{"cmd/mlseal", module + "verify/report", false},
+		{"verify/trust", module + "verify", false},
 		{"manifest/oci", "oras.land/oras-go/v2/content", false},
 	} {
 		if got := forbidden(tc.pkg, tc.imports) != ""; got != tc.want {

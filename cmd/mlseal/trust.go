@@ -8,6 +8,7 @@ import (
 
 	"github.com/mlseal/mlseal/attest"
 	"github.com/mlseal/mlseal/policies"
+	"github.com/mlseal/mlseal/verify"
 	"github.com/mlseal/mlseal/verify/trust"
 	"github.com/spf13/cobra"
 )
@@ -37,7 +38,7 @@ func (f *trustFlags) add(cmd *cobra.Command) {
 func (f *trustFlags) none() bool { return f.key == "" && f.authority == "" && f.identity == "" }
 
 // anchor loads what the flags name.
-func (f *trustFlags) anchor(ctx context.Context, a *app) (trust.Anchor, error) {
+func (f *trustFlags) anchor(ctx context.Context, a *app) (verify.Anchor, error) {
 	switch {
 	case f.identity != "":
 		root, err := f.trustedRoot(ctx)
@@ -59,7 +60,7 @@ func (f *trustFlags) anchor(ctx context.Context, a *app) (trust.Anchor, error) {
 	return trust.NewLoggedKey(key, root), nil
 }
 
-func (f *trustFlags) certificateAuthority() (trust.Anchor, error) {
+func (f *trustFlags) certificateAuthority() (verify.Anchor, error) {
 	var timestamps *trust.Root
 	if f.root != "" {
 		var err error

@@ -15,6 +15,7 @@ import (
 	"github.com/mlseal/mlseal/policies"
 	"github.com/mlseal/mlseal/verify"
 	"github.com/mlseal/mlseal/verify/report"
+	"github.com/mlseal/mlseal/verify/trust"
 	"github.com/spf13/cobra"
 )
 
@@ -160,7 +161,7 @@ func (a *app) gate(ctx context.Context, arg string, policy *policies.Policy, f v
 	if err != nil {
 		return err
 	}
-	v := verify.Verifier{Source: source, Now: a.now(), Root: root}
+	v := verify.Verifier{Source: source, Now: a.now(), Trust: trust.New(root)}
 	decision, err := v.Verify(ctx, target, found, policy)
 	if err != nil {
 		return err

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/mlseal/mlseal/attest"
+	"github.com/mlseal/mlseal/verify"
 	"github.com/sigstore/sigstore-go/pkg/root"
 )
 
@@ -24,10 +25,10 @@ type Authority struct {
 
 // ParseAuthority reads the PEM certificates of an authority: at least one self-signed root, and
 // intermediates if they are not in the bundles. timestamps may be nil; with it, the timestamp
-// authorities of that trusted root vouch for when a bundle was signed. The error wraps ErrAuthority.
+// authorities of that trusted root vouch for when a bundle was signed. The error wraps verify.ErrAuthority.
 func ParseAuthority(text []byte, timestamps *Root) (*Authority, error) {
 	if len(text) > MaxKeyBytes {
-		return nil, fmt.Errorf("trust: %w: %d bytes, at most %d", ErrAuthority, len(text), MaxKeyBytes)
+		return nil, fmt.Errorf("trust: %w: %d bytes, at most %d", verify.ErrAuthority, len(text), MaxKeyBytes)
 	}
 	a := &Authority{timestamps: timestamps}
 	for {
@@ -36,15 +37,15 @@ func ParseAuthority(text []byte, timestamps *Root) (*Authority, error) {
 			break
 		}
 		if block.Type != "CERTIFICATE" {
-			return nil, fmt.Errorf("trust: %w: it holds a %q, want certificates only", ErrAuthority, block.Type)
+			return nil, fmt.Errorf("trust: %w: it holds a %q, want certificates only", verify.ErrAuthority, block.Type)
 		}
 		cert, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {
-			return nil, fmt.Errorf("trust: %w: %w", ErrAuthority, err)
+			return nil, fmt.Errorf("trust: %w: %w", verify.ErrAuthority, err)
 		}
 		switch {
 		case !cert.IsCA:
-			return nil, fmt.Errorf("trust: %w: %q is not a certificate authority", ErrAuthority, cert.Subject)
+			return nil, fmt.Errorf("trust: %w: %q is not a certificate authority", verify.ErrAuthority, cert.Subject)
 		case selfSigned(cert):
 			a.roots = append(a.roots, cert)
 		default:
@@ -52,7 +53,7 @@ func ParseAuthority(text []byte, timestamps *Root) (*Authority, error) {
 		}
 	}
 	if len(a.roots) == 0 {
-		return nil, fmt.Errorf("trust: %w: it holds no self-signed root certificate", ErrAuthority)
+		return nil, fmt.Errorf("trust: %w: it holds no self-signed root certificate", verify.ErrAuthority)
 	}
 	return a, nil
 }
@@ -77,19 +78,19 @@ func noRootInChain(b *attest.Bundle) error {
 	return nil
 }
 
-// Check implements Anchor: OMS v1.0 section 4.2. Chain, timestamps and signature are each verified by sigstore-go;
+// Check implements verify.Anchor: OMS v1.0 section 4.2. Chain, timestamps and signature are each verified by sigstore-go;
 // its Verifier as a whole is for Sigstore's certificates, and refuses those that name no identity.
-func (a *Authority) Check(b *attest.Bundle, opts Options) *Result {
-	r := &Result{}
+func (a *Authority) Check(b *attest.Bundle, opts verify.Options) *verify.Result {
+	r := &verify.Result{}
 	if b.Material.Leaf() == nil {
-		r.fail(CheckSignature, ErrNoCertificate)
-		r.skip("the bundle is signed with a key", CheckCertificate, CheckSCT, CheckLog, CheckTimestamp, CheckIdentity)
+		r.Fail(verify.CheckSignature, verify.ErrNoCertificate)
+		r.Skip("the bundle is signed with a key", verify.CheckCertificate, verify.CheckSCT, verify.CheckLog, verify.CheckTimestamp, verify.CheckIdentity)
 		return r
 	}
 	x, err := a.examine(b, opts)
 	if err != nil {
-		r.fail(CheckSignature, err)
-		r.skip("the bundle is not usable", CheckCertificate, CheckSCT, CheckLog, CheckTimestamp, CheckIdentity)
+		r.Fail(verify.CheckSignature, err)
+		r.Skip("the bundle is not usable", verify.CheckCertificate, verify.CheckSCT, verify.CheckLog, verify.CheckTimestamp, verify.CheckIdentity)
 		return r
 	}
 	x.timestamps(r)
@@ -103,9 +104,9 @@ func (a *Authority) Check(b *attest.Bundle, opts Options) *Result {
 	} else {
 		x.signature(r, false, "the certificate's key")
 	}
-	r.skip("certificates of one's own authority have none", CheckSCT)
-	r.skip("log entries are not looked at with one's own authority", CheckLog)
-	r.skip("whoever has a certificate of the authority is trusted", CheckIdentity)
+	r.Skip("certificates of one's own authority have none", verify.CheckSCT)
+	r.Skip("log entries are not looked at with one's own authority", verify.CheckLog)
+	r.Skip("whoever has a certificate of the authority is trusted", verify.CheckIdentity)
 	x.conclude(r, nil)
 	if r.Failed() == "" {
 		leaf := x.chains[0][0]
@@ -132,7 +133,7 @@ func certificateName(c *x509.Certificate) string {
 
 // examine shows the bundle's first certificate to sigstore-go; the others are material to build a chain with,
 // as the authority's own intermediates are.
-func (a *Authority) examine(b *attest.Bundle, opts Options) (*examination, error) {
+func (a *Authority) examine(b *attest.Bundle, opts verify.Options) (*examination, error) {
 	entity, err := newEntity(b, withTimestamps)
 	if err != nil {
 		return nil, err

@@ -5,13 +5,14 @@ import (
 	"io"
 
 	"github.com/mlseal/mlseal/attest"
+	"github.com/mlseal/mlseal/verify"
 	protobundle "github.com/sigstore/protobuf-specs/gen/pb-go/bundle/v1"
 	protocommon "github.com/sigstore/protobuf-specs/gen/pb-go/common/v1"
 	protodsse "github.com/sigstore/protobuf-specs/gen/pb-go/dsse"
 	protorekor "github.com/sigstore/protobuf-specs/gen/pb-go/rekor/v1"
 	"github.com/sigstore/sigstore-go/pkg/bundle"
 	"github.com/sigstore/sigstore-go/pkg/tlog"
-	"github.com/sigstore/sigstore-go/pkg/verify"
+	sigstore "github.com/sigstore/sigstore-go/pkg/verify"
 	"google.golang.org/protobuf/encoding/protojson"
 )
 
@@ -45,7 +46,7 @@ func newEntity(b *attest.Bundle, parts part) (*bundle.Bundle, error) {
 	}
 	entity, err := bundle.NewBundle(pb)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrBundle, err)
+		return nil, fmt.Errorf("%w: %w", verify.ErrBundle, err)
 	}
 	return entity, nil
 }
@@ -74,7 +75,7 @@ func protoMaterial(b *attest.Bundle, parts part) (*protobundle.VerificationMater
 		for i, text := range b.Material.TlogEntries {
 			entry := &protorekor.TransparencyLogEntry{}
 			if err := protojson.Unmarshal(text, entry); err != nil {
-				return nil, fmt.Errorf("%w: tlogEntries[%d]: %w", ErrBundle, i, err)
+				return nil, fmt.Errorf("%w: tlogEntries[%d]: %w", verify.ErrBundle, i, err)
 			}
 			m.TlogEntries = append(m.TlogEntries, entry)
 		}
@@ -99,20 +100,21 @@ type oneEntry struct {
 
 func (e oneEntry) TlogEntries() ([]*tlog.Entry, error) { return []*tlog.Entry{e.entry}, nil }
 
-// policy says what must have been signed.
-func (a *Artifact) policy() (verify.ArtifactPolicyOption, error) {
+// artifactPolicy says what must have been signed.
+func artifactPolicy(a *verify.Artifact) (sigstore.ArtifactPolicyOption, error) {
 	switch {
 	case a == nil:
-		return verify.WithoutArtifactUnsafe(), nil // the statement's subject is the caller's to check
+		return sigstore.WithoutArtifactUnsafe(), nil // the statement's subject is the caller's to check
 	case a.Content == nil:
-		return verify.WithArtifactDigest(a.Algorithm, a.Digest), nil
+		return sigstore.WithArtifactDigest(a.Algorithm, a.Digest), nil
 	}
 	_, err := a.Content.Seek(0, io.SeekStart)
-	return verify.WithArtifact(a.Content), err
+	return sigstore.WithArtifact(a.Content), err
 }
 
 // verifySignature checks the signature alone, with the certificate or key of the bundle's material.
-func (a *Artifact) verifySignature(x *examination) error {
+func (x *examination) verifySignature() error {
+	a := x.artifact
 	sig, err := x.entity.SignatureContent()
 	if err != nil {
 		return err
@@ -123,12 +125,12 @@ func (a *Artifact) verifySignature(x *examination) error {
 	}
 	switch {
 	case a == nil:
-		return verify.VerifySignature(sig, content, x.material)
+		return sigstore.VerifySignature(sig, content, x.material)
 	case a.Content == nil:
-		return verify.VerifySignatureWithArtifactDigests(sig, content, x.material, []verify.ArtifactDigest{{Algorithm: a.Algorithm, Digest: a.Digest}})
+		return sigstore.VerifySignatureWithArtifactDigests(sig, content, x.material, []sigstore.ArtifactDigest{{Algorithm: a.Algorithm, Digest: a.Digest}})
 	}
 	if _, err := a.Content.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
-	return verify.VerifySignatureWithArtifacts(sig, content, x.material, []io.Reader{a.Content})
+	return sigstore.VerifySignatureWithArtifacts(sig, content, x.material, []io.Reader{a.Content})
 }

@@ -10,10 +10,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mlseal/mlseal/verify"
 	"github.com/sigstore/sigstore-go/pkg/bundle"
 	"github.com/sigstore/sigstore-go/pkg/root"
 	"github.com/sigstore/sigstore-go/pkg/tlog"
-	"github.com/sigstore/sigstore-go/pkg/verify"
+	sigstore "github.com/sigstore/sigstore-go/pkg/verify"
 )
 
 // examination looks at one bundle, check by check, to say what each found. sigstore-go's Verifier gives
@@ -21,7 +22,7 @@ import (
 type examination struct {
 	entity   *bundle.Bundle
 	material root.TrustedMaterial
-	artifact *Artifact
+	artifact *verify.Artifact
 	times    []verifiedTime
 	chains   [][]*x509.Certificate
 }
@@ -42,32 +43,32 @@ func (t verifiedTime) String() string {
 
 // log verifies each entry of a log that the trusted root knows.
 // Sigstore client specification, "Transparency Log Entry".
-func (x *examination) log(r *Result) {
+func (x *examination) log(r *verify.Result) {
 	all, err := x.entity.TlogEntries()
 	if err == nil && len(all) == 0 {
 		err = errors.New("the bundle holds no log entry")
 	}
 	if err != nil {
-		r.fail(CheckLog, fmt.Errorf("%w: %w", ErrLog, err))
+		r.Fail(verify.CheckLog, fmt.Errorf("%w: %w", ErrLog, err))
 		return
 	}
 	// All together, since two copies of an entry must not count twice.
-	if _, err := verify.VerifyTlogEntry(x.entity, x.material, 1, true); err != nil {
-		r.fail(CheckLog, fmt.Errorf("%w: %w", ErrLog, err))
+	if _, err := sigstore.VerifyTlogEntry(x.entity, x.material, 1, true); err != nil {
+		r.Fail(verify.CheckLog, fmt.Errorf("%w: %w", ErrLog, err))
 		return
 	}
 	var found []string
 	for _, entry := range all {
-		times, err := verify.VerifyTlogEntry(oneEntry{x.entity, entry}, x.material, 1, true)
+		times, err := sigstore.VerifyTlogEntry(oneEntry{x.entity, entry}, x.material, 1, true)
 		if err != nil {
 			continue
 		}
 		for _, t := range times {
-			x.times = append(x.times, verifiedTime{t, FromLog})
+			x.times = append(x.times, verifiedTime{t, verify.FromLog})
 		}
 		found = append(found, x.describe(entry))
 	}
-	r.pass(CheckLog, strings.Join(found, "; "))
+	r.Pass(verify.CheckLog, strings.Join(found, "; "))
 }
 
 func (x *examination) describe(e *tlog.Entry) string {
@@ -87,63 +88,63 @@ func (x *examination) describe(e *tlog.Entry) string {
 
 // timestamps verifies the RFC 3161 timestamps. One that stands there and fails is a failure, although
 // another time may be known (Sigstore client specification, "Establishing a Time for the Signature").
-func (x *examination) timestamps(r *Result) {
+func (x *examination) timestamps(r *verify.Result) {
 	given, err := x.entity.Timestamps()
 	switch {
 	case err != nil:
-		r.fail(CheckTimestamp, fmt.Errorf("%w: %w", ErrTimestamp, err))
+		r.Fail(verify.CheckTimestamp, fmt.Errorf("%w: %w", ErrTimestamp, err))
 		return
 	case len(given) == 0 && len(x.times) > 0:
-		r.pass(CheckTimestamp, x.times[0].String()+"; no RFC 3161 timestamp in the bundle")
+		r.Pass(verify.CheckTimestamp, x.times[0].String()+"; no RFC 3161 timestamp in the bundle")
 		return
 	case len(given) == 0:
-		r.skip("the bundle holds none", CheckTimestamp)
+		r.Skip("the bundle holds none", verify.CheckTimestamp)
 		return
 	case len(x.material.TimestampingAuthorities()) == 0:
-		r.skip("no timestamp authority is trusted to look at the timestamps in the bundle", CheckTimestamp)
+		r.Skip("no timestamp authority is trusted to look at the timestamps in the bundle", verify.CheckTimestamp)
 		return
 	}
-	verified, err := verify.VerifySignedTimestampWithThreshold(x.entity, x.material, 1)
+	verified, err := sigstore.VerifySignedTimestampWithThreshold(x.entity, x.material, 1)
 	if err != nil {
-		r.fail(CheckTimestamp, fmt.Errorf("%w: %w", ErrTimestamp, err))
+		r.Fail(verify.CheckTimestamp, fmt.Errorf("%w: %w", ErrTimestamp, err))
 		return
 	}
 	for _, t := range verified {
-		x.times = append(x.times, verifiedTime{*t, FromTimestampAuthority})
+		x.times = append(x.times, verifiedTime{*t, verify.FromTimestampAuthority})
 	}
 	var said []string
 	for _, t := range x.times {
 		said = append(said, t.String())
 	}
-	r.pass(CheckTimestamp, strings.Join(said, "; "))
+	r.Pass(verify.CheckTimestamp, strings.Join(said, "; "))
 }
 
 // certificate verifies the chain at each of the times. "If either fails, verification fails."
 // (Sigstore client specification, "Certificate")
-func (x *examination) certificate(r *Result, times []verifiedTime) {
+func (x *examination) certificate(r *verify.Result, times []verifiedTime) {
 	leaf, err := x.leaf()
 	if err != nil {
-		r.fail(CheckCertificate, fmt.Errorf("%w: %w", ErrCertificate, err))
+		r.Fail(verify.CheckCertificate, fmt.Errorf("%w: %w", ErrCertificate, err))
 		return
 	}
 	switch {
 	case len(times) == 0 && r.Failed() != "":
-		r.skip("there is no verified time of signing to verify it at", CheckCertificate)
+		r.Skip("there is no verified time of signing to verify it at", verify.CheckCertificate)
 		return
 	case len(times) == 0:
-		r.fail(CheckCertificate, fmt.Errorf("%w: %w", ErrCertificate, ErrTimestamp))
+		r.Fail(verify.CheckCertificate, fmt.Errorf("%w: %w", ErrCertificate, ErrTimestamp))
 		return
 	}
 	var at []string
 	for _, t := range times {
 		if x.chains, err = verifyChain(leaf, x.material.FulcioCertificateAuthorities(), t.Time); err != nil {
-			r.fail(CheckCertificate, fmt.Errorf("%w: at %s: %w", ErrCertificate, t, err))
+			r.Fail(verify.CheckCertificate, fmt.Errorf("%w: at %s: %w", ErrCertificate, t, err))
 			return
 		}
 		at = append(at, t.String())
 	}
 	last := x.chains[0][len(x.chains[0])-1]
-	r.pass(CheckCertificate, fmt.Sprintf("leads to %q, valid at %s", last.Subject, strings.Join(at, " and at ")))
+	r.Pass(verify.CheckCertificate, fmt.Sprintf("leads to %q, valid at %s", last.Subject, strings.Join(at, " and at ")))
 }
 
 // leaf is the signer's certificate as sigstore-go verifies it.
@@ -154,7 +155,7 @@ func (x *examination) leaf() (*x509.Certificate, error) {
 	}
 	leaf := content.Certificate()
 	if leaf == nil {
-		return nil, ErrNoCertificate
+		return nil, verify.ErrNoCertificate
 	}
 	// Go does not know the otherName of a subjectAltName, which Fulcio uses; sigstore-go reads it by itself.
 	leaf.UnhandledCriticalExtensions = slices.DeleteFunc(leaf.UnhandledCriticalExtensions, func(oid asn1.ObjectIdentifier) bool {
@@ -181,36 +182,36 @@ func verifyChain(leaf *x509.Certificate, authorities []root.CertificateAuthority
 }
 
 // sct verifies the certificate's embedded SCT (RFC 9162 section 8.1.3).
-func (x *examination) sct(r *Result) {
+func (x *examination) sct(r *verify.Result) {
 	if x.chains == nil {
-		r.skip("the certificate's chain was not verified", CheckSCT)
+		r.Skip("the certificate's chain was not verified", verify.CheckSCT)
 		return
 	}
-	if err := verify.VerifySignedCertificateTimestamp(x.chains, 1, x.material); err != nil {
-		r.fail(CheckSCT, fmt.Errorf("%w: %w", ErrSCT, err))
+	if err := sigstore.VerifySignedCertificateTimestamp(x.chains, 1, x.material); err != nil {
+		r.Fail(verify.CheckSCT, fmt.Errorf("%w: %w", ErrSCT, err))
 		return
 	}
-	r.pass(CheckSCT, "a certificate transparency log of the trusted root vouches for the certificate")
+	r.Pass(verify.CheckSCT, "a certificate transparency log of the trusted root vouches for the certificate")
 }
 
 // signature verifies the signature, unless a verdict has done so already.
-func (x *examination) signature(r *Result, done bool, with string) {
+func (x *examination) signature(r *verify.Result, done bool, with string) {
 	if !done {
-		if err := x.artifact.verifySignature(x); err != nil {
-			r.fail(CheckSignature, fmt.Errorf("%w: %w", ErrSignature, err))
+		if err := x.verifySignature(); err != nil {
+			r.Fail(verify.CheckSignature, fmt.Errorf("%w: %w", ErrSignature, err))
 			return
 		}
 	}
-	r.pass(CheckSignature, "verified with "+with)
+	r.Pass(verify.CheckSignature, "verified with "+with)
 }
 
 // conclude puts the checks in order and makes sure that no verdict of no is lost: when sigstore-go said no and
 // each check by itself found nothing, the bundle fails as a whole.
-func (x *examination) conclude(r *Result, verdict error) {
-	order := []string{CheckSignature, CheckCertificate, CheckSCT, CheckLog, CheckTimestamp, CheckIdentity}
-	slices.SortStableFunc(r.Checks, func(a, b Check) int { return slices.Index(order, a.Name) - slices.Index(order, b.Name) })
+func (x *examination) conclude(r *verify.Result, verdict error) {
+	order := []string{verify.CheckSignature, verify.CheckCertificate, verify.CheckSCT, verify.CheckLog, verify.CheckTimestamp, verify.CheckIdentity}
+	slices.SortStableFunc(r.Checks, func(a, b verify.Check) int { return slices.Index(order, a.Name) - slices.Index(order, b.Name) })
 	if verdict != nil && r.Failed() == "" {
-		r.fail(CheckSignature, fmt.Errorf("%w: %w", ErrBundle, verdict))
+		r.Fail(verify.CheckSignature, fmt.Errorf("%w: %w", verify.ErrBundle, verdict))
 	}
 	if r.Failed() != "" {
 		return

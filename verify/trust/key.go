@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/mlseal/mlseal/attest"
+	"github.com/mlseal/mlseal/verify"
 	"github.com/sigstore/sigstore-go/pkg/root"
 	"github.com/sigstore/sigstore/pkg/cryptoutils"
 	"github.com/sigstore/sigstore/pkg/signature"
@@ -28,24 +29,24 @@ type Key struct {
 }
 
 // ParseKey reads the only PEM block of a text, a "PUBLIC KEY" (PKIX); other text around it is skipped,
-// as key tools write it. The error wraps ErrKey.
+// as key tools write it. The error wraps verify.ErrKey.
 func ParseKey(text []byte) (*Key, error) {
 	if len(text) > MaxKeyBytes {
-		return nil, fmt.Errorf("trust: %w: %d bytes, at most %d", ErrKey, len(text), MaxKeyBytes)
+		return nil, fmt.Errorf("trust: %w: %d bytes, at most %d", verify.ErrKey, len(text), MaxKeyBytes)
 	}
 	block, rest := pem.Decode(text)
 	if block == nil {
-		return nil, fmt.Errorf("trust: %w: it holds no PEM block", ErrKey)
+		return nil, fmt.Errorf("trust: %w: it holds no PEM block", verify.ErrKey)
 	}
 	if another, _ := pem.Decode(rest); another != nil {
-		return nil, fmt.Errorf("trust: %w: it holds more than one PEM block, and only one key is meant", ErrKey)
+		return nil, fmt.Errorf("trust: %w: it holds more than one PEM block, and only one key is meant", verify.ErrKey)
 	}
 	if block.Type != "PUBLIC KEY" {
-		return nil, fmt.Errorf("trust: %w: its PEM type is %q, want \"PUBLIC KEY\"", ErrKey, block.Type)
+		return nil, fmt.Errorf("trust: %w: its PEM type is %q, want \"PUBLIC KEY\"", verify.ErrKey, block.Type)
 	}
 	public, err := x509.ParsePKIXPublicKey(block.Bytes)
 	if err != nil {
-		return nil, fmt.Errorf("trust: %w: %w", ErrKey, err)
+		return nil, fmt.Errorf("trust: %w: %w", verify.ErrKey, err)
 	}
 	return newKey(public)
 }
@@ -53,15 +54,15 @@ func ParseKey(text []byte) (*Key, error) {
 func newKey(public crypto.PublicKey) (*Key, error) {
 	verifier, err := signature.LoadDefaultVerifier(public)
 	if err != nil {
-		return nil, fmt.Errorf("trust: %w: %w", ErrKey, err)
+		return nil, fmt.Errorf("trust: %w: %w", verify.ErrKey, err)
 	}
 	text, err := cryptoutils.MarshalPublicKeyToPEM(public)
 	if err != nil {
-		return nil, fmt.Errorf("trust: %w: %w", ErrKey, err)
+		return nil, fmt.Errorf("trust: %w: %w", verify.ErrKey, err)
 	}
 	der, err := x509.MarshalPKIXPublicKey(public)
 	if err != nil {
-		return nil, fmt.Errorf("trust: %w: %w", ErrKey, err)
+		return nil, fmt.Errorf("trust: %w: %w", verify.ErrKey, err)
 	}
 	forever := root.NewExpiringKey(verifier, time.Time{}, time.Time{})
 	material := root.NewTrustedPublicKeyMaterial(func(string) (root.TimeConstrainedVerifier, error) { return forever, nil })
@@ -94,49 +95,50 @@ func (k *Key) Hinted(b *attest.Bundle) bool {
 }
 
 // Verify checks that the bundle's envelope was signed with this key. It says nothing about what the
-// statement means. The error wraps ErrMaterial or ErrSignature.
+// statement means. The error wraps verify.ErrMaterial or ErrSignature.
 func (k *Key) Verify(b *attest.Bundle) error { return k.verify(b, nil) }
 
 // VerifyHinted is Verify, and demands that the bundle names this key, as OMS does
-// (OMS v1.0 section 4.1: the hint identifies the key). The error wraps ErrHint as well.
+// (OMS v1.0 section 4.1: the hint identifies the key). The error wraps verify.ErrHint as well.
 func (k *Key) VerifyHinted(b *attest.Bundle) error {
-	return k.Check(b, Options{RequireHint: true}).Err()
+	return k.Check(b, verify.Options{RequireHint: true}).Err()
 }
 
-func (k *Key) verify(b *attest.Bundle, artifact *Artifact) error {
+func (k *Key) verify(b *attest.Bundle, artifact *verify.Artifact) error {
 	if b.Material.PublicKey == nil {
-		return fmt.Errorf("trust: %w", ErrMaterial)
+		return fmt.Errorf("trust: %w", verify.ErrMaterial)
 	}
 	entity, err := newEntity(b, 0)
 	if err != nil {
 		return fmt.Errorf("trust: %w: %w", ErrSignature, err)
 	}
-	if err := artifact.verifySignature(&examination{entity: entity, material: k.material}); err != nil {
+	x := &examination{entity: entity, material: k.material, artifact: artifact}
+	if err := x.verifySignature(); err != nil {
 		return fmt.Errorf("trust: %w", ErrSignature)
 	}
 	return nil
 }
 
-// Check implements Anchor.
-func (k *Key) Check(b *attest.Bundle, opts Options) *Result {
-	r := &Result{}
+// Check implements verify.Anchor.
+func (k *Key) Check(b *attest.Bundle, opts verify.Options) *verify.Result {
+	r := &verify.Result{}
 	if k.checkSignature(r, b, opts); r.Failed() == "" {
 		r.Signer = k.Fingerprint()
 	}
-	r.skip("signed with a key", CheckCertificate, CheckSCT)
-	r.skip("the bundle is signed with a key; log entries in it are not looked at", CheckLog)
-	r.skip("nothing but the key's owner vouches for when it was signed", CheckTimestamp)
-	r.skip("the key is the identity", CheckIdentity)
+	r.Skip("signed with a key", verify.CheckCertificate, verify.CheckSCT)
+	r.Skip("the bundle is signed with a key; log entries in it are not looked at", verify.CheckLog)
+	r.Skip("nothing but the key's owner vouches for when it was signed", verify.CheckTimestamp)
+	r.Skip("the key is the identity", verify.CheckIdentity)
 	return r
 }
 
-func (k *Key) checkSignature(r *Result, b *attest.Bundle, opts Options) {
+func (k *Key) checkSignature(r *verify.Result, b *attest.Bundle, opts verify.Options) {
 	switch {
 	case b.Material.PublicKey == nil:
-		r.fail(CheckSignature, ErrMaterial)
+		r.Fail(verify.CheckSignature, verify.ErrMaterial)
 		return
 	case opts.RequireHint && !k.Hinted(b):
-		r.fail(CheckSignature, ErrHint)
+		r.Fail(verify.CheckSignature, verify.ErrHint)
 		return
 	}
 	err := k.verify(b, opts.Artifact)
@@ -144,8 +146,8 @@ func (k *Key) checkSignature(r *Result, b *attest.Bundle, opts Options) {
 		err = k.verifyLegacy(b)
 	}
 	if err != nil {
-		r.fail(CheckSignature, ErrSignature)
+		r.Fail(verify.CheckSignature, ErrSignature)
 		return
 	}
-	r.pass(CheckSignature, "verified with the public key sha256:"+k.Fingerprint())
+	r.Pass(verify.CheckSignature, "verified with the public key sha256:"+k.Fingerprint())
 }

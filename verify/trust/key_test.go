@@ -16,6 +16,7 @@ import (
 
 	"github.com/mlseal/mlseal/attest"
 	"github.com/mlseal/mlseal/attest/signer"
+	"github.com/mlseal/mlseal/verify"
 )
 
 func publicPEM(t *testing.T, public crypto.PublicKey) []byte {
@@ -65,7 +66,7 @@ func TestParseKey(t *testing.T) {
 		"too large":            {make([]byte, MaxKeyBytes+1), false},
 	} {
 		_, err := ParseKey(tc.text)
-		if (err == nil) != tc.ok || err != nil && !errors.Is(err, ErrKey) {
+		if (err == nil) != tc.ok || err != nil && !errors.Is(err, verify.ErrKey) {
 			t.Errorf("%s: error is %v", name, err)
 		}
 	}
@@ -102,11 +103,11 @@ func TestVerify(t *testing.T) {
 	if err := other.Verify(b); !errors.Is(err, ErrSignature) {
 		t.Errorf("another key: %v", err)
 	}
-	if err := other.VerifyHinted(b); !errors.Is(err, ErrHint) {
+	if err := other.VerifyHinted(b); !errors.Is(err, verify.ErrHint) {
 		t.Errorf("another key's hint: %v", err)
 	}
 	b.Material = attest.Material{Certificate: []byte("x")}
-	if err := trusted.Verify(b); !errors.Is(err, ErrMaterial) {
+	if err := trusted.Verify(b); !errors.Is(err, verify.ErrMaterial) {
 		t.Errorf("a certificate where a key was asked for: %v", err)
 	}
 	b.Material = attest.Material{PublicKey: &attest.PublicKeyHint{PEM: public}}

@@ -4,7 +4,8 @@ import (
 	"fmt"
 
 	"github.com/mlseal/mlseal/attest"
-	"github.com/sigstore/sigstore-go/pkg/verify"
+	"github.com/mlseal/mlseal/verify"
+	sigstore "github.com/sigstore/sigstore-go/pkg/verify"
 )
 
 // Identity is who a Fulcio certificate was issued to: the OIDC issuer that said so (Fulcio OIDs
@@ -19,46 +20,46 @@ type Keyless struct {
 	want Identity
 }
 
-// NewKeyless trusts exactly this identity: both strings are compared whole. The error wraps ErrNoIdentity
-// when one of them is empty, and ErrNoRoot when there is no root.
+// NewKeyless trusts exactly this identity: both strings are compared whole. The error wraps verify.ErrNoIdentity
+// when one of them is empty, and verify.ErrNoRoot when there is no root.
 func NewKeyless(root *Root, want Identity) (*Keyless, error) {
 	if want.Issuer == "" || want.Subject == "" {
-		return nil, fmt.Errorf("trust: %w", ErrNoIdentity)
+		return nil, fmt.Errorf("trust: %w", verify.ErrNoIdentity)
 	}
 	if root == nil {
-		return nil, fmt.Errorf("trust: %w", ErrNoRoot)
+		return nil, fmt.Errorf("trust: %w", verify.ErrNoRoot)
 	}
 	return &Keyless{root: root, want: want}, nil
 }
 
-// Check implements Anchor.
-func (k *Keyless) Check(b *attest.Bundle, opts Options) *Result {
+// Check implements verify.Anchor.
+func (k *Keyless) Check(b *attest.Bundle, opts verify.Options) *verify.Result {
 	r := k.root.Identify(b, opts)
 	if r.Err() != nil {
-		r.skip("it is not known who signed", CheckIdentity)
+		r.Skip("it is not known who signed", verify.CheckIdentity)
 		return r
 	}
 	if got := (Identity{r.Issuer, r.Signer}); got != k.want {
-		return r.fail(CheckIdentity, fmt.Errorf("%w: %q of %s, want %q of %s", ErrIdentity, got.Subject, got.Issuer, k.want.Subject, k.want.Issuer))
+		return r.Fail(verify.CheckIdentity, fmt.Errorf("%w: %q of %s, want %q of %s", ErrIdentity, got.Subject, got.Issuer, k.want.Subject, k.want.Issuer))
 	}
-	r.pass(CheckIdentity, fmt.Sprintf("%q of %s", r.Signer, r.Issuer))
+	r.Pass(verify.CheckIdentity, fmt.Sprintf("%q of %s", r.Signer, r.Issuer))
 	return r
 }
 
 // Identify verifies all of a keyless bundle but that its identity is a trusted one: whoever has an account with
 // one of the issuers passes. Compare the result's Issuer and Signer, which are set only when all checks
 // passed. It follows the Sigstore client specification, "Verification".
-func (t *Root) Identify(b *attest.Bundle, opts Options) *Result {
-	r := &Result{}
+func (t *Root) Identify(b *attest.Bundle, opts verify.Options) *verify.Result {
+	r := &verify.Result{}
 	if b.Material.Leaf() == nil {
-		r.fail(CheckSignature, ErrNoCertificate)
-		r.skip("the bundle is signed with a key", CheckCertificate, CheckSCT, CheckLog, CheckTimestamp)
+		r.Fail(verify.CheckSignature, verify.ErrNoCertificate)
+		r.Skip("the bundle is signed with a key", verify.CheckCertificate, verify.CheckSCT, verify.CheckLog, verify.CheckTimestamp)
 		return r
 	}
 	if err := noRootInChain(b); err != nil {
-		r.skip("the certificate is not usable", CheckSignature)
-		r.fail(CheckCertificate, err)
-		r.skip("the certificate is not usable", CheckSCT, CheckLog, CheckTimestamp)
+		r.Skip("the certificate is not usable", verify.CheckSignature)
+		r.Fail(verify.CheckCertificate, err)
+		r.Skip("the certificate is not usable", verify.CheckSCT, verify.CheckLog, verify.CheckTimestamp)
 		return r
 	}
 	entity, err := newEntity(b, withTimestamps|withLog|withChain)
@@ -81,18 +82,18 @@ func (t *Root) Identify(b *attest.Bundle, opts Options) *Result {
 
 // unusable blames the log entries when the bundle is usable without them, and the chain when it is usable with
 // its first certificate alone.
-func unusable(r *Result, b *attest.Bundle, err error) *Result {
-	blamed, as := CheckSignature, ErrBundle
+func unusable(r *verify.Result, b *attest.Bundle, err error) *verify.Result {
+	blamed, as := verify.CheckSignature, verify.ErrBundle
 	if _, other := newEntity(b, withTimestamps|withChain); other == nil {
-		blamed, as = CheckLog, ErrLog
+		blamed, as = verify.CheckLog, ErrLog
 	} else if _, other := newEntity(b, withTimestamps|withLog); other == nil {
-		blamed, as = CheckCertificate, ErrCertificate
+		blamed, as = verify.CheckCertificate, ErrCertificate
 	}
-	for _, name := range []string{CheckSignature, CheckCertificate, CheckSCT, CheckLog, CheckTimestamp} {
+	for _, name := range []string{verify.CheckSignature, verify.CheckCertificate, verify.CheckSCT, verify.CheckLog, verify.CheckTimestamp} {
 		if name == blamed {
-			r.fail(name, fmt.Errorf("%w: %w", as, err))
+			r.Fail(name, fmt.Errorf("%w: %w", as, err))
 		} else {
-			r.skip("the bundle is not usable", name)
+			r.Skip("the bundle is not usable", name)
 		}
 	}
 	return r
@@ -101,12 +102,12 @@ func unusable(r *Result, b *attest.Bundle, err error) *Result {
 // keylessVerdict is sigstore-go's: a log entry, an SCT and a verified time are needed, and where a timestamp
 // authority is trusted a timestamp that stands in the bundle has to be one of its own.
 func (x *examination) keylessVerdict() (Identity, error) {
-	options := []verify.VerifierOption{verify.WithTransparencyLog(1), verify.WithObserverTimestamps(1),
-		verify.WithSignedCertificateTimestamps(1), verify.WithoutStatementPredicate()}
+	options := []sigstore.VerifierOption{sigstore.WithTransparencyLog(1), sigstore.WithObserverTimestamps(1),
+		sigstore.WithSignedCertificateTimestamps(1), sigstore.WithoutStatementPredicate()}
 	if x.timestampNeeded() {
-		options = append(options, verify.WithSignedTimestamps(1))
+		options = append(options, sigstore.WithSignedTimestamps(1))
 	}
-	result, err := x.verdict(verify.WithoutIdentitiesUnsafe(), options...) // the caller compares
+	result, err := x.verdict(sigstore.WithoutIdentitiesUnsafe(), options...) // the caller compares
 	if err != nil {
 		return Identity{}, err
 	}
@@ -123,14 +124,14 @@ func (x *examination) timestampNeeded() bool {
 	return err == nil && len(given) > 0 && len(x.material.TimestampingAuthorities()) > 0
 }
 
-func (x *examination) verdict(who verify.PolicyOption, options ...verify.VerifierOption) (*verify.VerificationResult, error) {
-	verifier, err := verify.NewVerifier(x.material, options...)
+func (x *examination) verdict(who sigstore.PolicyOption, options ...sigstore.VerifierOption) (*sigstore.VerificationResult, error) {
+	verifier, err := sigstore.NewVerifier(x.material, options...)
 	if err != nil {
 		return nil, err
 	}
-	artifact, err := x.artifact.policy()
+	artifact, err := artifactPolicy(x.artifact)
 	if err != nil {
 		return nil, err
 	}
-	return verifier.Verify(x.entity, verify.NewPolicy(artifact, who))
+	return verifier.Verify(x.entity, sigstore.NewPolicy(artifact, who))
 }

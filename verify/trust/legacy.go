@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/mlseal/mlseal/attest"
+	"github.com/mlseal/mlseal/verify"
 	"github.com/sigstore/sigstore/pkg/signature"
 )
 
@@ -31,20 +32,20 @@ func VerifyLegacy(public crypto.PublicKey, b *attest.Bundle) error {
 func (k *Key) verifyLegacy(b *attest.Bundle) error {
 	public, err := x509.ParsePKIXPublicKey(k.der)
 	if err != nil {
-		return fmt.Errorf("trust: %w: %w", ErrKey, err)
+		return fmt.Errorf("trust: %w: %w", verify.ErrKey, err)
 	}
 	return VerifyLegacy(public, b)
 }
 
 // legacySignature is the signature check of a certificate whose chain is checked beside it.
-func legacySignature(r *Result, b *attest.Bundle) {
+func legacySignature(r *verify.Result, b *attest.Bundle) {
 	leaf, err := x509.ParseCertificate(b.Material.Leaf())
 	if err == nil {
 		err = VerifyLegacy(leaf.PublicKey, b)
 	}
 	if err != nil {
-		r.fail(CheckSignature, fmt.Errorf("%w: %w", ErrSignature, err))
+		r.Fail(verify.CheckSignature, fmt.Errorf("%w: %w", ErrSignature, err))
 		return
 	}
-	r.pass(CheckSignature, "verified with the certificate's key, in the encoding of model-signing 0.2")
+	r.Pass(verify.CheckSignature, "verified with the certificate's key, in the encoding of model-signing 0.2")
 }

@@ -2,8 +2,9 @@ package trust
 
 import (
 	"github.com/mlseal/mlseal/attest"
+	"github.com/mlseal/mlseal/verify"
 	"github.com/sigstore/sigstore-go/pkg/root"
-	"github.com/sigstore/sigstore-go/pkg/verify"
+	sigstore "github.com/sigstore/sigstore-go/pkg/verify"
 )
 
 // LoggedKey trusts a public key, for bundles that lie in a transparency log.
@@ -16,25 +17,25 @@ type LoggedKey struct {
 // authorities are verified where a bundle has them; none is needed, since a key does not expire.
 func NewLoggedKey(key *Key, root *Root) *LoggedKey { return &LoggedKey{key, root} }
 
-// Check implements Anchor.
-func (k *LoggedKey) Check(b *attest.Bundle, opts Options) *Result {
-	r := &Result{}
+// Check implements verify.Anchor.
+func (k *LoggedKey) Check(b *attest.Bundle, opts verify.Options) *verify.Result {
+	r := &verify.Result{}
 	k.key.checkSignature(r, b, opts)
-	r.skip("signed with a key", CheckCertificate, CheckSCT)
+	r.Skip("signed with a key", verify.CheckCertificate, verify.CheckSCT)
 	if b.Material.PublicKey == nil {
-		r.skip("the bundle is signed with a certificate", CheckLog, CheckTimestamp, CheckIdentity)
+		r.Skip("the bundle is signed with a certificate", verify.CheckLog, verify.CheckTimestamp, verify.CheckIdentity)
 		return r
 	}
 	entity, err := newEntity(b, withTimestamps|withLog)
 	if err != nil {
-		r.fail(CheckLog, err)
-		r.skip("the log entries are not usable", CheckTimestamp, CheckIdentity)
+		r.Fail(verify.CheckLog, err)
+		r.Skip("the log entries are not usable", verify.CheckTimestamp, verify.CheckIdentity)
 		return r
 	}
 	x := &examination{entity: entity, material: root.TrustedMaterialCollection{k.key.material, k.root.material}, artifact: opts.Artifact}
 	x.log(r)
 	x.timestamps(r)
-	r.skip("the key is the identity", CheckIdentity)
+	r.Skip("the key is the identity", verify.CheckIdentity)
 	x.conclude(r, x.keyVerdict())
 	if r.Failed() == "" {
 		r.Signer = k.key.Fingerprint()
@@ -44,15 +45,15 @@ func (k *LoggedKey) Check(b *attest.Bundle, opts Options) *Result {
 
 // keyVerdict is sigstore-go's.
 func (x *examination) keyVerdict() error {
-	options := []verify.VerifierOption{verify.WithTransparencyLog(1), verify.WithoutStatementPredicate()}
+	options := []sigstore.VerifierOption{sigstore.WithTransparencyLog(1), sigstore.WithoutStatementPredicate()}
 	switch {
 	case x.timestampNeeded():
-		options = append(options, verify.WithSignedTimestamps(1))
+		options = append(options, sigstore.WithSignedTimestamps(1))
 	case len(x.times) > 0:
-		options = append(options, verify.WithIntegratedTimestamps(1))
+		options = append(options, sigstore.WithIntegratedTimestamps(1))
 	default:
-		options = append(options, verify.WithNoObserverTimestamps())
+		options = append(options, sigstore.WithNoObserverTimestamps())
 	}
-	_, err := x.verdict(verify.WithKey(), options...)
+	_, err := x.verdict(sigstore.WithKey(), options...)
 	return err
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/mlseal/mlseal/internal/strictjson"
+	"github.com/mlseal/mlseal/verify"
 	"github.com/sigstore/sigstore-go/pkg/root"
 	"github.com/sigstore/sigstore-go/pkg/tuf"
 )
@@ -22,21 +23,21 @@ type Root struct {
 }
 
 // ParseRoot reads a trusted root (protobuf-specs sigstore_trustroot.proto, TrustedRoot as JSON), or the one inside a
-// client trust configuration (ClientTrustConfig). The error wraps ErrRoot.
+// client trust configuration (ClientTrustConfig). The error wraps verify.ErrRoot.
 func ParseRoot(data []byte) (*Root, error) {
 	var outer map[string]any
 	if err := strictjson.Unmarshal(data, &outer, strictjson.Limits{MaxBytes: MaxRootBytes}); err != nil {
-		return nil, fmt.Errorf("trust: %w: %w", ErrRoot, err)
+		return nil, fmt.Errorf("trust: %w: %w", verify.ErrRoot, err)
 	}
 	if inner, ok := outer["trustedRoot"]; ok {
 		var err error
 		if data, err = json.Marshal(inner); err != nil {
-			return nil, fmt.Errorf("trust: %w: %w", ErrRoot, err)
+			return nil, fmt.Errorf("trust: %w: %w", verify.ErrRoot, err)
 		}
 	}
 	material, err := root.NewTrustedRootFromJSON(bytes.TrimSpace(data))
 	if err != nil {
-		return nil, fmt.Errorf("trust: %w: %w", ErrRoot, err)
+		return nil, fmt.Errorf("trust: %w: %w", verify.ErrRoot, err)
 	}
 	return &Root{material: material}, nil
 }
@@ -46,7 +47,7 @@ const FetchTimeout = 30 * time.Second
 
 // FetchRoot gets the trusted root of Sigstore's public-good instance, or of its staging instance, with TUF: from the
 // network, checked against the root of TUF that sigstore-go carries and kept in TUF's cache below the home
-// directory. The error wraps ErrNoRoot.
+// directory. The error wraps verify.ErrNoRoot.
 func FetchRoot(ctx context.Context, staging bool) (*Root, error) {
 	ctx, cancel := context.WithTimeout(ctx, FetchTimeout)
 	defer cancel()
@@ -66,10 +67,10 @@ func FetchRoot(ctx context.Context, staging bool) (*Root, error) {
 	select {
 	case o := <-done:
 		if o.err != nil {
-			return nil, fmt.Errorf("trust: %w: TUF: %w", ErrNoRoot, o.err)
+			return nil, fmt.Errorf("trust: %w: TUF: %w", verify.ErrNoRoot, o.err)
 		}
 		return &Root{material: o.material}, nil
 	case <-ctx.Done():
-		return nil, fmt.Errorf("trust: %w: TUF: %w", ErrNoRoot, ctx.Err())
+		return nil, fmt.Errorf("trust: %w: TUF: %w", verify.ErrNoRoot, ctx.Err())
 	}
 }

@@ -1,7 +1,8 @@
-// Package trust says who signed a bundle. It is the only door to sigstore-go's verification.
+// Package trust says who signed a bundle: it implements the Anchor, and for a policy's signers the Trust, of package
+// verify. It is the only door to sigstore-go's verification.
 //
 // A bundle is verified with what the caller trusts, never with what the bundle brings along. There are
-// three kinds of trust, each an Anchor:
+// three kinds of trust, each a verify.Anchor:
 //
 //   - a public key (Key): the signature must verify, and nothing else is claimed: no time, no transparency
 //     log. With NewLoggedKey the bundle must lie in a log of a trusted root as well.
@@ -17,36 +18,14 @@ package trust
 
 import (
 	"errors"
-	"fmt"
-	"io"
-	"time"
 
-	"github.com/mlseal/mlseal/attest"
+	"github.com/mlseal/mlseal/verify"
 )
 
-// Errors that callers branch on. Those of a failed check stand in Result.Err.
+// Errors that say why a check failed, beside those of package verify.
 var (
-	// ErrKey says that a text is not a public key that is understood.
-	ErrKey = errors.New("not a usable public key")
-	// ErrAuthority says that a text does not hold the certificates of an authority.
-	ErrAuthority = errors.New("not a usable certificate authority")
-	// ErrRoot says that a text is not a Sigstore trusted root.
-	ErrRoot = errors.New("not a usable Sigstore trusted root")
-	// ErrNoRoot says that no trusted root is at hand.
-	ErrNoRoot = errors.New("no Sigstore trusted root")
-	// ErrNoIdentity says that an issuer or a subject is missing.
-	ErrNoIdentity = errors.New("an identity needs an issuer and a subject")
-
-	// ErrBundle says that the bundle's parts do not fit together.
-	ErrBundle = errors.New("the bundle is not usable")
 	// ErrSignature says that the signature does not verify with the key.
 	ErrSignature = errors.New("the signature does not verify with this key")
-	// ErrHint says that the bundle names another key than the one given.
-	ErrHint = errors.New("the bundle was signed with another key")
-	// ErrMaterial says that the bundle is meant to be verified with something else than a key.
-	ErrMaterial = errors.New("the bundle is signed with a certificate, not with a key")
-	// ErrNoCertificate says that the bundle is meant to be verified with a key.
-	ErrNoCertificate = errors.New("the bundle is signed with a key, not with a certificate")
 	// ErrCertificate says that the certificate does not lead to a trusted authority at the time of signing.
 	ErrCertificate = errors.New("the certificate is not trusted")
 	// ErrSCT says that no trusted log of certificates vouches for the certificate.
@@ -59,134 +38,34 @@ var (
 	ErrIdentity = errors.New("signed by another identity")
 )
 
-// Names of the checks, in the order in which a Result lists them.
-const (
-	CheckSignature   = "signature"
-	CheckCertificate = "certificate chain"
-	CheckSCT         = "SCT"
-	CheckLog         = "transparency log"
-	CheckTimestamp   = "timestamp"
-	CheckIdentity    = "identity"
-)
+// New is what a verify.Verifier reads a policy's signers with. root is for the keyless signers of policies that name no
+// trusted root; it may be nil.
+func New(root *Root) verify.Trust { return policyTrust{root} }
 
-// Sources of Result.Time.
-const (
-	FromLog                = "Rekor"
-	FromTimestampAuthority = "timestamp authority"
-)
+type policyTrust struct {
+	root *Root
+}
 
-// Status is how a check ended. The zero value is NotDone.
-type Status int
-
-// The ways in which a check ends.
-const (
-	NotDone Status = iota
-	Passed
-	Failed
-)
-
-// String is "not done", "passed" or "failed".
-func (s Status) String() string {
-	switch s {
-	case Passed:
-		return "passed"
-	case Failed:
-		return "failed"
+// Key implements verify.Trust.
+func (t policyTrust) Key(text []byte) (verify.KeyAnchor, error) {
+	key, err := ParseKey(text)
+	if err != nil {
+		return nil, err // and no nil *Key in an interface
 	}
-	return "not done"
+	return key, nil
 }
 
-// MarshalText gives the status its name in JSON.
-func (s Status) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
-
-// Check is one thing that was looked at, or was not and why.
-type Check struct {
-	Name   string `json:"check"`
-	Status Status `json:"status"`
-	Detail string `json:"detail"`
-}
-
-// Anchor is what a bundle is verified with.
-type Anchor interface {
-	// Check verifies who signed the bundle. It says nothing about what the bundle's statement means.
-	Check(b *attest.Bundle, opts Options) *Result
-}
-
-// Options of a check. With the zero value no certificate is valid without a verified time.
-type Options struct {
-	// Now is the current time, for the certificates of an Authority that nothing else gives a time to.
-	Now time.Time
-	// Artifact is what was signed: a bundle with a message signature cannot be verified without it, and
-	// with it a statement must have it for a subject.
-	Artifact *Artifact
-	// RequireHint demands that a bundle signed with a key names that key, as OMS v1.0 section 4.1 does.
-	RequireHint bool
-	// Legacy holds the signature to the encoding of model-signing 0.2 (see VerifyLegacy). Keyless signers and logged
-	// keys never signed so.
-	Legacy bool
-}
-
-// Artifact is the bytes that were signed, or a digest of them.
-type Artifact struct {
-	Content   io.ReadSeeker // nil when only the digest is known
-	Algorithm string        // of Digest: "sha256"
-	Digest    []byte
-}
-
-// Result of a check: every check in the order of the names above, and who signed.
-type Result struct {
-	Checks []Check
-	// Signer is set only when all checks passed: the key's fingerprint, the certificate's subject, or the
-	// identity's subject. Issuer is the issuer of a certificate's subject or identity.
-	Signer, Issuer string
-	// Time is the earliest verified time of signing and TimeSource says who vouches for it: FromLog or
-	// FromTimestampAuthority; both are empty when nobody does, or when a check failed.
-	Time       time.Time
-	TimeSource string
-
-	failures map[string]error // by the check's name
-}
-
-// Err is nil when the bundle was verified, else the failure that is listed first: it wraps one of the
-// errors above.
-func (r *Result) Err() error {
-	switch name := r.Failed(); {
-	case name != "":
-		return fmt.Errorf("trust: %w", r.failures[name])
-	case r.Signer == "":
-		return fmt.Errorf("trust: %w: nothing was verified", ErrBundle) // the zero Result
-	}
-	return nil
-}
-
-// Failed is the name of the first check that failed; empty when none did.
-func (r *Result) Failed() string {
-	for _, c := range r.Checks {
-		if c.Status == Failed {
-			return c.Name
+// Root implements verify.Trust.
+func (t policyTrust) Root(text []byte) (verify.Identifier, error) {
+	root := t.root
+	if text != nil {
+		var err error
+		if root, err = ParseRoot(text); err != nil {
+			return nil, err
 		}
 	}
-	return ""
-}
-
-func (r *Result) pass(name, detail string) {
-	r.Checks = append(r.Checks, Check{name, Passed, detail})
-}
-
-// skip notes checks that were not made.
-func (r *Result) skip(detail string, names ...string) {
-	for _, name := range names {
-		r.Checks = append(r.Checks, Check{name, NotDone, detail})
+	if root == nil {
+		return nil, verify.ErrNoRoot
 	}
-}
-
-// fail notes a failed check. Nothing is known about the signer any more.
-func (r *Result) fail(name string, err error) *Result {
-	r.Checks = append(r.Checks, Check{name, Failed, err.Error()})
-	if r.failures == nil {
-		r.failures = map[string]error{}
-	}
-	r.failures[name] = err
-	r.Signer, r.Issuer, r.Time, r.TimeSource = "", "", time.Time{}, ""
-	return r
+	return root, nil
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/mlseal/mlseal/attest"
 	"github.com/mlseal/mlseal/internal/testenv"
+	"github.com/mlseal/mlseal/verify"
 )
 
 // suiteIdentity is the default of sigstore-conformance's cli_protocol.
@@ -24,23 +25,23 @@ var suiteIdentity = Identity{
 // reasons are the checks that must fail for the cases that are about one check. The others are refused when
 // the bundle is read, or by several checks.
 var reasons = map[string]string{
-	"dsse-invalid-sig_fail":                                     CheckSignature,
-	"rekor2-dsse-invalid-sig_fail":                              CheckSignature,
-	"message-digest-mismatch_fail":                              CheckSignature,
-	"signature-mismatch_fail":                                   CheckSignature,
-	"invalid-ct-key_fail":                                       CheckSCT,
-	"checkpoint-bad-keyhint_fail":                               CheckLog,
-	"inclusion-proof-corrupted-hash_fail":                       CheckLog,
-	"integrated-time-in-future_fail":                            CheckLog,
-	"intoto-log-entry-mismatch_fail":                            CheckLog,
-	"intoto-set-outside-signing-cert-validity_fail":             CheckLog,
-	"rekor2-checkpoint-missing-log-signature_fail":              CheckLog,
-	"rekor2-checkpoint-missing-root-hash_fail":                  CheckLog,
-	"rekor2-no-inclusion-proof_fail":                            CheckLog,
-	"wrong-hashedrekord-entry_fail":                             CheckLog,
-	"rekor2-timestamp-outside-trust-root-tsa-validity_fail":     CheckTimestamp,
-	"rekor2-timestamp-payload-mismatch_fail":                    CheckTimestamp,
-	"rekor2-timestamp-untrusted-tsa-without-embedded-cert_fail": CheckTimestamp,
+	"dsse-invalid-sig_fail":                                     verify.CheckSignature,
+	"rekor2-dsse-invalid-sig_fail":                              verify.CheckSignature,
+	"message-digest-mismatch_fail":                              verify.CheckSignature,
+	"signature-mismatch_fail":                                   verify.CheckSignature,
+	"invalid-ct-key_fail":                                       verify.CheckSCT,
+	"checkpoint-bad-keyhint_fail":                               verify.CheckLog,
+	"inclusion-proof-corrupted-hash_fail":                       verify.CheckLog,
+	"integrated-time-in-future_fail":                            verify.CheckLog,
+	"intoto-log-entry-mismatch_fail":                            verify.CheckLog,
+	"intoto-set-outside-signing-cert-validity_fail":             verify.CheckLog,
+	"rekor2-checkpoint-missing-log-signature_fail":              verify.CheckLog,
+	"rekor2-checkpoint-missing-root-hash_fail":                  verify.CheckLog,
+	"rekor2-no-inclusion-proof_fail":                            verify.CheckLog,
+	"wrong-hashedrekord-entry_fail":                             verify.CheckLog,
+	"rekor2-timestamp-outside-trust-root-tsa-validity_fail":     verify.CheckTimestamp,
+	"rekor2-timestamp-payload-mismatch_fail":                    verify.CheckTimestamp,
+	"rekor2-timestamp-untrusted-tsa-without-embedded-cert_fail": verify.CheckTimestamp,
 }
 
 // readOr reads a file of the case, or the suite's default.
@@ -79,7 +80,7 @@ func TestSigstoreConformance(t *testing.T) {
 		}
 		content := readOr(t, dir, "artifact", filepath.Join(top, "bundle-verify", "a.txt"))
 		sum := sha256.Sum256(content)
-		var anchor Anchor
+		var anchor verify.Anchor
 		anchor, err = NewKeyless(trusted, Identity{wordOr(dir, "issuer", suiteIdentity.Issuer), wordOr(dir, "identity", suiteIdentity.Subject)})
 		if err != nil {
 			t.Fatal(err)
@@ -91,7 +92,7 @@ func TestSigstoreConformance(t *testing.T) {
 			}
 			anchor = NewLoggedKey(key, trusted)
 		}
-		for how, artifact := range map[string]*Artifact{
+		for how, artifact := range map[string]*verify.Artifact{
 			"path":   {Content: bytes.NewReader(content)},
 			"digest": {Algorithm: "sha256", Digest: sum[:]},
 		} {
@@ -100,7 +101,7 @@ func TestSigstoreConformance(t *testing.T) {
 	}
 }
 
-func runCase(t *testing.T, name, file string, anchor Anchor, artifact *Artifact) {
+func runCase(t *testing.T, name, file string, anchor verify.Anchor, artifact *verify.Artifact) {
 	data, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -113,7 +114,7 @@ func runCase(t *testing.T, name, file string, anchor Anchor, artifact *Artifact)
 		}
 		return
 	}
-	r := anchor.Check(b, Options{Now: time.Now(), Artifact: artifact})
+	r := anchor.Check(b, verify.Options{Now: time.Now(), Artifact: artifact})
 	if got := r.Err() != nil; got != mustFail {
 		t.Fatalf("refused: %t\n%+v", got, r.Checks)
 	}
@@ -122,7 +123,7 @@ func runCase(t *testing.T, name, file string, anchor Anchor, artifact *Artifact)
 	}
 	failed := map[string]bool{}
 	for _, c := range r.Checks {
-		failed[c.Name] = failed[c.Name] || c.Status == Failed
+		failed[c.Name] = failed[c.Name] || c.Status == verify.Failed
 	}
 	if want := reasons[name]; want != "" && !failed[want] {
 		t.Errorf("check %q did not fail: %+v", want, r.Checks)
