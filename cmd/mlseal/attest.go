@@ -82,12 +82,7 @@ func (a *app) attestTree(ctx context.Context, path, bundleFile string, what atta
 	if err != nil {
 		return err
 	}
-	subject := attest.ResourceDescriptor{Name: t.name, Digest: attest.DigestSet{"dirHash": m.DirHash()}}
-	statement, err := attest.NewStatement([]attest.ResourceDescriptor{subject}, what.predicateType, what.predicate)
-	if err != nil {
-		return err
-	}
-	bundle, err := attest.Sign(ctx, statement, key)
+	bundle, err := what.sign(ctx, key, []attest.ResourceDescriptor{{Name: t.name, Digest: attest.DigestSet{"dirHash": m.DirHash()}}})
 	if err != nil {
 		return err
 	}

@@ -129,6 +129,15 @@ type attachment struct {
 	output        string
 }
 
+// sign makes the statement about subjects.
+func (what attachment) sign(ctx context.Context, key attest.Signer, subjects []attest.ResourceDescriptor) (*attest.Bundle, error) {
+	statement, err := attest.NewStatement(subjects, what.predicateType, what.predicate)
+	if err != nil {
+		return nil, err
+	}
+	return attest.Sign(ctx, statement, key)
+}
+
 // attach signs a statement about the package ref and attaches it as a referrer.
 func (a *app) attach(ctx context.Context, ref string, what attachment, flags storeFlags) error {
 	key, err := a.loadSigner(ctx, what.key)
@@ -139,11 +148,7 @@ func (a *app) attach(ctx context.Context, ref string, what attachment, flags sto
 	if err != nil {
 		return err
 	}
-	statement, err := attest.NewStatement(p.subjects(), what.predicateType, what.predicate)
-	if err != nil {
-		return err
-	}
-	bundle, err := attest.Sign(ctx, statement, key)
+	bundle, err := what.sign(ctx, key, p.subjects())
 	if err != nil {
 		return err
 	}
