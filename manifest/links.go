@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"syscall"
 )
 
@@ -20,7 +21,7 @@ func (w *walker) follow(name string) (fs.FileInfo, error) {
 		return nil, fmt.Errorf("manifest: %w: more than %d symbolic links", ErrTooMany, MaxLinks)
 	}
 	info, err := fs.Stat(w.fsys, name)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ELOOP) {
+	if slices.ContainsFunc([]error{fs.ErrNotExist, syscall.ELOOP, syscall.ENOTDIR, syscall.ENAMETOOLONG}, func(target error) bool { return errors.Is(err, target) }) {
 		return nil, fmt.Errorf("manifest: %s: %w: %w", name, ErrBrokenLink, err)
 	}
 	if err != nil {

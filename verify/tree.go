@@ -182,6 +182,9 @@ func (r *TreeResult) checkFiles(ctx context.Context, fsys fs.FS, oms *attest.OMS
 		// OMS v1.0 section 6.3.2: files with zero bytes have no shards, so none of them can be missing or extra.
 		r.Unsigned = append(r.Unsigned, got.EmptyFiles()...)
 	}
+	if len(r.Unsigned) > 0 {
+		r.DirHash = "" // it would cover files that nobody signed
+	}
 	r.pass("files", r.describeFiles(len(oms.Files())))
 	return nil
 }

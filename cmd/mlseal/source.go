@@ -136,9 +136,12 @@ func bundleFiles(name string) ([]verify.Found, error) {
 			limit := fmt.Errorf("%w: more than %d files or %d bytes of bundles", verify.ErrLimit, MaxBundleFiles, MaxBundlesBytes)
 			return []verify.Found{{Origin: name, Incomplete: true, Err: limit}}, nil
 		}
+		var gone usageError // a link that leads nowhere
 		switch {
 		case errors.Is(err, errTooLarge):
 			err = fmt.Errorf("%w: %w", verify.ErrLimit, err)
+		case info.IsDir() && errors.As(err, &gone):
+			err = fmt.Errorf("%w: %w", attest.ErrBundle, err)
 		case err != nil && !errors.Is(err, attest.ErrBundle):
 			return nil, err // it may be the one that says no
 		}

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
-	"strings"
+	"regexp"
+	"slices"
 	"time"
 
 	"github.com/mlseal/mlseal/attest"
@@ -54,18 +56,43 @@ func parseReference(arg string) (oci.Reference, error) {
 	if !isLayout(arg) {
 		return oci.ParseReference(arg)
 	}
-	entries, err := os.ReadDir(arg)
-	if err != nil {
-		return oci.Reference{}, err
-	}
-	for _, e := range entries {
-		switch name := e.Name(); {
-		case name == ocispec.ImageLayoutFile, name == ocispec.ImageIndexFile, name == ocispec.ImageBlobsDir, name == "ingest", strings.HasPrefix(name, ".mlseal"):
-		default:
-			return oci.Reference{}, fmt.Errorf("%s: %w: %s", arg, errMixed, name)
-		}
+	if other, err := besideLayout(arg); err != nil || other != "" {
+		return oci.Reference{}, errors.Join(err, mixed(arg, other))
 	}
 	return oci.Reference{Layout: arg}, nil
+}
+
+func mixed(dir, other string) error {
+	if other == "" {
+		return nil
+	}
+	return fmt.Errorf("%s: %w: %s", dir, errMixed, other)
+}
+
+// layoutFile tells the names that a layout has: its own, and temporary ones of a write that was cut off.
+var layoutFile = regexp.MustCompile(`^(oci-layout|index\.json|\.mlseal\.lock|blobs/(sha256|sha512)/(\.mlseal-[0-9]+|[0-9a-f]{64}|[0-9a-f]{128})|\.mlseal-[0-9]+)$`)
+
+// besideLayout names the first thing below dir that is no part of an OCI image layout; empty when there is none.
+func besideLayout(dir string) (other string, err error) {
+	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(dir, path)
+		if err != nil {
+			return err
+		}
+		rel = filepath.ToSlash(rel)
+		switch {
+		case d.IsDir() && slices.Contains([]string{".", "blobs", "blobs/sha256", "blobs/sha512", "ingest"}, rel):
+			return nil
+		case d.Type().IsRegular() && layoutFile.MatchString(rel):
+			return nil
+		}
+		other = rel
+		return filepath.SkipAll
+	})
+	return other, err
 }
 
 // openedPackage is a package that was resolved to a digest once; everything after uses the digest.

@@ -75,7 +75,7 @@ The exit status is 0 when allowed, 1 when not; see mlseal help exit-status.`,
 		cmd.MarkFlagsMutuallyExclusive("attestations", who)
 	}
 	cmd.RunE = a.do(func(cmd *cobra.Command, args []string) error {
-		if f.policy != "" || isPackage(args[0]) {
+		if f.policy != "" || f.signature == "" && isPackage(args[0]) {
 			if err := refuseTreeFlags(cmd); err != nil {
 				return err
 			}
@@ -95,6 +95,8 @@ func (a *app) verify(ctx context.Context, arg string, f verifyFlags) error {
 		return a.gate(ctx, arg, policy, f)
 	case f.trust.none():
 		return usage(errors.New("verify: say whom to trust: --policy FILE, --key PUB, --certificate-chain PEM, or --certificate-identity and --certificate-oidc-issuer"))
+	case f.signature != "" && exists(arg):
+		return a.verifyTree(ctx, arg, f) // whatever stands in it
 	case isPackage(arg):
 		if f.signature != "" {
 			return usage(errors.New("verify: --signature is for directories and files; the signatures of a package are attached to it"))
@@ -108,6 +110,12 @@ func (a *app) verify(ctx context.Context, arg string, f verifyFlags) error {
 		return usage(errors.New("verify: name the OMS bundle with --signature"))
 	}
 	return a.verifyTree(ctx, arg, f)
+}
+
+// exists reports whether a path is there.
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
 }
 
 func (a *app) verifyTree(ctx context.Context, path string, f verifyFlags) error {

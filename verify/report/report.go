@@ -89,7 +89,11 @@ const maxNamed = 20
 func (t Tree) Text(w io.Writer, style Style) error {
 	p := &printer{w: w}
 	if t.passed() {
-		p.line("%s  %s  %d files, %s  dirHash:%s", style.verdict(true, "VERIFIED"), escape.Line(t.Path), t.Result.Files, progress.Bytes(t.Result.Bytes), t.Result.DirHash)
+		tree := ""
+		if t.Result.DirHash != "" {
+			tree = "  dirHash:" + t.Result.DirHash
+		}
+		p.line("%s  %s  %d files, %s%s", style.verdict(true, "VERIFIED"), escape.Line(t.Path), t.Result.Files-len(t.Result.Unsigned), progress.Bytes(t.Result.Bytes), tree)
 	} else {
 		p.line("%s  %s", style.verdict(false, "FAILED"), escape.Line(t.Path))
 	}

@@ -83,11 +83,20 @@ func (x *examination) describe(e *tlog.Entry) string {
 	if known, ok := x.material.RekorLogs()[hex.EncodeToString([]byte(e.LogKeyID()))]; ok && known.BaseURL != "" {
 		log = known.BaseURL
 	}
-	return fmt.Sprintf("entry %d of %s: %s verified", e.LogIndex(), log, strings.Join(how, " and "))
+	return fmt.Sprintf("entry %d of %s: %s verified", verifiedIndex(e), log, strings.Join(how, " and "))
 }
 
-// timestamps verifies the RFC 3161 timestamps. One that stands there and fails is a failure, although
-// another time may be known (Sigstore client specification, "Establishing a Time for the Signature").
+// verifiedIndex is the index that something vouches for: the entry's own is covered by the signed entry timestamp alone,
+// the inclusion proof's by the proof.
+func verifiedIndex(e *tlog.Entry) int64 {
+	if proof := e.TransparencyLogEntry().GetInclusionProof(); proof != nil && !e.HasInclusionPromise() {
+		return proof.GetLogIndex()
+	}
+	return e.LogIndex()
+}
+
+// timestamps verifies the RFC 3161 timestamps. When some stand there and none verifies that is a failure, although
+// another time may be known; those that do not verify beside one that does are counted (Sigstore client specification, "Establishing a Time for the Signature").
 func (x *examination) timestamps(r *verify.Result) {
 	given, err := x.entity.Timestamps()
 	switch {
@@ -115,6 +124,9 @@ func (x *examination) timestamps(r *verify.Result) {
 	var said []string
 	for _, t := range x.times {
 		said = append(said, t.String())
+	}
+	if bad := len(given) - len(verified); bad > 0 {
+		said = append(said, fmt.Sprintf("%d of %d timestamps in the bundle do not verify and do not count", bad, len(given)))
 	}
 	r.Pass(verify.CheckTimestamp, strings.Join(said, "; "))
 }
