@@ -19,11 +19,11 @@ unset COSIGN_PASSWORD || true
 bold() { if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then printf '\033[1m%s\033[0m\n' "$1"; else printf '%s\n' "$1"; fi; }
 say() { printf '\n'; bold "$1"; shift; for line in "$@"; do printf '%s\n' "$line"; done; }
 # run shows a command and runs it; its output is indented.
-run() { printf '\n  $ mlseal %s\n' "$*"; ./mlseal "$@" | sed 's/^/  | /'; }
+run() { printf '\n  $ ./mlseal %s\n' "$*"; ./mlseal "$@" | sed 's/^/  | /'; }
 # denied runs a command that must say no (exit status 1) and must name the reason.
 denied() {
   local reason=$1 status=0 output; shift
-  printf '\n  $ mlseal %s\n' "$*"
+  printf '\n  $ ./mlseal %s\n' "$*"
   output=$(./mlseal "$@" 2>&1) || status=$?
   printf '%s\n' "$output" | sed 's/^/  | /'
   if [ "$status" -ne 1 ] || ! grep -q -- "$reason" <<<"$output"; then
