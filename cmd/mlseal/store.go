@@ -36,14 +36,17 @@ func (f storeFlags) open(ctx context.Context, ref oci.Reference, create bool) (o
 // isPackage tells a package from a directory or file: it is written like a reference and no such path
 // exists, or it is a directory that holds an OCI layout.
 func isPackage(arg string) bool {
-	if _, err := os.Lstat(arg); err == nil {
+	if exists(arg) {
 		return isLayout(arg)
 	}
 	return oci.IsReference(arg)
 }
 
-func isLayout(dir string) bool {
-	_, err := os.Lstat(filepath.Join(dir, ocispec.ImageLayoutFile))
+func isLayout(dir string) bool { return exists(filepath.Join(dir, ocispec.ImageLayoutFile)) }
+
+// exists reports whether a path is there, be it a link that leads nowhere.
+func exists(path string) bool {
+	_, err := os.Lstat(path)
 	return err == nil
 }
 
@@ -56,17 +59,14 @@ func parseReference(arg string) (oci.Reference, error) {
 	if !isLayout(arg) {
 		return oci.ParseReference(arg)
 	}
-	if other, err := besideLayout(arg); err != nil || other != "" {
-		return oci.Reference{}, errors.Join(err, mixed(arg, other))
+	other, err := besideLayout(arg)
+	if err != nil {
+		return oci.Reference{}, err
+	}
+	if other != "" {
+		return oci.Reference{}, fmt.Errorf("%s: %w: %s", arg, errMixed, other)
 	}
 	return oci.Reference{Layout: arg}, nil
-}
-
-func mixed(dir, other string) error {
-	if other == "" {
-		return nil
-	}
-	return fmt.Errorf("%s: %w: %s", dir, errMixed, other)
 }
 
 // layoutFile tells the names that a layout has: its own, and temporary ones of a write that was cut off.

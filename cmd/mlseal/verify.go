@@ -112,12 +112,6 @@ func (a *app) verify(ctx context.Context, arg string, f verifyFlags) error {
 	return a.verifyTree(ctx, arg, f)
 }
 
-// exists reports whether a path is there.
-func exists(path string) bool {
-	_, err := os.Lstat(path)
-	return err == nil
-}
-
 func (a *app) verifyTree(ctx context.Context, path string, f verifyFlags) error {
 	t, err := f.tree.open(path)
 	if err != nil {

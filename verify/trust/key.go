@@ -141,9 +141,11 @@ func (k *Key) checkSignature(r *verify.Result, b *attest.Bundle, opts verify.Opt
 		r.Fail(verify.CheckSignature, verify.ErrHint)
 		return
 	}
-	err := k.verify(b, opts.Artifact)
+	var err error
 	if opts.Legacy {
 		err = k.verifyLegacy(b)
+	} else {
+		err = k.verify(b, opts.Artifact)
 	}
 	if err != nil {
 		r.Fail(verify.CheckSignature, ErrSignature)

@@ -12,8 +12,7 @@ import (
 )
 
 // VerifyLegacy checks that public signed the bundle's envelope as model-signing 0.2 did: over attest.LegacyPAE, with SHA-256 whatever
-// the curve is. Whoever calls it must have
-// seen that the payload is one of attest.OMSLegacyPredicateType, the only kind that was ever signed so, and must trust public
+// the curve is. Whoever calls it must have seen that the payload is one of attest.OMSLegacyPredicateType, the only kind that was ever signed so, and must trust public
 // for a reason of its own: a key that was given, or the leaf of a certificate chain that verified. The error wraps ErrSignature.
 func VerifyLegacy(public crypto.PublicKey, b *attest.Bundle) error {
 	verifier, err := signature.LoadVerifier(public, crypto.SHA256)
