@@ -147,13 +147,16 @@ func writeBundle(path string, data []byte) error {
 	return nil
 }
 
+// keyHelp says what --key takes where something is signed.
+var keyHelp = "private key: a file (cosign's format or PEM), env://NAME, or a reference: " + strings.Join(signer.References(), ", ")
+
 // keyFlags name what a command signs with.
 type keyFlags struct {
 	key, certificate, chain string
 }
 
 func (f *keyFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.key, "key", "", "private key: a file (cosign's format or PEM) or env://NAME")
+	cmd.Flags().StringVar(&f.key, "key", "", keyHelp)
 	cmd.Flags().StringVar(&f.certificate, "certificate", "", "PEM certificate of the key, to sign with a certificate chain")
 	cmd.Flags().StringVar(&f.chain, "certificate-chain", "", "PEM certificates above --certificate")
 	_ = cmd.MarkFlagRequired("key")
@@ -165,15 +168,31 @@ type signingKey interface {
 	Hint() string
 }
 
+// loadKey loads the private key that ref names.
+func (a *app) loadKey(ctx context.Context, ref string) (*signer.Key, error) {
+	ask := func() ([]byte, error) { return a.password(ctx, "Password for "+ref+": ", false) }
+	var key *signer.Key
+	var err error
+	if signer.IsReference(ref) {
+		key, err = signer.Open(ctx, ref, ask)
+	} else {
+		var text []byte
+		if text, err = a.keyText(ref); err != nil {
+			return nil, err
+		}
+		key, err = signer.LoadKey(text, ask)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("key %s: %w", ref, err)
+	}
+	return key, nil
+}
+
 // loadSigner loads the private key, and the certificates that go with it.
 func (a *app) loadSigner(ctx context.Context, f keyFlags) (signingKey, error) {
-	text, err := a.keyText(f.key)
+	key, err := a.loadKey(ctx, f.key)
 	if err != nil {
 		return nil, err
-	}
-	key, err := signer.LoadKey(text, func() ([]byte, error) { return a.password(ctx, "Password for "+f.key+": ", false) })
-	if err != nil {
-		return nil, fmt.Errorf("key %s: %w", f.key, err)
 	}
 	if f.certificate == "" {
 		if f.chain != "" {

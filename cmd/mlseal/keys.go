@@ -15,15 +15,15 @@ import (
 func (a *app) keysCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "keys",
-		Short:   "Make signing keys",
-		Example: "  mlseal keys generate --output-key-prefix trainer",
+		Short:   "Make signing keys, and export public ones",
+		Example: "  mlseal keys generate --output-key-prefix trainer\n  mlseal keys public --key hashivault://trainer > trainer.pub",
 		Args:    unknownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_ = cmd.Help()
 			return errors.New("keys: no subcommand given")
 		},
 	}
-	cmd.AddCommand(a.keysGenerateCommand())
+	cmd.AddCommand(a.keysGenerateCommand(), a.keysPublicCommand())
 	return cmd
 }
 
@@ -71,6 +71,29 @@ files are those of cosign: both programs read them.`,
 			return fmt.Errorf("keys generate: %w", err)
 		}
 		return a.printf("private key  %s  (keep it secret)\npublic key   %s  (give it to whoever verifies)\n", private, public)
+	})
+	return cmd
+}
+
+func (a *app) keysPublicCommand() *cobra.Command {
+	var ref string
+	cmd := &cobra.Command{
+		Use:   "public --key KEY",
+		Short: "Print the public key of a private key",
+		Long: `Print the public key that belongs to --key, as PEM: what whoever verifies needs. A key that is kept in a service or on a token is
+asked for its public half; verification then needs neither.`,
+		Example: "  mlseal keys public --key trainer.key > trainer.pub",
+		Args:    cobra.NoArgs,
+	}
+	cmd.Flags().StringVar(&ref, "key", "", keyHelp)
+	_ = cmd.MarkFlagRequired("key")
+	cmd.RunE = a.do(func(cmd *cobra.Command, _ []string) error {
+		key, err := a.loadKey(cmd.Context(), ref)
+		if err != nil {
+			return err
+		}
+		_, err = a.stdout.Write(key.PublicKeyPEM())
+		return err
 	})
 	return cmd
 }
