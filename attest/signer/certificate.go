@@ -93,7 +93,13 @@ func (c *Certified) Hint() string { return c.key.Hint() }
 
 // SignBundle signs as Key.SignBundle does; the bundle carries the certificate chain.
 func (c *Certified) SignBundle(ctx context.Context, payloadType string, payload []byte) ([]byte, error) {
-	return c.key.bundle(payloadType, payload, sign.BundleOptions{Context: ctx, CertificateChainProvider: givenChain(c.chain)})
+	return (&Signer{identity: c}).SignBundle(ctx, payloadType, payload)
+}
+
+func (c *Certified) publicKey() crypto.PublicKey { return c.key.public }
+
+func (c *Certified) session(context.Context) (sign.Keypair, sign.BundleOptions, error) {
+	return keypair{c.key}, sign.BundleOptions{CertificateChainProvider: givenChain(c.chain)}, nil
 }
 
 // givenChain hands sigstore-go the chain that we have.

@@ -1,8 +1,10 @@
 // Package signer loads signing keys and makes Sigstore bundles with them. It is the only door to
 // cosign and to Sigstore signing.
 //
-// Every kind of key stands behind attest.Signer. This version knows key files: cosign's encrypted
-// PEM ("ENCRYPTED SIGSTORE PRIVATE KEY", scrypt and nacl/secretbox) and plain PEM (PKCS #8, SEC 1, PKCS #1).
+// What signs is an Identity: a Key, a Key with certificates of one's own authority (Certified), or a person or machine
+// with an identity token (Keyless). New puts it behind attest.Signer, together with the Witnesses that countersign. Keys are
+// files, in cosign's encrypted PEM ("ENCRYPTED SIGSTORE PRIVATE KEY", scrypt and nacl/secretbox) or plain PEM (PKCS #8, SEC 1, PKCS #1),
+// or are kept elsewhere and named by a reference (Open).
 // ECDSA keys sign with the SHA-2 of their curve's size (P-256 with SHA-256, P-384 with SHA-384,
 // P-521 with SHA-512), Ed25519 keys sign pure Ed25519, RSA keys PKCS #1 v1.5 with SHA-256.
 package signer
@@ -71,17 +73,62 @@ func (k *Key) Hint() string {
 	return hex.EncodeToString(sum[:])
 }
 
-// SignBundle signs the DSSE pre-authentication encoding of payload and returns a Sigstore bundle v0.3
-// that names the key by its Hint. It contacts nobody.
+// SignBundle signs as a Signer without witnesses does. It contacts nobody but a service that keeps the key.
 func (k *Key) SignBundle(ctx context.Context, payloadType string, payload []byte) ([]byte, error) {
-	return k.bundle(payloadType, payload, sign.BundleOptions{Context: ctx})
+	return (&Signer{identity: k}).SignBundle(ctx, payloadType, payload)
 }
 
-func (k *Key) bundle(payloadType string, payload []byte, opts sign.BundleOptions) ([]byte, error) {
-	content := &sign.DSSEData{Data: payload, PayloadType: payloadType}
-	bundle, err := sign.Bundle(content, keypair{k}, opts)
+func (k *Key) publicKey() crypto.PublicKey { return k.public }
+
+func (k *Key) session(context.Context) (sign.Keypair, sign.BundleOptions, error) {
+	return keypair{k}, sign.BundleOptions{}, nil
+}
+
+// Identity is what a bundle is signed as: a *Key, a *Certified or a *Keyless.
+type Identity interface {
+	// publicKey is the one that signs; nil when it is not known before.
+	publicKey() crypto.PublicKey
+	// session gets ready to make one signature.
+	session(context.Context) (sign.Keypair, sign.BundleOptions, error)
+}
+
+// Signer makes Sigstore bundles. It implements attest.Signer.
+type Signer struct {
+	identity  Identity
+	witnesses Witnesses
+}
+
+// New signs as identity and has witnesses countersign. The error, which wraps ErrKey or ErrCertificate, says that they do
+// not go together.
+func New(identity Identity, witnesses Witnesses) (*Signer, error) {
+	if err := witnesses.check(identity); err != nil {
+		return nil, err
+	}
+	return &Signer{identity, witnesses}, nil
+}
+
+// SignBundle signs the DSSE pre-authentication encoding of payload and returns a Sigstore bundle v0.3 that names the key by
+// its Hint, or carries certificates. The error wraps ErrService or ErrToken when somebody else did not do their part.
+func (s *Signer) SignBundle(ctx context.Context, payloadType string, payload []byte) ([]byte, error) {
+	return s.bundle(ctx, &sign.DSSEData{Data: payload, PayloadType: payloadType})
+}
+
+// SignMessage signs content itself and returns a bundle with a message signature (Sigstore bundle specification,
+// MessageSignature), as SignBundle does.
+func (s *Signer) SignMessage(ctx context.Context, content []byte) ([]byte, error) {
+	return s.bundle(ctx, &sign.PlainData{Data: content})
+}
+
+func (s *Signer) bundle(ctx context.Context, content sign.Content) ([]byte, error) {
+	pair, as, err := s.identity.session(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("signer: %w", err)
+		return nil, err
+	}
+	opts := s.witnesses.options(ctx)
+	opts.CertificateProvider, opts.CertificateProviderOptions, opts.CertificateChainProvider = as.CertificateProvider, as.CertificateProviderOptions, as.CertificateChainProvider
+	bundle, err := sign.Bundle(content, pair, opts)
+	if err != nil {
+		return nil, fmt.Errorf("signer: %w: %w", ErrService, err)
 	}
 	text, err := protojson.Marshal(bundle)
 	if err != nil {

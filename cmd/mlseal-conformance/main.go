@@ -2,7 +2,7 @@
 // mlseal's library. It is no tool for people: mlseal is.
 //
 // Every command ends with status 0 when it did what was asked, 1 when the answer is no, 2 when the command line is
-// wrong or asks for what this build cannot do, and 3 when nothing could be decided.
+// wrong, and 3 when nothing could be decided.
 package main
 
 import (
@@ -29,20 +29,16 @@ const usageText = `usage: mlseal-conformance COMMAND ...
   verify-bundle [--staging] --bundle F (--certificate-identity I --certificate-oidc-issuer U | --key PEM) [--trusted-root F] FILE_OR_sha256:HEX
   verify-model  --method key|certificate|sigstore --model-path P --bundle B [--public-key PEM | --cert-chain PEM...]
                 [--identity I --identity-provider U] [--use-staging | --trusted-root F] [--ignore-paths P...] [--ignore-unsigned-files]
-  sign-model    --method key|certificate --model-path P --output-bundle B --private-key PEM
-                [--signing-cert PEM --cert-chain PEM...] [--ignore-paths P...]
+  sign-bundle   [--staging] [--in-toto] --identity-token T --bundle F [--trusted-root F] [--signing-config F] FILE
+  sign-model    --method key|certificate|sigstore --model-path P --output-bundle B
+                [--private-key PEM [--signing-cert PEM --cert-chain PEM...] | --identity-token T [--use-staging | --signing-config F --trusted-root F]]
+                [--ignore-paths P...]
 
-This build cannot do the following; it says so and ends with status 2:
-  sign-bundle, sign-model with --method sigstore.
-
-Without --trusted-root the trusted root of Sigstore's public-good instance (or staging) is fetched with TUF.
+Without --trusted-root and --signing-config those of Sigstore's public-good instance (or staging) are fetched with TUF.
 `
 
-// errUsage marks what is wrong with the command line, errNotBuilt what this build cannot do.
-var (
-	errUsage    = errors.New("usage")
-	errNotBuilt = errors.New("not in this build")
-)
+// errUsage marks what is wrong with the command line.
+var errUsage = errors.New("usage")
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -62,8 +58,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 }
 
 func exitStatus(err error) int {
-	for _, usage := range []error{errUsage, errNotBuilt, verify.ErrKey, verify.ErrAuthority, verify.ErrRoot, verify.ErrNoIdentity, signer.ErrKey, signer.ErrCertificate,
-		signer.ErrPassword, signer.ErrPasswordNeeded, os.ErrNotExist} {
+	for _, usage := range []error{errUsage, verify.ErrKey, verify.ErrAuthority, verify.ErrRoot, verify.ErrNoIdentity, signer.ErrKey, signer.ErrCertificate,
+		signer.ErrPassword, signer.ErrPasswordNeeded, signer.ErrToken, signer.ErrSigningConfig, signer.ErrServiceURL, os.ErrNotExist} {
 		if errors.Is(err, usage) {
 			return 2
 		}
@@ -95,7 +91,7 @@ func command(ctx context.Context, args []string, stdout io.Writer) error {
 	case "sign-model":
 		return signModel(ctx, args)
 	case "sign-bundle":
-		return fmt.Errorf("%w: sign-bundle needs keyless signing", errNotBuilt)
+		return signBundle(ctx, args)
 	}
 	return fmt.Errorf("%w: unknown command %q; --help lists them", errUsage, name)
 }

@@ -20,7 +20,7 @@ import (
 // modelFlags are those of the model-signing conformance suite.
 type modelFlags struct {
 	method, model, bundle, output, privateKey, publicKey, signingCert string
-	identity, provider, token, root                                   string
+	identity, provider, token, root, config                           string
 	chain, ignore                                                     []string
 	ignoreUnsigned, staging                                           bool
 }
@@ -30,7 +30,7 @@ func (f *modelFlags) parse(name string, args []string, needed ...string) error {
 	for flag, target := range map[string]*string{
 		"method": &f.method, "model-path": &f.model, "bundle": &f.bundle, "output-bundle": &f.output, "private-key": &f.privateKey,
 		"public-key": &f.publicKey, "signing-cert": &f.signingCert, "identity": &f.identity, "identity-provider": &f.provider,
-		"identity-token": &f.token, "trusted-root": &f.root,
+		"identity-token": &f.token, "trusted-root": &f.root, "signing-config": &f.config,
 	} {
 		flags.StringVar(target, flag, "", "")
 	}
@@ -100,7 +100,7 @@ func signModel(ctx context.Context, args []string) error {
 	if err := f.parse("sign-model", args, "output-bundle"); err != nil {
 		return err
 	}
-	key, err := f.signer()
+	key, err := f.signer(ctx)
 	if err != nil {
 		return err
 	}
@@ -129,9 +129,13 @@ func signModel(ctx context.Context, args []string) error {
 }
 
 // signer is what --method and its flags sign with.
-func (f *modelFlags) signer() (attest.Signer, error) {
-	if f.method != "key" && f.method != "certificate" {
-		return nil, fmt.Errorf("%w: sign-model with --method %s", errNotBuilt, f.method)
+func (f *modelFlags) signer(ctx context.Context) (attest.Signer, error) {
+	switch f.method {
+	case "sigstore":
+		return openKeyless(ctx, f.token, f.config, f.root, f.staging)
+	case "key", "certificate":
+	default:
+		return nil, fmt.Errorf("%w: sign-model: --method %q is not one of key, certificate, sigstore", errUsage, f.method)
 	}
 	text, err := os.ReadFile(f.privateKey)
 	if err != nil {

@@ -15,7 +15,7 @@ func (a *app) attestCommand() *cobra.Command {
 	var typeName, predicateFile, bundleFile string
 	var store storeFlags
 	cmd := &cobra.Command{
-		Use:   "attest PATH|REF --type TYPE --predicate FILE --key KEY",
+		Use:   "attest PATH|REF --type TYPE --predicate FILE (--key KEY | --keyless)",
 		Short: "Make a signed statement about a package, directory or file",
 		Long: `Sign an in-toto statement: the predicate in FILE, about the artifact.
 
@@ -90,5 +90,5 @@ func (a *app) attestTree(ctx context.Context, path, bundleFile string, what atta
 		return fmt.Errorf("attest: %w", err)
 	}
 	return a.printFields(what.output, field{"subject", t.name}, field{"dirHash", m.DirHash()}, field{"statement", what.predicateType},
-		field{"bundle", bundleFile}, field{"key", "sha256:" + key.Hint()}, field{"left out", strings.Join(m.LeftOut, ", ")})
+		field{"bundle", bundleFile}, key.signedBy(bundle), field{"left out", strings.Join(m.LeftOut, ", ")})
 }

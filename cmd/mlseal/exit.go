@@ -71,6 +71,7 @@ func exitStatus(err error) int {
 	case err == nil:
 		return statusDone
 	case errors.As(err, &onUsage), isAny(err, policies.ErrPolicy, oci.ErrReference, signer.ErrKey, signer.ErrCertificate, signer.ErrPassword, signer.ErrPasswordNeeded,
+		signer.ErrToken, signer.ErrSigningConfig, signer.ErrServiceURL,
 		verify.ErrKey, verify.ErrAuthority, verify.ErrRoot, verify.ErrNoIdentity, atomicfile.ErrExists):
 		return statusUsage
 	case isAny(err, policies.ErrDenied, verify.ErrFailed, errTooLarge, errMixed, oci.ErrNotLayout, oci.ErrContent, oci.ErrNotPackage, oci.ErrLimit, oci.ErrExtra,
@@ -117,6 +118,12 @@ func hintFor(err error) string {
 		return "free some space and run the command again; what was there before is whole"
 	case isAny(err, verify.ErrNoRoot):
 		return "name a Sigstore trusted root with --trusted-root, or in the policy (trust: {root: FILE}); `cosign trusted-root create` writes one. Nothing was decided"
+	case isAny(err, signer.ErrNoSigningConfig):
+		return "name a Sigstore signing config with --signing-config, and its trusted root with --trusted-root; `cosign signing-config create` writes one. Nothing was signed"
+	case isAny(err, signer.ErrToken):
+		return "get a new token: it is a JSON Web Token for the audience " + signer.Audience + ", and lives for minutes only"
+	case isAny(err, signer.ErrService):
+		return "nothing was signed; check the service named above and run the command again"
 	case isAny(err, verify.ErrMaterial):
 		return "verify with --certificate-chain, or with --certificate-identity and --certificate-oidc-issuer"
 	case isAny(err, verify.ErrNoCertificate):

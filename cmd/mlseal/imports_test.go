@@ -50,11 +50,12 @@ var doors = map[string][]string{
 	"github.com/sigstore/cosign/":                {"attest/signer"},
 	"github.com/sigstore/sigstore-go/pkg/sign":   {"attest/signer"},
 	"github.com/sigstore/sigstore-go/pkg/verify": {"verify/trust"},
-	"github.com/sigstore/sigstore-go/":           {"attest/signer", "verify/trust"},
+	"github.com/sigstore/sigstore-go/pkg/tuf":    {"internal/tufclient"},
+	"github.com/sigstore/sigstore-go/":           {"attest/signer", "verify/trust", "internal/tufclient"},
 	"github.com/google/cel-go/":                  {"policies"},
 	"github.com/spf13/cobra":                     {"cmd/mlseal"},
 	"go.yaml.in/yaml/":                           {"policies"},
-	"net/http":                                   {"manifest/oci"},
+	"net/http":                                   {"manifest/oci", "attest/signer"},
 }
 
 // TestImportsRunDownward reads the imports of every source file that is not a test.

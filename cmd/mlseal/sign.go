@@ -14,12 +14,12 @@ import (
 )
 
 func (a *app) signCommand() *cobra.Command {
-	var key keyFlags
+	var key signWithFlags
 	var output string
 	var f signFlags
 	var store storeFlags
 	cmd := &cobra.Command{
-		Use:   "sign PATH|REF --key KEY",
+		Use:   "sign PATH|REF (--key KEY | --keyless)",
 		Short: "Sign a directory or file (OMS bundle) or a package (as a referrer)",
 		Long: `Sign a directory or file: every file is hashed, and an OpenSSF Model Signing v1.0 bundle is written to
 --signature, which the model-signing package verifies too. The digests are sha256 of whole files unless --hash or --shards
@@ -66,7 +66,7 @@ func (f signFlags) serialization() manifest.Serialization {
 	return manifest.Serialization{Hash: manifest.HashType(f.hash), ShardSize: int64(f.shards), AllowSymlinks: f.tree.symlinks}
 }
 
-func (a *app) signTree(ctx context.Context, path string, keyRef keyFlags, f signFlags, output string) error {
+func (a *app) signTree(ctx context.Context, path string, keyRef signWithFlags, f signFlags, output string) error {
 	t, err := f.tree.open(path)
 	if err != nil {
 		return err
@@ -99,10 +99,10 @@ func (a *app) signTree(ctx context.Context, path string, keyRef keyFlags, f sign
 		return fmt.Errorf("sign: %w", err)
 	}
 	if n := len(m.EmptyFiles()); f.shards > 0 && n > 0 {
-		_, _ = fmt.Fprintf(a.stderr, "note: %d empty files are not covered by the signature: OMS lists no shards of them\n", n)
+		a.note(fmt.Sprintf("%d empty files are not covered by the signature: OMS lists no shards of them", n))
 	}
 	return a.printFields(output, field{"signed", t.name}, field{"files", fmt.Sprintf("%d, %s", len(m.Files), progress.Bytes(m.Size()))}, field{"signature", f.signature},
-		field{"dirHash", m.DirHash()}, field{"key", "sha256:" + key.Hint()}, field{"left out", strings.Join(m.LeftOut, ", ")})
+		field{"dirHash", m.DirHash()}, key.signedBy(bundle), field{"left out", strings.Join(m.LeftOut, ", ")})
 }
 
 // ignored lists what is left out: the bundle, when it stands in the tree, where it is no part of it, and what the user named.
@@ -123,7 +123,7 @@ func (f signFlags) ignored(t *tree) ([]string, error) {
 
 // attachment is a statement to be made about a package or a tree.
 type attachment struct {
-	key           keyFlags
+	key           signWithFlags
 	predicateType string
 	predicate     json.RawMessage
 	output        string
@@ -160,5 +160,5 @@ func (a *app) attach(ctx context.Context, ref string, what attachment, flags sto
 		return err
 	}
 	return a.printFields(what.output, field{"subject", p.name + "@" + p.pkg.Descriptor.Digest.String()}, field{"dirHash", p.pkg.Tree.DirHash()},
-		field{"statement", what.predicateType}, field{"attached", referrer}, field{"key", "sha256:" + key.Hint()})
+		field{"statement", what.predicateType}, field{"attached", referrer}, key.signedBy(bundle))
 }

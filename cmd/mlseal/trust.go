@@ -20,6 +20,7 @@ type trustFlags struct {
 	identity  string
 	issuer    string
 	root      string
+	timestamp string
 }
 
 func (f *trustFlags) add(cmd *cobra.Command) {
@@ -30,7 +31,10 @@ func (f *trustFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.identity, "certificate-identity", "", "subject of the signer's certificate (keyless), compared whole")
 	flags.StringVar(&f.issuer, "certificate-oidc-issuer", "", "issuer of that subject, compared whole")
 	flags.StringVar(&f.root, "trusted-root", "", "Sigstore trusted root for keyless signers and timestamps; without it the public-good one is fetched with TUF")
+	flags.StringVar(&f.timestamp, "timestamp-certificate-chain", "", "PEM certificates of a timestamp authority; a timestamp of it is demanded with --key")
 	cmd.MarkFlagsMutuallyExclusive("key", "certificate-chain", "ca", "certificate-identity")
+	cmd.MarkFlagsMutuallyExclusive("trusted-root", "timestamp-certificate-chain")
+	cmd.MarkFlagsMutuallyExclusive("certificate-identity", "timestamp-certificate-chain")
 	cmd.MarkFlagsRequiredTogether("certificate-identity", "certificate-oidc-issuer")
 }
 
@@ -50,23 +54,44 @@ func (f *trustFlags) anchor(ctx context.Context, a *app) (verify.Anchor, error) 
 		return f.certificateAuthority()
 	}
 	key, err := a.loadPublicKey(f.key)
-	if err != nil || f.root == "" {
-		return key, err
-	}
-	root, err := loadRoot(f.root)
 	if err != nil {
 		return nil, err
 	}
-	return trust.NewLoggedKey(key, root), nil
+	witnesses, err := f.witnesses()
+	switch {
+	case err != nil:
+		return nil, err
+	case f.root != "":
+		return trust.NewLoggedKey(key, witnesses), nil
+	case f.timestamp != "":
+		return trust.NewTimestampedKey(key, witnesses), nil
+	}
+	return key, nil
+}
+
+// witnesses is who vouches for a signature beside the signer; nil when nobody is named.
+func (f *trustFlags) witnesses() (*trust.Root, error) {
+	switch {
+	case f.root != "":
+		return loadRoot(f.root)
+	case f.timestamp == "":
+		return nil, nil
+	}
+	text, err := readInput("certificates", f.timestamp, trust.MaxKeyBytes)
+	if err != nil {
+		return nil, err
+	}
+	root, err := trust.ParseTimestampAuthority(text)
+	if err != nil {
+		return nil, fmt.Errorf("certificates %s: %w", f.timestamp, err)
+	}
+	return root, nil
 }
 
 func (f *trustFlags) certificateAuthority() (verify.Anchor, error) {
-	var timestamps *trust.Root
-	if f.root != "" {
-		var err error
-		if timestamps, err = loadRoot(f.root); err != nil {
-			return nil, err
-		}
+	timestamps, err := f.witnesses()
+	if err != nil {
+		return nil, err
 	}
 	text, err := readInput("certificates", f.authority, trust.MaxKeyBytes)
 	if err != nil {
@@ -120,8 +145,8 @@ func (f *trustFlags) policy(a *app) (*policies.Policy, error) {
 	if f.identity != "" {
 		return signedBy("keyless", fmt.Sprintf("{keyless: {issuer: %s, subject: %s}}", quoted(f.issuer), quoted(f.identity)), nil)
 	}
-	if f.root != "" {
-		return nil, usage(errors.New("verify: --trusted-root with --key is for directories and files"))
+	if f.root != "" || f.timestamp != "" {
+		return nil, usage(errors.New("verify: --trusted-root and --timestamp-certificate-chain with --key are for directories and files"))
 	}
 	key, err := a.keyText(f.key)
 	if err != nil {

@@ -27,22 +27,12 @@ type Authority struct {
 // intermediates if they are not in the bundles. timestamps may be nil; with it, the timestamp
 // authorities of that trusted root vouch for when a bundle was signed. The error wraps verify.ErrAuthority.
 func ParseAuthority(text []byte, timestamps *Root) (*Authority, error) {
-	if len(text) > MaxKeyBytes {
-		return nil, fmt.Errorf("trust: %w: %d bytes, at most %d", verify.ErrAuthority, len(text), MaxKeyBytes)
+	certificates, err := parseCertificates(text)
+	if err != nil {
+		return nil, err
 	}
 	a := &Authority{timestamps: timestamps}
-	for {
-		var block *pem.Block
-		if block, text = pem.Decode(text); block == nil {
-			break
-		}
-		if block.Type != "CERTIFICATE" {
-			return nil, fmt.Errorf("trust: %w: it holds a %q, want certificates only", verify.ErrAuthority, block.Type)
-		}
-		cert, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return nil, fmt.Errorf("trust: %w: %w", verify.ErrAuthority, err)
-		}
+	for _, cert := range certificates {
 		switch {
 		case !cert.IsCA:
 			return nil, fmt.Errorf("trust: %w: %q is not a certificate authority", verify.ErrAuthority, cert.Subject)
@@ -56,6 +46,55 @@ func ParseAuthority(text []byte, timestamps *Root) (*Authority, error) {
 		return nil, fmt.Errorf("trust: %w: it holds no self-signed root certificate", verify.ErrAuthority)
 	}
 	return a, nil
+}
+
+// ParseTimestampAuthority reads the PEM certificates of an RFC 3161 timestamp authority: one self-signed root, and the authority's own
+// certificate and intermediates if they are not in its timestamps. The result trusts that authority for timestamps and
+// nobody for anything else. The error wraps verify.ErrAuthority.
+func ParseTimestampAuthority(text []byte) (*Root, error) {
+	certificates, err := parseCertificates(text)
+	if err != nil {
+		return nil, err
+	}
+	tsa := &root.SigstoreTimestampingAuthority{}
+	for _, cert := range certificates {
+		switch {
+		case selfSigned(cert) && tsa.Root == nil:
+			tsa.Root = cert
+		case !cert.IsCA && tsa.Leaf == nil:
+			tsa.Leaf = cert
+		case cert.IsCA && !selfSigned(cert):
+			tsa.Intermediates = append(tsa.Intermediates, cert)
+		default:
+			return nil, fmt.Errorf("trust: %w: %q is one root or one timestamp certificate too many", verify.ErrAuthority, cert.Subject)
+		}
+	}
+	if tsa.Root == nil {
+		return nil, fmt.Errorf("trust: %w: it holds no self-signed root certificate", verify.ErrAuthority)
+	}
+	return &Root{material: &authorityMaterial{timestamps: []root.TimestampingAuthority{tsa}}}, nil
+}
+
+// parseCertificates reads a text that holds PEM certificates and no other PEM blocks.
+func parseCertificates(text []byte) ([]*x509.Certificate, error) {
+	if len(text) > MaxKeyBytes {
+		return nil, fmt.Errorf("trust: %w: %d bytes, at most %d", verify.ErrAuthority, len(text), MaxKeyBytes)
+	}
+	var all []*x509.Certificate
+	for {
+		var block *pem.Block
+		if block, text = pem.Decode(text); block == nil {
+			return all, nil
+		}
+		if block.Type != "CERTIFICATE" {
+			return nil, fmt.Errorf("trust: %w: it holds a %q, want certificates only", verify.ErrAuthority, block.Type)
+		}
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("trust: %w: %w", verify.ErrAuthority, err)
+		}
+		all = append(all, cert)
+	}
 }
 
 // selfSigned looks at the signature: a certificate may have its issuer's name and not be its issuer.

@@ -1,10 +1,12 @@
 package trust
 
 import (
+	"crypto/x509"
 	"fmt"
 
 	"github.com/mlseal/mlseal/attest"
 	"github.com/mlseal/mlseal/verify"
+	"github.com/sigstore/sigstore-go/pkg/fulcio/certificate"
 	sigstore "github.com/sigstore/sigstore-go/pkg/verify"
 )
 
@@ -134,4 +136,18 @@ func (x *examination) verdict(who sigstore.PolicyOption, options ...sigstore.Ver
 		return nil, err
 	}
 	return verifier.Verify(x.entity, sigstore.NewPolicy(artifact, who))
+}
+
+// UnverifiedIdentity is the identity that a bundle's certificate names, whoever issued it: good for telling a person what was
+// just signed, and for no decision. It is empty when there is no such certificate.
+func UnverifiedIdentity(b *attest.Bundle) Identity {
+	leaf, err := x509.ParseCertificate(b.Material.Leaf())
+	if err != nil {
+		return Identity{}
+	}
+	summary, err := certificate.SummarizeCertificate(leaf)
+	if err != nil {
+		return Identity{}
+	}
+	return Identity{Issuer: summary.Issuer, Subject: summary.SubjectAlternativeName}
 }

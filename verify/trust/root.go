@@ -5,12 +5,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"time"
 
 	"github.com/mlseal/mlseal/internal/strictjson"
+	"github.com/mlseal/mlseal/internal/tufclient"
 	"github.com/mlseal/mlseal/verify"
 	"github.com/sigstore/sigstore-go/pkg/root"
-	"github.com/sigstore/sigstore-go/pkg/tuf"
 )
 
 // MaxRootBytes bounds the text of a trusted root.
@@ -42,35 +41,12 @@ func ParseRoot(data []byte) (*Root, error) {
 	return &Root{material: material}, nil
 }
 
-// FetchTimeout bounds how long FetchRoot waits for the network.
-const FetchTimeout = 30 * time.Second
-
-// FetchRoot gets the trusted root of Sigstore's public-good instance, or of its staging instance, with TUF: from the
-// network, checked against the root of TUF that sigstore-go carries and kept in TUF's cache below the home
-// directory. The error wraps verify.ErrNoRoot.
+// FetchRoot gets the trusted root of Sigstore's public-good instance, or of its staging instance, with TUF. The error wraps
+// verify.ErrNoRoot.
 func FetchRoot(ctx context.Context, staging bool) (*Root, error) {
-	ctx, cancel := context.WithTimeout(ctx, FetchTimeout)
-	defer cancel()
-	opts := tuf.DefaultOptions().WithContext(ctx)
-	if staging {
-		opts = opts.WithRoot(tuf.StagingRoot()).WithRepositoryBaseURL(tuf.StagingMirror)
+	text, err := tufclient.Fetch(ctx, staging, "trusted_root.json")
+	if err != nil {
+		return nil, fmt.Errorf("trust: %w: TUF: %w", verify.ErrNoRoot, err)
 	}
-	type outcome struct {
-		material root.TrustedMaterial
-		err      error
-	}
-	done := make(chan outcome, 1) // TUF's downloads do not heed the context
-	go func() {
-		material, err := root.FetchTrustedRootWithOptions(opts)
-		done <- outcome{material, err}
-	}()
-	select {
-	case o := <-done:
-		if o.err != nil {
-			return nil, fmt.Errorf("trust: %w: TUF: %w", verify.ErrNoRoot, o.err)
-		}
-		return &Root{material: o.material}, nil
-	case <-ctx.Done():
-		return nil, fmt.Errorf("trust: %w: TUF: %w", verify.ErrNoRoot, ctx.Err())
-	}
+	return ParseRoot(text)
 }

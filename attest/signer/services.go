@@ -1,0 +1,192 @@
+package signer
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"time"
+
+	"github.com/mlseal/mlseal/internal/strictjson"
+	"github.com/mlseal/mlseal/internal/tufclient"
+	"github.com/sigstore/sigstore-go/pkg/root"
+	"github.com/sigstore/sigstore-go/pkg/sign"
+)
+
+// MaxConfigBytes bounds the text of a signing config.
+const MaxConfigBytes = 1 << 20
+
+// Errors about the services that take part in signing.
+var (
+	// ErrSigningConfig says that a text is not a signing config that can be used.
+	ErrSigningConfig = errors.New("not a usable Sigstore signing config")
+	// ErrNoSigningConfig says that no signing config could be got.
+	ErrNoSigningConfig = errors.New("no Sigstore signing config")
+	// ErrServiceURL says that a service's address cannot be used.
+	ErrServiceURL = errors.New("not a usable service address")
+	// ErrService says that a service that takes part in signing did not do its part.
+	ErrService = errors.New("a signing service did not do its part")
+)
+
+// SigningConfig names the services of a Sigstore instance: the certificate authority, the OpenID Connect
+// issuer, the logs and the timestamp authorities.
+type SigningConfig struct {
+	config *root.SigningConfig
+}
+
+// ParseSigningConfig reads a signing config (protobuf-specs sigstore_trustroot.proto, SigningConfig v0.2 as JSON), or the
+// one inside a client trust configuration (ClientTrustConfig). The error wraps ErrSigningConfig.
+func ParseSigningConfig(data []byte) (*SigningConfig, error) {
+	var outer map[string]any
+	if err := strictjson.Unmarshal(data, &outer, strictjson.Limits{MaxBytes: MaxConfigBytes}); err != nil {
+		return nil, fmt.Errorf("signer: %w: %w", ErrSigningConfig, err)
+	}
+	if inner, ok := outer["signingConfig"]; ok {
+		var err error
+		if data, err = json.Marshal(inner); err != nil {
+			return nil, fmt.Errorf("signer: %w: %w", ErrSigningConfig, err)
+		}
+	}
+	config, err := root.NewSigningConfigFromJSON(bytes.TrimSpace(data))
+	if err != nil {
+		return nil, fmt.Errorf("signer: %w: %w", ErrSigningConfig, err)
+	}
+	return &SigningConfig{config}, nil
+}
+
+// FetchSigningConfig gets the signing config of Sigstore's public-good instance, or of its staging instance, with
+// TUF. The error wraps ErrNoSigningConfig.
+func FetchSigningConfig(ctx context.Context, staging bool) (*SigningConfig, error) {
+	text, err := tufclient.Fetch(ctx, staging, "signing_config.v0.2.json")
+	if err != nil {
+		return nil, fmt.Errorf("signer: %w: TUF: %w", ErrNoSigningConfig, err)
+	}
+	return ParseSigningConfig(text)
+}
+
+// Issuer is the OpenID Connect issuer to log in at. The error wraps ErrSigningConfig.
+func (c *SigningConfig) Issuer(now time.Time) (string, error) {
+	service, err := root.SelectService(c.config.OIDCProviderURLs(), []uint32{1}, now)
+	if err != nil {
+		return "", fmt.Errorf("signer: %w: OpenID Connect issuer: %w", ErrSigningConfig, err)
+	}
+	return service.URL, nil
+}
+
+func (c *SigningConfig) certificateAuthority(now time.Time) (string, error) {
+	service, err := root.SelectService(c.config.FulcioCertificateAuthorityURLs(), sign.FulcioAPIVersions, now)
+	if err != nil {
+		return "", fmt.Errorf("signer: %w: certificate authority: %w", ErrSigningConfig, err)
+	}
+	return service.URL, secretSafe(service.URL)
+}
+
+// Witnesses are whoever countersigns a signature: transparency logs, and RFC 3161 timestamp authorities. The zero
+// value has none.
+type Witnesses struct {
+	logs       []root.Service
+	timestamps []string
+}
+
+// Witnesses are the logs and timestamp authorities that the config wants at this time. The error wraps ErrSigningConfig.
+func (c *SigningConfig) Witnesses(now time.Time) (Witnesses, error) {
+	var w Witnesses
+	var err error
+	if services := c.config.RekorLogURLs(); len(services) > 0 {
+		if w.logs, err = root.SelectServices(services, c.config.RekorLogURLsConfig(), sign.RekorAPIVersions, now); err != nil {
+			return w, fmt.Errorf("signer: %w: transparency log: %w", ErrSigningConfig, err)
+		}
+	}
+	services := c.config.TimestampAuthorityURLs()
+	if len(services) == 0 {
+		return w, nil
+	}
+	selected, err := root.SelectServices(services, c.config.TimestampAuthorityURLsConfig(), sign.TimestampAuthorityAPIVersions, now)
+	if err != nil {
+		return w, fmt.Errorf("signer: %w: timestamp authority: %w", ErrSigningConfig, err)
+	}
+	for _, s := range selected {
+		if w, err = w.WithTimestamp(s.URL); err != nil {
+			return w, err
+		}
+	}
+	return w, nil
+}
+
+// WithTimestamp adds the RFC 3161 timestamp authority at address, which may be plain http: its answers are signed.
+// The error wraps ErrServiceURL.
+func (w Witnesses) WithTimestamp(address string) (Witnesses, error) {
+	if _, err := serviceURL(address); err != nil {
+		return w, err
+	}
+	w.timestamps = append(w.timestamps[:len(w.timestamps):len(w.timestamps)], address)
+	return w, nil
+}
+
+// Logs lists the addresses of the transparency logs, in which what is entered stays for everyone to read.
+func (w Witnesses) Logs() []string {
+	var all []string
+	for _, s := range w.logs {
+		all = append(all, s.URL)
+	}
+	return all
+}
+
+// check refuses what the witnesses could not do for an identity.
+func (w Witnesses) check(identity Identity) error {
+	if len(w.logs) == 0 {
+		return nil
+	}
+	key := identity.publicKey()
+	switch identity.(type) {
+	case *Certified:
+		// Rekor v2 clients enter a certificate only from a bundle with a lone one, which private chains are not.
+		return fmt.Errorf("signer: %w: certificates of one's own authority are not entered in a transparency log; use timestamps alone", ErrCertificate)
+	case *Key:
+		if _, pure := key.(ed25519.PublicKey); pure && w.logs[0].MajorAPIVersion >= 2 {
+			return fmt.Errorf("signer: %w: a Rekor v2 log takes no pure Ed25519 signatures; use an ECDSA key", ErrKey)
+		}
+	}
+	return nil
+}
+
+// options shows the witnesses to sigstore-go.
+func (w Witnesses) options(ctx context.Context) sign.BundleOptions {
+	opts := sign.BundleOptions{Context: ctx}
+	for _, address := range w.timestamps {
+		opts.TimestampAuthorities = append(opts.TimestampAuthorities, sign.NewTimestampAuthority(&sign.TimestampAuthorityOptions{URL: address, Transport: transport{ctx}}))
+	}
+	for _, log := range w.logs {
+		opts.TransparencyLogs = append(opts.TransparencyLogs, sign.NewRekor(&sign.RekorOptions{BaseURL: log.URL, Version: log.MajorAPIVersion, Retries: 2}))
+	}
+	return opts
+}
+
+// serviceURL reads the address of a service.
+func serviceURL(address string) (*url.URL, error) {
+	u, err := url.Parse(address)
+	if err != nil {
+		return nil, fmt.Errorf("signer: %w: %w", ErrServiceURL, err)
+	}
+	if u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
+		return nil, fmt.Errorf("signer: %w: %q is no http or https URL", ErrServiceURL, address)
+	}
+	return u, nil
+}
+
+// secretSafe refuses an address that an identity token would travel to in the clear.
+func secretSafe(address string) error {
+	u, err := serviceURL(address)
+	if err != nil {
+		return err
+	}
+	ip := net.ParseIP(u.Hostname())
+	if u.Scheme == "https" || u.Hostname() == "localhost" || ip != nil && ip.IsLoopback() {
+		return nil
+	}
+	return fmt.Errorf("signer: %w: %q: an identity token goes only to https, or to this machine", ErrServiceURL, address)
+}
