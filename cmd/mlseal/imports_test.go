@@ -14,6 +14,7 @@ import (
 	// every guarded package one of those things.
 	_ "github.com/mlseal/mlseal/attest"
 	_ "github.com/mlseal/mlseal/attest/signer"
+	_ "github.com/mlseal/mlseal/internal/sigstoretest"
 	_ "github.com/mlseal/mlseal/manifest"
 	_ "github.com/mlseal/mlseal/manifest/format"
 	_ "github.com/mlseal/mlseal/manifest/oci"
@@ -50,12 +51,15 @@ var doors = map[string][]string{
 	"github.com/sigstore/cosign/":                {"attest/signer"},
 	"github.com/sigstore/sigstore-go/pkg/sign":   {"attest/signer"},
 	"github.com/sigstore/sigstore-go/pkg/verify": {"verify/trust"},
-	"github.com/sigstore/sigstore-go/":           {"attest/signer", "verify/trust"},
+	"github.com/sigstore/sigstore-go/":           {"attest/signer", "internal/sigstoretest", "verify/trust"},
 	"github.com/google/cel-go/":                  {"policies"},
 	"github.com/spf13/cobra":                     {"cmd/mlseal"},
 	"go.yaml.in/yaml/":                           {"policies"},
-	"net/http":                                   {"manifest/oci"},
+	"net/http":                                   {"internal/sigstoretest", "manifest/oci"},
 }
+
+// forTests are the packages that only tests import: they bring servers and testing into whatever does.
+var forTests = []string{"internal/sigstoretest", "internal/testenv"}
 
 // TestImportsRunDownward reads the imports of every source file that is not a test.
 func TestImportsRunDownward(t *testing.T) {
@@ -107,6 +111,9 @@ func forbidden(pkg, name string) string {
 		}
 	}
 	ours, ok := strings.CutPrefix(name, module)
+	if ok && matches(forTests, ours) {
+		return pkg + " imports " + ours + ", which is for tests"
+	}
 	if !ok || strings.HasPrefix(ours, "internal/") && !strings.HasPrefix(pkg, "internal/") {
 		return ""
 	}
@@ -189,6 +196,11 @@ func TestForbiddenImports(t *testing.T) {
 		{"verify", "net/http", true},
 		{"attest", "github.com/sigstore/cosign/v2/pkg/cosign", true},
 		{"newroom", module + "manifest", true},
+		{"cmd/mlseal", module + "internal/sigstoretest", true},
+		{"verify/trust", module + "internal/testenv", true},
+		{"internal/strictjson", "net/http", true},
+		{"internal/sigstoretest", "net/http", false},
+		{"internal/sigstoretest", "github.com/sigstore/sigstore-go/pkg/root", false},
 		{"attest", module + "manifest", false},
 		{"attest", module + "internal/strictjson", false},
 		{"cmd/mlseal", module + "verify/report", false},
