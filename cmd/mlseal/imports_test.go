@@ -14,6 +14,7 @@ import (
 	// every guarded package one of those things.
 	_ "github.com/mlseal/mlseal/attest"
 	_ "github.com/mlseal/mlseal/attest/signer"
+	_ "github.com/mlseal/mlseal/internal/sigstoretest"
 	_ "github.com/mlseal/mlseal/manifest"
 	_ "github.com/mlseal/mlseal/manifest/format"
 	_ "github.com/mlseal/mlseal/manifest/oci"
@@ -51,12 +52,15 @@ var doors = map[string][]string{
 	"github.com/sigstore/sigstore-go/pkg/sign":   {"attest/signer"},
 	"github.com/sigstore/sigstore-go/pkg/verify": {"verify/trust"},
 	"github.com/sigstore/sigstore-go/pkg/tuf":    {"internal/tufclient"},
-	"github.com/sigstore/sigstore-go/":           {"attest/signer", "verify/trust", "internal/tufclient"},
+	"github.com/sigstore/sigstore-go/":           {"attest/signer", "internal/sigstoretest", "internal/tufclient", "verify/trust"},
 	"github.com/google/cel-go/":                  {"policies"},
 	"github.com/spf13/cobra":                     {"cmd/mlseal"},
 	"go.yaml.in/yaml/":                           {"policies"},
-	"net/http":                                   {"manifest/oci", "attest/signer"},
+	"net/http":                                   {"attest/signer", "internal/sigstoretest", "manifest/oci"},
 }
+
+// forTests are the packages that only tests import: they bring servers and testing into whatever does.
+var forTests = []string{"internal/sigstoretest", "internal/testenv"}
 
 // TestImportsRunDownward reads the imports of every source file that is not a test.
 func TestImportsRunDownward(t *testing.T) {
@@ -108,6 +112,9 @@ func forbidden(pkg, name string) string {
 		}
 	}
 	ours, ok := strings.CutPrefix(name, module)
+	if ok && matches(forTests, ours) {
+		return pkg + " imports " + ours + ", which is for tests"
+	}
 	if !ok || strings.HasPrefix(ours, "internal/") && !strings.HasPrefix(pkg, "internal/") {
 		return ""
 	}
@@ -190,6 +197,11 @@ func TestForbiddenImports(t *testing.T) {
 		{"verify", "net/http", true},
 		{"attest", "github.com/sigstore/cosign/v2/pkg/cosign", true},
 		{"newroom", module + "manifest", true},
+		{"cmd/mlseal", module + "internal/sigstoretest", true},
+		{"verify/trust", module + "internal/testenv", true},
+		{"internal/strictjson", "net/http", true},
+		{"internal/sigstoretest", "net/http", false},
+		{"internal/sigstoretest", "github.com/sigstore/sigstore-go/pkg/root", false},
 		{"attest", module + "manifest", false},
 		{"attest", module + "internal/strictjson", false},
 		{"cmd/mlseal", module + "verify/report", false},
