@@ -59,7 +59,7 @@ type fulcio struct{ address string }
 // GetCertificate implements sign.CertificateProvider. A certificate for another key is refused: the bundle would be
 // of no use.
 func (f fulcio) GetCertificate(ctx context.Context, pair sign.Keypair, opts *sign.CertificateProviderOptions) ([]byte, error) {
-	der, err := sign.NewFulcio(&sign.FulcioOptions{BaseURL: f.address, Transport: transport{ctx}}).GetCertificate(ctx, pair, opts)
+	der, err := sign.NewFulcio(&sign.FulcioOptions{BaseURL: f.address, Transport: transport{ctx: ctx}}).GetCertificate(ctx, pair, opts)
 	if err != nil {
 		return nil, err
 	}

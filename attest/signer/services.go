@@ -8,11 +8,16 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/url"
+	"path"
 	"time"
 
+	httptransport "github.com/go-openapi/runtime/client"
+	"github.com/go-openapi/strfmt"
 	"github.com/mlseal/mlseal/internal/strictjson"
 	"github.com/mlseal/mlseal/internal/tufclient"
+	rekor "github.com/sigstore/rekor/pkg/generated/client"
 	"github.com/sigstore/sigstore-go/pkg/root"
 	"github.com/sigstore/sigstore-go/pkg/sign"
 )
@@ -158,12 +163,22 @@ func (w Witnesses) check(identity Identity) error {
 func (w Witnesses) options(ctx context.Context) sign.BundleOptions {
 	opts := sign.BundleOptions{Context: ctx}
 	for _, address := range w.timestamps {
-		opts.TimestampAuthorities = append(opts.TimestampAuthorities, sign.NewTimestampAuthority(&sign.TimestampAuthorityOptions{URL: address, Transport: transport{ctx}}))
+		opts.TimestampAuthorities = append(opts.TimestampAuthorities, sign.NewTimestampAuthority(&sign.TimestampAuthorityOptions{URL: address, Transport: transport{ctx: ctx}}))
 	}
 	for _, log := range w.logs {
-		opts.TransparencyLogs = append(opts.TransparencyLogs, sign.NewRekor(&sign.RekorOptions{BaseURL: log.URL, Version: log.MajorAPIVersion, Retries: 2}))
+		opts.TransparencyLogs = append(opts.TransparencyLogs, sign.NewRekor(&sign.RekorOptions{BaseURL: log.URL, Version: log.MajorAPIVersion, Client: rekorV1(ctx, log.URL)}))
 	}
 	return opts
+}
+
+// rekorV1 is a client of the first version of Rekor's API. An entry that is there already is an answer too.
+func rekorV1(ctx context.Context, address string) sign.RekorClient {
+	u, err := url.Parse(address)
+	if err != nil {
+		return nil // sigstore-go makes its own and says what is wrong
+	}
+	to := httptransport.NewWithClient(u.Host, path.Join("/", u.Path), []string{u.Scheme}, &http.Client{Transport: transport{ctx, http.StatusConflict}})
+	return rekor.New(to, strfmt.Default).Entries
 }
 
 // serviceURL reads the address of a service.

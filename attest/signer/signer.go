@@ -128,7 +128,7 @@ func (s *Signer) bundle(ctx context.Context, content sign.Content) ([]byte, erro
 	opts.CertificateProvider, opts.CertificateProviderOptions, opts.CertificateChainProvider = as.CertificateProvider, as.CertificateProviderOptions, as.CertificateChainProvider
 	bundle, err := sign.Bundle(content, pair, opts)
 	if err != nil {
-		return nil, fmt.Errorf("signer: %w: %w", ErrService, err)
+		return nil, fmt.Errorf("signer: %w", serviceError{err})
 	}
 	text, err := protojson.Marshal(bundle)
 	if err != nil {

@@ -111,7 +111,7 @@ func gitHubToken(ctx context.Context, address, secret string) (string, error) {
 	query := u.Query()
 	query.Set("audience", Audience)
 	u.RawQuery = query.Encode()
-	reply, err := fetch(ctx, u.String(), http.Header{"Authorization": {"bearer " + secret}})
+	reply, err := fetch(ctx, u.String(), http.Header{"Authorization": {"Bearer " + secret}})
 	if err != nil {
 		return "", fmt.Errorf("signer: %w: identity token of GitHub Actions: %w", ErrService, err)
 	}

@@ -14,12 +14,15 @@ import (
 // transport sends a request under a context of its own, again when the service is overloaded or broken, and makes an error
 // of every answer that is not the one hoped for: what sigstore-go says of those names neither the service nor,
 // after a retry, the reason.
-type transport struct{ ctx context.Context }
+type transport struct {
+	ctx  context.Context
+	hope int // a status that is an answer beside those of success
+}
 
 const (
 	attempts      = 3
 	maxReplyBytes = 1 << 20
-	maxReasonText = 300
+	maxReasonText = 400
 )
 
 // serviceTimeout bounds how long a service is waited for, its second and third chance included.
@@ -41,7 +44,7 @@ func (t transport) RoundTrip(request *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 		reply, err := readReply(response)
-		if err != nil || response.StatusCode/100 == 2 {
+		if err != nil || response.StatusCode/100 == 2 || response.StatusCode == t.hope {
 			response.Body = io.NopCloser(bytes.NewReader(reply))
 			return response, err
 		}
@@ -75,15 +78,25 @@ func readReply(response *http.Response) ([]byte, error) {
 
 // refusal is what a service said instead of doing its part. A redirect is one too: whom to trust was configured.
 func refusal(status string, reply []byte) error {
-	text := strings.ToValidUTF8(strings.Join(strings.Fields(string(reply)), " "), "�")
-	if runes := []rune(text); len(runes) > maxReasonText {
-		text = string(runes[:maxReasonText]) + "…"
-	}
+	text := shortened(strings.ToValidUTF8(strings.Join(strings.Fields(string(reply)), " "), "�"))
 	if text == "" {
 		return fmt.Errorf("it answered %s", status)
 	}
 	return fmt.Errorf("it answered %s: %s", status, text)
 }
+
+func shortened(text string) string {
+	if runes := []rune(text); len(runes) > maxReasonText {
+		return string(runes[:maxReasonText]) + "…"
+	}
+	return text
+}
+
+// serviceError says that a service did not do its part, in not too many words: some clients repeat an answer whole.
+type serviceError struct{ cause error }
+
+func (e serviceError) Error() string   { return ErrService.Error() + ": " + shortened(e.cause.Error()) }
+func (e serviceError) Unwrap() []error { return []error{ErrService, e.cause} }
 
 // fetch gets a small text.
 func fetch(ctx context.Context, address string, header http.Header) ([]byte, error) {
@@ -92,7 +105,7 @@ func fetch(ctx context.Context, address string, header http.Header) ([]byte, err
 		return nil, err
 	}
 	request.Header = header
-	client := http.Client{Transport: transport{ctx}}
+	client := http.Client{Transport: transport{ctx: ctx}}
 	response, err := client.Do(request)
 	if err != nil {
 		return nil, err

@@ -48,6 +48,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits":    exits,
+			"sigstore": startSigstore(t),
 			"registry": startRegistry,
 			"flip":     flip,
 			"replace":  replaceText,

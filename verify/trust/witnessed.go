@@ -1,6 +1,8 @@
 package trust
 
 import (
+	"fmt"
+
 	"github.com/mlseal/mlseal/attest"
 	"github.com/mlseal/mlseal/verify"
 	"github.com/sigstore/sigstore-go/pkg/root"
@@ -66,11 +68,14 @@ func (k *WitnessedKey) checkTimestamped(r *verify.Result, x *examination, b *att
 		r.Fail(verify.CheckTimestamp, err)
 		return
 	}
-	if len(b.Material.Timestamps) == 0 || !x.timestampNeeded() {
-		r.Fail(verify.CheckTimestamp, ErrTimestamp)
-		return
+	switch {
+	case len(b.Material.Timestamps) == 0:
+		r.Fail(verify.CheckTimestamp, fmt.Errorf("%w: the bundle holds no timestamp", ErrTimestamp))
+	case !x.timestampNeeded():
+		r.Fail(verify.CheckTimestamp, fmt.Errorf("%w: the trusted root names no timestamp authority", ErrTimestamp))
+	default:
+		x.timestamps(r)
 	}
-	x.timestamps(r)
 }
 
 // keyVerdict is sigstore-go's.
