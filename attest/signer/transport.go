@@ -44,9 +44,12 @@ func (t transport) RoundTrip(request *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 		reply, err := readReply(response)
-		if err != nil || response.StatusCode/100 == 2 || response.StatusCode == t.hope {
+		if err != nil {
+			return nil, err
+		}
+		if response.StatusCode/100 == 2 || response.StatusCode == t.hope {
 			response.Body = io.NopCloser(bytes.NewReader(reply))
-			return response, err
+			return response, nil
 		}
 		if attempt+1 == attempts || response.StatusCode < 500 && response.StatusCode != http.StatusTooManyRequests {
 			return nil, refusal(response.Status, reply)
