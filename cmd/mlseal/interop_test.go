@@ -141,6 +141,15 @@ func (l *lab) plainKeys(curve string) {
 	l.run("openssl", "ec", "-in", "plain.key", "-pubout", "-out", "plain.pub")
 }
 
+// certificates makes an authority, ca.pem, and a certificate of it with its key, leaf.pem and leaf.key.
+func (l *lab) certificates() {
+	l.run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=test-ca", "-days", "2")
+	l.run("openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", "leaf.key")
+	l.run("openssl", "req", "-new", "-key", "leaf.key", "-subj", "/CN=test-leaf", "-out", "leaf.csr")
+	l.write("leaf.cnf", "basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\nextendedKeyUsage=codeSigning\n")
+	l.run("openssl", "x509", "-req", "-in", "leaf.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", "leaf.cnf", "-days", "1", "-out", "leaf.pem")
+}
+
 func TestInteropModelSigning(t *testing.T) {
 	python := peer(t, "MODEL_SIGNING")
 	for _, curve := range []string{"prime256v1", "secp384r1", "secp521r1"} {
@@ -169,11 +178,7 @@ func TestInteropModelSigning(t *testing.T) {
 	t.Run("certificate chain", func(t *testing.T) {
 		l := newLab(t)
 		l.model()
-		l.run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=test-ca", "-days", "2")
-		l.run("openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", "leaf.key")
-		l.run("openssl", "req", "-new", "-key", "leaf.key", "-subj", "/CN=test-leaf", "-out", "leaf.csr")
-		l.write("leaf.cnf", "basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\nextendedKeyUsage=codeSigning\n")
-		l.run("openssl", "x509", "-req", "-in", "leaf.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", "leaf.cnf", "-days", "1", "-out", "leaf.pem")
+		l.certificates()
 		l.run(l.mlseal, "sign", "model", "--key", "leaf.key", "--certificate", "leaf.pem", "--certificate-chain", "ca.pem", "--signature", "ours.sig")
 		l.run(l.mlseal, "verify", "model", "--signature", "ours.sig", "--certificate-chain", "ca.pem")
 		l.run(python, "verify", "certificate", "--signature", "ours.sig", "--certificate_chain", "ca.pem", "model")
@@ -191,6 +196,32 @@ func TestInteropModelSigning(t *testing.T) {
 		l.run(python, "sign", "key", "--signature", "theirs.sig", "--private_key", "plain.key", "model/config.json")
 		l.run(l.mlseal, "verify", "model/config.json", "--signature", "theirs.sig", "--key", "plain.pub")
 	})
+}
+
+// TestInteropOlderModelSigning: earlier releases of the reference verify ours, and mlseal theirs.
+func TestInteropOlderModelSigning(t *testing.T) {
+	for _, name := range []string{"MODEL_SIGNING_1_0", "MODEL_SIGNING_0_3"} {
+		t.Run(name, func(t *testing.T) {
+			python := peer(t, name)
+			l := newLab(t)
+			l.model()
+			l.certificates()
+			for _, curve := range []string{"prime256v1", "secp384r1", "secp521r1"} {
+				l.plainKeys(curve)
+				l.run(l.mlseal, "sign", "model", "--key", "plain.key", "--signature", "ours.sig")
+				l.run(python, "verify", "key", "--signature", "ours.sig", "--public_key", "plain.pub", "model")
+				l.run(python, "sign", "key", "--signature", "theirs.sig", "--private_key", "plain.key", "model")
+				l.run(l.mlseal, "verify", "model", "--signature", "theirs.sig", "--key", "plain.pub")
+			}
+			l.run(l.mlseal, "sign", "model", "--key", "leaf.key", "--certificate", "leaf.pem", "--signature", "certified.sig")
+			verify := []string{"verify", "certificate", "--signature", "certified.sig", "--certificate_chain", "ca.pem", "model"}
+			l.run(python, verify...)
+			l.write("model/a/b/c/d.txt", "changed")
+			l.fails(python, verify...)
+			l.fails(python, "verify", "key", "--signature", "ours.sig", "--public_key", "plain.pub", "model")
+			l.fails(l.mlseal, "verify", "model", "--signature", "theirs.sig", "--key", "plain.pub")
+		})
+	}
 }
 
 func TestInteropOras(t *testing.T) {
