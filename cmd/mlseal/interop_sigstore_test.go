@@ -164,9 +164,9 @@ func TestInteropSigstore(t *testing.T) {
 	s := newSigstoreLab(t)
 	s.model()
 	s.run(s.mlseal, "keys", "generate")
-	t.Run("key and timestamp", func(t *testing.T) { s.with(t, rekor2).keyAndTimestamp() })
 	for _, log := range []string{rekor1, rekor2} {
 		t.Run("tree "+log, func(t *testing.T) { s.with(t, log).tree() })
+		t.Run("key "+log, func(t *testing.T) { s.with(t, log).key() })
 		t.Run("model-signing "+log, func(t *testing.T) { s.with(t, log).modelSigning() })
 		for _, name := range []string{"COSIGN2", "COSIGN3"} {
 			t.Run(name+" verifies "+log, func(t *testing.T) { s.with(t, log).cosignVerifies(name) })
@@ -179,9 +179,18 @@ func TestInteropSigstore(t *testing.T) {
 
 // tree signs and verifies a directory with mlseal alone.
 func (s *sigstoreLab) tree() {
-	s.run(s.mlseal, flags(s.keyless(), "sign", "model", "--signature", "ours.sig")...)
+	sign := func(token, signature string) []string {
+		return []string{"sign", "model", "--identity-token", token, "--signing-config", s.log + "-signing.json", "--trusted-root", s.log + "-root.json", "--signature", signature}
+	}
+	s.run(s.mlseal, sign(s.issuer.Token(developer), "ours.sig")...)
+	for name, option := range map[string]sigstoretest.TokenOption{"expired": sigstoretest.Expired(), "audience": sigstoretest.Audience("other")} {
+		s.fails(s.mlseal, sign(s.issuer.Token(developer, option), name+".sig")...)
+		if _, err := os.Stat(filepath.Join(s.dir, name+".sig")); err == nil {
+			s.t.Errorf("%s: a bundle was written", name)
+		}
+	}
 	verify := func(who string) []string { return flags(s.signedBy(who), "verify", "model", "--signature", "ours.sig") }
-	s.run(s.mlseal, verify(developer)...)
+	s.passed(s.run(s.mlseal, verify(developer)...), "signature", "certificate chain", "SCT", "transparency log", "timestamp", "identity", "files")
 	if out := s.fails(s.mlseal, verify(stranger)...); !strings.Contains(out, developer) {
 		s.t.Errorf("the denial does not name the signer:\n%s", out)
 	}
@@ -192,24 +201,37 @@ func (s *sigstoreLab) tree() {
 	}
 }
 
-// keyAndTimestamp signs with a key and no identity; the timestamp is verified and reported.
-func (s *sigstoreLab) keyAndTimestamp() {
+// passed wants each check to be reported as passed.
+func (s *sigstoreLab) passed(report string, checks ...string) {
+	s.t.Helper()
+	for _, check := range checks {
+		if !strings.Contains(report, "✓ "+check) {
+			s.t.Errorf("the check of the %s is not reported as passed:\n%s", check, report)
+		}
+	}
+}
+
+// key signs with a key and no identity: with a timestamp alone, and with all services but Fulcio.
+func (s *sigstoreLab) key() {
 	var config struct {
 		TSA []struct{ URL string } `json:"tsaUrls"`
 	}
 	if err := json.Unmarshal([]byte(s.read(s.log+"-signing.json")), &config); err != nil || len(config.TSA) != 1 {
 		s.t.Fatalf("%v %+v", err, config)
 	}
-	s.run(s.mlseal, "sign", "model", "--key", "mlseal.key", "--tsa-url", config.TSA[0].URL, "--signature", "stamped.sig")
-	if bundle := s.read("stamped.sig"); !strings.Contains(bundle, "rfc3161Timestamps") || strings.Contains(bundle, `"tlogEntries":[{`) {
-		s.t.Errorf("want a timestamp and no log entry:\n%s", bundle)
+	sign := []string{"sign", "model", "--key", "mlseal.key"}
+	verify := []string{"verify", "model", "--key", "mlseal.pub"}
+	trusted := []string{"--trusted-root", s.log + "-root.json"}
+	s.run(s.mlseal, append(sign, "--tsa-url", config.TSA[0].URL, "--signature", "stamped.sig")...)
+	s.run(s.mlseal, append(verify, "--signature", "stamped.sig")...)
+	// With a trusted root a log entry is wanted too, and there is none.
+	out := s.fails(s.mlseal, flags(trusted, append(verify, "--signature", "stamped.sig")...)...)
+	s.passed(out, "signature", "timestamp")
+	if !strings.Contains(out, "✗ transparency log") {
+		s.t.Errorf("it was not refused for want of a log entry:\n%s", out)
 	}
-	s.run(s.mlseal, "verify", "model", "--signature", "stamped.sig", "--key", "mlseal.pub")
-	// Without a log entry it is no logged signature, and the timestamp's check is listed all the same.
-	out := s.fails(s.mlseal, "verify", "model", "--signature", "stamped.sig", "--key", "mlseal.pub", "--trusted-root", s.log+"-root.json")
-	if !strings.Contains(out, "timestamp") {
-		s.t.Errorf("the timestamp is not reported:\n%s", out)
-	}
+	s.run(s.mlseal, append(sign, "--signing-config", s.log+"-signing.json", "--signature", "logged.sig")...)
+	s.passed(s.run(s.mlseal, flags(trusted, append(verify, "--signature", "logged.sig")...)...), "signature", "transparency log", "timestamp", "files")
 }
 
 // modelSigning has the reference sign and verify with a client trust configuration.
@@ -241,7 +263,9 @@ func (s *sigstoreLab) cosignVerifies(name string) {
 		}
 		verify = append(verify, "--use-signed-timestamps", "--allow-http-registry", at)
 		s.run(cosign, flags(s.signedBy(developer), verify...)...)
-		s.fails(cosign, flags(s.signedBy(stranger), verify...)...)
+		if out := s.fails(cosign, flags(s.signedBy(stranger), verify...)...); !strings.Contains(out, "got \""+developer) {
+			s.t.Errorf("refused for another reason than the identity:\n%s", out)
+		}
 	}
 }
 
