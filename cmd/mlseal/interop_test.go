@@ -8,16 +8,21 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 )
+
+// fullPeers are those that only `make interop-full` builds.
+var fullPeers = []string{"COSIGN2", "COSIGN3", "FULCIO", "TIMESTAMP_SERVER", "REKOR2"}
 
 // peer is the command that .ci/interop installed. A peer that `make interop` needs fails when it is missing; the others
 // are skipped, by name.
@@ -25,7 +30,7 @@ func peer(t *testing.T, name string) string {
 	t.Helper()
 	path := os.Getenv("MLSEAL_PEER_" + name)
 	if path == "" {
-		if strings.HasPrefix(name, "COSIGN") {
+		if slices.Contains(fullPeers, name) {
 			t.Skipf("peer %s is not here: make interop-full builds it; this test did NOT run", name)
 		}
 		t.Fatalf("peer %s is missing: run .ci/interop", name)
@@ -101,31 +106,74 @@ func (l *lab) model() {
 // registry starts distribution's registry on a free port of loopback; it has no referrers API.
 func (l *lab) registry() string {
 	l.t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	addr := listener.Addr().String()
-	if err := listener.Close(); err != nil {
-		l.t.Fatal(err)
-	}
+	addr := "127.0.0.1:" + l.freePorts(1)[0]
 	l.write("registry.yml", fmt.Sprintf("version: 0.1\nlog: {level: error, accesslog: {disabled: true}}\nstorage: {filesystem: {rootdirectory: %s/registry}}\nhttp: {addr: %s}\n", l.dir, addr))
-	cmd := l.command(peer(l.t, "REGISTRY"), "serve", "registry.yml")
+	l.serve("REGISTRY", "http://"+addr+"/v2/", "registry.yml")
+	return addr
+}
+
+// freePorts are ports of loopback that nobody listens on.
+func (l *lab) freePorts(n int) []string {
+	l.t.Helper()
+	var ports []string
+	for range n {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		defer listener.Close()
+		_, port, err := net.SplitHostPort(listener.Addr().String())
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		ports = append(ports, port)
+	}
+	return ports
+}
+
+// serve runs a peer's serve command until the test ends, and returns what its address answers once it does.
+func (l *lab) serve(name, ready string, args ...string) []byte {
+	l.t.Helper()
+	cmd := l.command(peer(l.t, name), append([]string{"serve"}, args...)...)
 	var log bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &log, &log
 	if err := cmd.Start(); err != nil {
 		l.t.Fatal(err)
 	}
-	l.t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	for range 100 {
-		if resp, err := http.Get("http://" + addr + "/v2/"); err == nil {
-			_ = resp.Body.Close()
-			return addr
-		}
-		time.Sleep(100 * time.Millisecond)
+	ended := make(chan struct{})
+	go func() {
+		_ = cmd.Wait()
+		close(ended)
+	}()
+	stop := func() {
+		_ = cmd.Process.Kill()
+		<-ended
 	}
-	l.t.Fatalf("the registry did not start:\n%s", log.String())
-	return ""
+	l.t.Cleanup(stop)
+	for range 150 {
+		if answer, ok := get(ready); ok {
+			return answer
+		}
+		select {
+		case <-ended:
+			l.t.Fatalf("%s ended:\n%s", name, log.String())
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+	stop()
+	l.t.Fatalf("%s did not start:\n%s", name, log.String())
+	return nil
+}
+
+// get asks once; any status but 200 is no answer.
+func get(address string) ([]byte, bool) {
+	resp, err := http.Get(address)
+	if err != nil {
+		return nil, false
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	return body, err == nil && resp.StatusCode == http.StatusOK
 }
 
 // referrersRegistry is go-containerregistry's, with the referrers API.

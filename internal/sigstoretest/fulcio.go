@@ -114,27 +114,18 @@ func (f *Fulcio) certify(r *http.Request) (*x509.Certificate, error) {
 	return f.issue(who, public)
 }
 
-// issue makes a certificate with an SCT in it: first the one to log, which is poisoned (RFC 6962 section 3.1), then
-// the same with the log's promise.
+// issue makes a certificate with an SCT in it.
 func (f *Fulcio) issue(who claims, public crypto.PublicKey) (*x509.Certificate, error) {
 	template, err := f.template(who)
-	if err != nil || f.fails(NoSCT) {
-		return f.signed(template, err, public)
-	}
-	own := template.ExtraExtensions
-	template.ExtraExtensions = append(slices.Clone(own), pkix.Extension{Id: poisonOID, Critical: true, Value: asn1.NullBytes})
-	poisoned, err := f.issuer.issue(template, public)
 	if err != nil {
 		return nil, err
 	}
-	list, err := f.sctList(poisoned)
-	template.ExtraExtensions = append(slices.Clone(own), pkix.Extension{Id: sctListOID, Value: list})
-	return f.signed(template, err, public)
-}
-
-func (f *Fulcio) signed(template *x509.Certificate, err error, public crypto.PublicKey) (*x509.Certificate, error) {
-	if err != nil {
-		return nil, err
+	if !f.fails(NoSCT) {
+		list, err := f.sctList(template, public)
+		if err != nil {
+			return nil, err
+		}
+		template.ExtraExtensions = append(template.ExtraExtensions, pkix.Extension{Id: sctListOID, Value: list})
 	}
 	return f.issuer.issue(template, public)
 }
@@ -156,9 +147,17 @@ func (f *Fulcio) template(who claims) (*x509.Certificate, error) {
 	return template, err
 }
 
-// sctList is the extension's value with one SCT (RFC 6962 section 3.3).
-func (f *Fulcio) sctList(poisoned *x509.Certificate) ([]byte, error) {
-	sct, err := f.log.promise([][]byte{poisoned.Raw, f.chain[0].Raw, f.chain[1].Raw}, ct.PrecertLogEntryType)
+// sctList is the extension's value with one SCT (RFC 6962 section 3.3). What is logged is the certificate poisoned
+// (section 3.1), with the serial number that the template gets here.
+func (f *Fulcio) sctList(template *x509.Certificate, public crypto.PublicKey) ([]byte, error) {
+	poisoned := *template
+	poisoned.ExtraExtensions = append(slices.Clone(template.ExtraExtensions), pkix.Extension{Id: poisonOID, Critical: true, Value: asn1.NullBytes})
+	logged, err := f.issuer.issue(&poisoned, public)
+	if err != nil {
+		return nil, err
+	}
+	template.SerialNumber = logged.SerialNumber
+	sct, err := f.log.promise([][]byte{logged.Raw, f.chain[0].Raw, f.chain[1].Raw}, ct.PrecertLogEntryType)
 	if err != nil {
 		return nil, err
 	}

@@ -80,9 +80,9 @@ func keyID(t testing.TB, key crypto.PublicKey) []byte {
 // SigningConfig says where to sign (protobuf-specs sigstore_trustroot.proto, SigningConfig, version 0.2) as JSON.
 func (i Instance) SigningConfig(t testing.TB) []byte {
 	t.Helper()
-	any := root.ServiceConfiguration{Selector: prototrustroot.ServiceSelector_ANY}
+	anyOne := root.ServiceConfiguration{Selector: prototrustroot.ServiceSelector_ANY}
 	config, err := root.NewSigningConfig(root.SigningConfigMediaType02, services(i.Fulcio.URL, 1), services(i.Issuer, 1),
-		services(i.Rekor.URL, max(i.Rekor.Version, 1)), any, services(i.Timestamps.URL, 1), any)
+		services(i.Rekor.URL, max(i.Rekor.Version, 1)), anyOne, services(i.Timestamps.URL, 1), anyOne)
 	if err != nil {
 		t.Fatal(err)
 	}

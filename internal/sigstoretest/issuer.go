@@ -26,14 +26,16 @@ const (
 	// Workflow is what the issuer's ambient tokens are for.
 	Workflow = "acme/llm/.github/workflows/train.yml@refs/heads/main"
 
-	keyName = "k1"
+	keyName   = "k1"
+	outOfBand = "urn:ietf:wg:oauth:2.0:oob"
 )
 
 // WorkflowIdentity is the identity in the certificates of a workflow.
 func WorkflowIdentity(workflow string) string { return "https://github.com/" + workflow }
 
 // Issuer is an OpenID Connect provider: discovery, keys, and the authorization code flow with PKCE (RFC 7636), in which
-// User approves everything at once; and the token endpoint of GitHub Actions.
+// User approves everything at once, so that getting the address is all there is to do; and the token endpoint of GitHub
+// Actions.
 type Issuer struct {
 	Server
 	key    *ecdsa.PrivateKey
@@ -155,7 +157,8 @@ func (i *Issuer) keys(w http.ResponseWriter, _ *http.Request) {
 	i.answer(w, jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: i.key.Public(), KeyID: keyName, Algorithm: string(jose.ES256), Use: "sig"}}}, nil)
 }
 
-// authorize sends the browser back to the client, with a code (RFC 6749 section 4.1).
+// authorize sends the browser back to the client, with a code (RFC 6749 section 4.1), or shows the code when the client
+// wants it copied.
 func (i *Issuer) authorize(w http.ResponseWriter, r *http.Request) {
 	asked := r.URL.Query()
 	for name, want := range map[string]string{"response_type": "code", "client_id": ClientID, "code_challenge_method": "S256"} {
@@ -165,7 +168,8 @@ func (i *Issuer) authorize(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	back, err := url.Parse(asked.Get("redirect_uri"))
-	if err != nil || back.Scheme != "http" || back.Hostname() != "localhost" && back.Hostname() != "127.0.0.1" {
+	onLoopback := err == nil && back.Scheme == "http" && (back.Hostname() == "localhost" || back.Hostname() == "127.0.0.1")
+	if !onLoopback && asked.Get("redirect_uri") != outOfBand {
 		i.answer(w, nil, fmt.Errorf("redirect_uri %q is not on this machine", asked.Get("redirect_uri")))
 		return
 	}
@@ -173,6 +177,10 @@ func (i *Issuer) authorize(w http.ResponseWriter, r *http.Request) {
 	i.mu.Lock()
 	i.grants[code] = asked
 	i.mu.Unlock()
+	if !onLoopback {
+		_, _ = w.Write([]byte(code))
+		return
+	}
 	query := back.Query()
 	query.Set("code", code)
 	query.Set("state", asked.Get("state"))

@@ -59,7 +59,8 @@ const (
 	hostname = "127.0.0.1"
 )
 
-func newRekor(t testing.TB, version uint32) *Rekor {
+// NewRekor starts a log of version 1 or 2.
+func NewRekor(t testing.TB, version uint32) *Rekor {
 	t.Helper()
 	l := &Rekor{version: version, key: newKey(t), tree: testonly.New(rfc6962.DefaultHasher), entries: map[string]entry{}}
 	var err error
@@ -72,6 +73,11 @@ func newRekor(t testing.TB, version uint32) *Rekor {
 	}
 	l.start(t, http.StatusCreated, routes)
 	return l
+}
+
+// Description is what users know of the log.
+func (l *Rekor) Description() TransparencyLog {
+	return TransparencyLog{URL: l.URL, Key: l.key.Public(), Version: l.version}
 }
 
 // add appends an entry; when it is there already, that one is returned.

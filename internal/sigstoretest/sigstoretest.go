@@ -48,7 +48,7 @@ func New(t testing.TB, opts ...Option) *Sigstore {
 		s.Timestamps = newTimestampAuthority(t)
 	}
 	if !o.noRekor {
-		s.Rekor = newRekor(t, o.rekorVersion)
+		s.Rekor = NewRekor(t, o.rekorVersion)
 	}
 	return s
 }
@@ -60,7 +60,7 @@ func (s *Sigstore) Instance() Instance {
 		i.Timestamps = Authority{s.Timestamps.URL, s.Timestamps.chain}
 	}
 	if s.Rekor != nil {
-		i.Rekor = TransparencyLog{s.Rekor.URL, s.Rekor.key.Public(), s.Rekor.version}
+		i.Rekor = s.Rekor.Description()
 	}
 	return i
 }

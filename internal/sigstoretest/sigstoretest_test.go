@@ -6,6 +6,8 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -18,6 +20,7 @@ import (
 	"github.com/sigstore/sigstore-go/pkg/sign"
 	"github.com/sigstore/sigstore-go/pkg/verify"
 	"github.com/sigstore/sigstore/pkg/cryptoutils"
+	"github.com/sigstore/sigstore/pkg/oauthflow"
 	"github.com/sigstore/sigstore/pkg/signature"
 )
 
@@ -286,6 +289,56 @@ func TestAuthorizationCode(t *testing.T) {
 	if _, status := exchange(authorize(t, i, ask), "another"); status != http.StatusBadRequest {
 		t.Errorf("another verifier: status %d", status)
 	}
+}
+
+// TestLogin is sigstore's own client, with a browser that follows the address, and with a person who copies the code.
+func TestLogin(t *testing.T) {
+	i := NewIssuer(t)
+	for name, client := range map[string]func() *oauthflow.InteractiveIDTokenGetter{
+		"browser": func() *oauthflow.InteractiveIDTokenGetter {
+			return &oauthflow.InteractiveIDTokenGetter{Output: io.Discard, BrowserOpener: func(address string) error {
+				go func() { _, _ = visit(address) }()
+				return nil
+			}}
+		},
+		"copied code": func() *oauthflow.InteractiveIDTokenGetter {
+			shown, typed := io.Pipe()
+			return &oauthflow.InteractiveIDTokenGetter{Input: shown, Output: &copier{to: typed}, BrowserOpener: func(string) error { return errors.New("no browser") }}
+		},
+	} {
+		token, err := oauthflow.OIDConnect(i.URL, ClientID, "", "", client())
+		if err != nil || token.Subject != User {
+			t.Errorf("%s: %v %+v", name, err, token)
+			continue
+		}
+		if _, err := i.verify(token.RawString); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func visit(address string) (string, error) {
+	resp, err := http.Get(address)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	return string(body), err
+}
+
+// copier visits the address that it is shown and types what it reads there.
+type copier struct{ to io.Writer }
+
+func (c *copier) Write(shown []byte) (int, error) {
+	_, address, found := strings.Cut(string(shown), "\t ")
+	if found {
+		go func() {
+			code, _ := visit(strings.TrimSpace(address))
+			_, _ = io.WriteString(c.to, code+"\n")
+		}()
+	}
+	return len(shown), nil
 }
 
 // authorize is the code of an authorization request.
