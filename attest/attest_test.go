@@ -58,7 +58,7 @@ func TestParseStatementRefuses(t *testing.T) {
 		"26 type is no URI":               {strings.Replace(statementText(goodSubject, ""), "https://example.test/x/v1", "x", 1), ErrStatement},
 		"35 statement v0.1":               {strings.Replace(statementText(goodSubject, ""), "Statement/v1", "Statement/v0.1", 1), ErrStatement},
 		"predicate is no object":          {strings.Replace(statementText(goodSubject, ""), `"predicate":{}`, `"predicate":[]`, 1), ErrStatement},
-		"no predicate":                    {strings.Replace(statementText(goodSubject, ""), `,"predicate":{}`, ``, 1), ErrStatement},
+		"predicate is null":               {strings.Replace(statementText(goodSubject, ""), `"predicate":{}`, `"predicate":null`, 1), ErrStatement},
 		"unpaired surrogate in a key":     {statementText(goodSubject, `,"\ud800":1`), strictjson.ErrAmbiguous},
 	} {
 		_, err := ParseStatement([]byte(tc.text))

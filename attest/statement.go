@@ -99,6 +99,10 @@ func parseStatement(payload []byte, types []string) (*Statement, error) {
 	if err := checkTypeURI(raw.PredicateType); err != nil {
 		return nil, err
 	}
+	// in-toto Statement v1: "predicate: ... Unset is treated the same as set-but-empty." Cosign v2 leaves it out of plain signatures.
+	if raw.Predicate == nil {
+		raw.Predicate = json.RawMessage("{}")
+	}
 	if p := bytes.TrimSpace(raw.Predicate); len(p) == 0 || p[0] != '{' {
 		return nil, fmt.Errorf("the predicate is not an object")
 	}

@@ -246,7 +246,8 @@ func TestInteropModelSigning(t *testing.T) {
 	})
 }
 
-// TestInteropOlderModelSigning: earlier releases of the reference verify ours, and mlseal theirs.
+// TestInteropOlderModelSigning: earlier releases of the reference verify ours. What they signed stands among the vectors: here they sign
+// nothing, since they fetch Sigstore's roots even for a key. 0.3.1 ends with status 0 whatever it found, so its words are read.
 func TestInteropOlderModelSigning(t *testing.T) {
 	for _, name := range []string{"MODEL_SIGNING_1_0", "MODEL_SIGNING_0_3"} {
 		t.Run(name, func(t *testing.T) {
@@ -254,20 +255,32 @@ func TestInteropOlderModelSigning(t *testing.T) {
 			l := newLab(t)
 			l.model()
 			l.certificates()
+			// They look for the files of git that they leave out in the working directory, not in the model.
+			git := []string{"--ignore-paths", "model/.gitignore", "model"}
+			verified := func(args []string) bool {
+				out, _ := l.command(python, args...).CombinedOutput()
+				if strings.Contains(string(out), "Verification succeeded") == strings.Contains(string(out), "Verification failed") {
+					t.Fatalf("it says neither yes nor no: %s", out)
+				}
+				return strings.Contains(string(out), "Verification succeeded")
+			}
+			byKey := append([]string{"verify", "key", "--signature", "key.sig", "--public_key", "plain.pub"}, git...)
+			byCertificate := append([]string{"verify", "certificate", "--signature", "certified.sig", "--certificate_chain", "ca.pem"}, git...)
 			for _, curve := range []string{"prime256v1", "secp384r1", "secp521r1"} {
 				l.plainKeys(curve)
-				l.run(l.mlseal, "sign", "model", "--key", "plain.key", "--signature", "ours.sig")
-				l.run(python, "verify", "key", "--signature", "ours.sig", "--public_key", "plain.pub", "model")
-				l.run(python, "sign", "key", "--signature", "theirs.sig", "--private_key", "plain.key", "model")
-				l.run(l.mlseal, "verify", "model", "--signature", "theirs.sig", "--key", "plain.pub")
+				l.run(l.mlseal, "sign", "model", "--key", "plain.key", "--signature", "key.sig")
+				if !verified(byKey) {
+					t.Errorf("a signature with %s is refused", curve)
+				}
 			}
 			l.run(l.mlseal, "sign", "model", "--key", "leaf.key", "--certificate", "leaf.pem", "--signature", "certified.sig")
-			verify := []string{"verify", "certificate", "--signature", "certified.sig", "--certificate_chain", "ca.pem", "model"}
-			l.run(python, verify...)
+			if !verified(byCertificate) {
+				t.Error("a signature with a certificate is refused")
+			}
 			l.write("model/a/b/c/d.txt", "changed")
-			l.fails(python, verify...)
-			l.fails(python, "verify", "key", "--signature", "ours.sig", "--public_key", "plain.pub", "model")
-			l.fails(l.mlseal, "verify", "model", "--signature", "theirs.sig", "--key", "plain.pub")
+			if verified(byKey) || verified(byCertificate) {
+				t.Error("a changed file passes")
+			}
 		})
 	}
 }
