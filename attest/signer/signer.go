@@ -24,6 +24,7 @@ import (
 	"github.com/sigstore/sigstore-go/pkg/sign"
 	"github.com/sigstore/sigstore/pkg/cryptoutils"
 	"github.com/sigstore/sigstore/pkg/signature"
+	"github.com/sigstore/sigstore/pkg/signature/options"
 	"google.golang.org/protobuf/encoding/protojson"
 )
 
@@ -126,8 +127,8 @@ func (k keypair) GetPublicKeyPem() (string, error) { return string(k.pem), nil }
 
 // SignData returns the signature and the digest of data. sigstore-go puts the digest only into
 // bundles of messages, never of envelopes.
-func (k keypair) SignData(_ context.Context, data []byte) ([]byte, []byte, error) {
-	sig, err := k.signer.SignMessage(bytes.NewReader(data))
+func (k keypair) SignData(ctx context.Context, data []byte) ([]byte, []byte, error) {
+	sig, err := k.signer.SignMessage(bytes.NewReader(data), options.WithContext(ctx))
 	if err != nil {
 		return nil, nil, err
 	}

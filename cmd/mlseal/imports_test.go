@@ -46,15 +46,20 @@ var mayImport = map[string][]string{
 
 // doors are the packages that alone may import a heavy dependency.
 var doors = map[string][]string{
-	"oras.land/oras-go/":                         {"manifest/oci"},
-	"github.com/sigstore/cosign/":                {"attest/signer"},
-	"github.com/sigstore/sigstore-go/pkg/sign":   {"attest/signer"},
-	"github.com/sigstore/sigstore-go/pkg/verify": {"verify/trust"},
-	"github.com/sigstore/sigstore-go/":           {"attest/signer", "verify/trust"},
-	"github.com/google/cel-go/":                  {"policies"},
-	"github.com/spf13/cobra":                     {"cmd/mlseal"},
-	"go.yaml.in/yaml/":                           {"policies"},
-	"net/http":                                   {"manifest/oci"},
+	"oras.land/oras-go/":                             {"manifest/oci"},
+	"github.com/sigstore/cosign/":                    {"attest/signer"},
+	"github.com/sigstore/sigstore-go/pkg/sign":       {"attest/signer"},
+	"github.com/sigstore/sigstore-go/pkg/verify":     {"verify/trust"},
+	"github.com/sigstore/sigstore-go/":               {"attest/signer", "verify/trust"},
+	"github.com/google/cel-go/":                      {"policies"},
+	"github.com/sigstore/sigstore/pkg/signature/kms": {"attest/signer"},
+	"github.com/hashicorp/vault/":                    {"attest/signer"},
+	"github.com/Azure/azure-sdk-for-go/":             {"attest/signer"},
+	"github.com/aws/aws-sdk-go-v2/":                  {"attest/signer"},
+	"cloud.google.com/go/":                           {"attest/signer"},
+	"github.com/spf13/cobra":                         {"cmd/mlseal"},
+	"go.yaml.in/yaml/":                               {"policies"},
+	"net/http":                                       {"manifest/oci"},
 }
 
 // TestImportsRunDownward reads the imports of every source file that is not a test.
