@@ -232,6 +232,9 @@ func (a *app) keyText(ref string) ([]byte, error) {
 
 // loadPublicKey loads the public key that --key names.
 func (a *app) loadPublicKey(ref string) (*trust.Key, error) {
+	if signer.IsReference(ref) {
+		return nil, usage(fmt.Errorf("key %s: verification asks no service and no token: write the public key with `mlseal keys public --key %s > KEY.pub`, and verify with --key KEY.pub", ref, ref))
+	}
 	text, err := a.keyText(ref)
 	if err != nil {
 		return nil, err

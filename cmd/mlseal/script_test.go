@@ -49,6 +49,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits":    exits,
 			"registry": startRegistry,
+			"transit":  startTransit,
 			"flip":     flip,
 			"replace":  replaceText,
 		},
