@@ -123,7 +123,7 @@ func (f *trustFlags) policy(a *app) (*policies.Policy, error) {
 	if f.root != "" {
 		return nil, usage(errors.New("verify: --trusted-root with --key is for directories and files"))
 	}
-	key, err := a.keyText(f.key)
+	key, err := a.publicKeyText(f.key)
 	if err != nil {
 		return nil, err
 	}
