@@ -18,7 +18,7 @@ import (
 	"github.com/mlseal/mlseal/internal/sigstoretest"
 )
 
-func config(t *testing.T, s *sigstoretest.Sigstore) *SigningConfig {
+func configOf(t *testing.T, s *sigstoretest.Sigstore) *SigningConfig {
 	t.Helper()
 	c, err := ParseSigningConfig(s.SigningConfig())
 	if err != nil {
@@ -34,11 +34,11 @@ func keyless(t *testing.T, ctx context.Context, s *sigstoretest.Sigstore) ([]byt
 	if err != nil {
 		t.Fatal(err)
 	}
-	identity, err := NewKeyless(config(t, s), tokens, time.Now)
+	identity, err := NewKeyless(configOf(t, s), tokens, time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
-	witnesses, err := config(t, s).Witnesses(time.Now())
+	witnesses, err := configOf(t, s).Witnesses(time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -242,7 +242,7 @@ func TestTokenThatExpiresMeanwhile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	identity, err := NewKeyless(config(t, s), tokens, func() time.Time { return time.Now().Add(time.Hour) })
+	identity, err := NewKeyless(configOf(t, s), tokens, func() time.Time { return time.Now().Add(time.Hour) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -342,7 +342,7 @@ func TestBrowser(t *testing.T) {
 // TestWitnessesOfKeys: who cannot be entered in a log is told before anything is signed.
 func TestWitnessesOfKeys(t *testing.T) {
 	s := sigstoretest.New(t, sigstoretest.WithRekorV2())
-	witnesses, err := config(t, s).Witnesses(time.Now())
+	witnesses, err := configOf(t, s).Witnesses(time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}

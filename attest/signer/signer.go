@@ -26,6 +26,7 @@ import (
 	"github.com/sigstore/sigstore-go/pkg/sign"
 	"github.com/sigstore/sigstore/pkg/cryptoutils"
 	"github.com/sigstore/sigstore/pkg/signature"
+	"github.com/sigstore/sigstore/pkg/signature/options"
 	"google.golang.org/protobuf/encoding/protojson"
 )
 
@@ -127,7 +128,10 @@ func (s *Signer) bundle(ctx context.Context, content sign.Content) ([]byte, erro
 	opts := s.witnesses.options(ctx)
 	opts.CertificateProvider, opts.CertificateProviderOptions, opts.CertificateChainProvider = as.CertificateProvider, as.CertificateProviderOptions, as.CertificateChainProvider
 	bundle, err := sign.Bundle(content, pair, opts)
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrKeyService):
+		return nil, err // which says it all
+	case err != nil:
 		return nil, fmt.Errorf("signer: %w", serviceError{err})
 	}
 	text, err := protojson.Marshal(bundle)
@@ -173,8 +177,8 @@ func (k keypair) GetPublicKeyPem() (string, error) { return string(k.pem), nil }
 
 // SignData returns the signature and the digest of data. sigstore-go puts the digest only into
 // bundles of messages, never of envelopes.
-func (k keypair) SignData(_ context.Context, data []byte) ([]byte, []byte, error) {
-	sig, err := k.signer.SignMessage(bytes.NewReader(data))
+func (k keypair) SignData(ctx context.Context, data []byte) ([]byte, []byte, error) {
+	sig, err := k.signer.SignMessage(bytes.NewReader(data), options.WithContext(ctx))
 	if err != nil {
 		return nil, nil, err
 	}

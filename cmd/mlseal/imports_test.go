@@ -47,16 +47,21 @@ var mayImport = map[string][]string{
 
 // doors are the packages that alone may import a heavy dependency.
 var doors = map[string][]string{
-	"oras.land/oras-go/":                         {"manifest/oci"},
-	"github.com/sigstore/cosign/":                {"attest/signer"},
-	"github.com/sigstore/sigstore-go/pkg/sign":   {"attest/signer"},
-	"github.com/sigstore/sigstore-go/pkg/verify": {"verify/trust"},
-	"github.com/sigstore/sigstore-go/pkg/tuf":    {"internal/tufclient"},
-	"github.com/sigstore/sigstore-go/":           {"attest/signer", "internal/sigstoretest", "internal/tufclient", "verify/trust"},
-	"github.com/google/cel-go/":                  {"policies"},
-	"github.com/spf13/cobra":                     {"cmd/mlseal"},
-	"go.yaml.in/yaml/":                           {"policies"},
-	"net/http":                                   {"attest/signer", "internal/sigstoretest", "manifest/oci"},
+	"oras.land/oras-go/":                             {"manifest/oci"},
+	"github.com/sigstore/cosign/":                    {"attest/signer"},
+	"github.com/sigstore/sigstore-go/pkg/sign":       {"attest/signer"},
+	"github.com/sigstore/sigstore-go/pkg/verify":     {"verify/trust"},
+	"github.com/sigstore/sigstore-go/pkg/tuf":        {"internal/tufclient"},
+	"github.com/sigstore/sigstore-go/":               {"attest/signer", "internal/sigstoretest", "internal/tufclient", "verify/trust"},
+	"github.com/google/cel-go/":                      {"policies"},
+	"github.com/sigstore/sigstore/pkg/signature/kms": {"attest/signer"},
+	"github.com/hashicorp/vault/":                    {"attest/signer"},
+	"github.com/Azure/azure-sdk-for-go/":             {"attest/signer"},
+	"github.com/aws/aws-sdk-go-v2/":                  {"attest/signer"},
+	"cloud.google.com/go/":                           {"attest/signer"},
+	"github.com/spf13/cobra":                         {"cmd/mlseal"},
+	"go.yaml.in/yaml/":                               {"policies"},
+	"net/http":                                       {"attest/signer", "internal/sigstoretest", "manifest/oci"},
 }
 
 // forTests are the packages that only tests import: they bring servers and testing into whatever does.

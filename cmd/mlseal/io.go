@@ -160,9 +160,17 @@ func (a *app) keyText(ref string) ([]byte, error) {
 	return []byte(text), nil
 }
 
+// publicKeyText reads a public key, which is never asked of a service: verification works offline.
+func (a *app) publicKeyText(ref string) ([]byte, error) {
+	if signer.IsReference(ref) {
+		return nil, usage(fmt.Errorf("key %s: verification asks no service and no token: write the public key with `mlseal keys public --key %s > KEY.pub`, and verify with --key KEY.pub", ref, ref))
+	}
+	return a.keyText(ref)
+}
+
 // loadPublicKey loads the public key that --key names.
 func (a *app) loadPublicKey(ref string) (*trust.Key, error) {
-	text, err := a.keyText(ref)
+	text, err := a.publicKeyText(ref)
 	if err != nil {
 		return nil, err
 	}

@@ -50,6 +50,7 @@ func TestScripts(t *testing.T) {
 			"exits":    exits,
 			"sigstore": startSigstore(t),
 			"registry": startRegistry,
+			"transit":  startTransit,
 			"flip":     flip,
 			"replace":  replaceText,
 		},

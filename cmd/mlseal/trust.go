@@ -148,7 +148,7 @@ func (f *trustFlags) policy(a *app) (*policies.Policy, error) {
 	if f.root != "" || f.timestamp != "" {
 		return nil, usage(errors.New("verify: --trusted-root and --timestamp-certificate-chain with --key are for directories and files"))
 	}
-	key, err := a.keyText(f.key)
+	key, err := a.publicKeyText(f.key)
 	if err != nil {
 		return nil, err
 	}
