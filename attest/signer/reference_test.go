@@ -8,7 +8,10 @@ import (
 
 func TestReferences(t *testing.T) {
 	opened := ""
-	register(func(_ context.Context, ref string, _ Password) (*Key, error) { opened = ref; return nil, errors.New("no service") }, "testkms://")
+	register(func(_ context.Context, ref string, _ Password) (*Key, error) {
+		opened = ref
+		return nil, errors.New("no service")
+	}, "testkms://")
 	t.Cleanup(func() { delete(openers, "testkms://") })
 	for ref, want := range map[string]bool{"testkms://a": true, "testkms:/a": false, "key.pem": false, "env://K": false, "": false} {
 		if IsReference(ref) != want {

@@ -86,7 +86,7 @@ func (t *tree) inside(name string) (string, error) {
 func noSuch(path string, err error) error {
 	for _, target := range []error{fs.ErrNotExist, syscall.ENOTDIR, syscall.ELOOP, syscall.ENAMETOOLONG} {
 		if errors.Is(err, target) {
-			return usage(fmt.Errorf("%s: no such file or directory", path))
+			return usage(fmt.Errorf("%s: no such file or directory", signer.Redact(path)))
 		}
 	}
 	return err
@@ -170,20 +170,19 @@ type signingKey interface {
 
 // loadKey loads the private key that ref names.
 func (a *app) loadKey(ctx context.Context, ref string) (*signer.Key, error) {
-	ask := func() ([]byte, error) { return a.password(ctx, "Password for "+ref+": ", false) }
 	var key *signer.Key
 	var err error
 	if signer.IsReference(ref) {
-		key, err = signer.Open(ctx, ref, ask)
+		key, err = signer.Open(ctx, ref, func() ([]byte, error) { return a.pin(ctx, "PIN for "+signer.Redact(ref)+": ") })
 	} else {
 		var text []byte
 		if text, err = a.keyText(ref); err != nil {
 			return nil, err
 		}
-		key, err = signer.LoadKey(text, ask)
+		key, err = signer.LoadKey(text, func() ([]byte, error) { return a.password(ctx, "Password for "+ref+": ", false) })
 	}
 	if err != nil {
-		return nil, fmt.Errorf("key %s: %w", ref, err)
+		return nil, fmt.Errorf("key %s: %w", signer.Redact(ref), err)
 	}
 	return key, nil
 }
@@ -219,6 +218,9 @@ func (a *app) loadSigner(ctx context.Context, f keyFlags) (signingKey, error) {
 
 // keyText reads a key from a file, or from the environment variable that env://NAME names.
 func (a *app) keyText(ref string) ([]byte, error) {
+	if signer.IsReference(ref) {
+		return nil, usage(fmt.Errorf("key %s: a public key is wanted, which `mlseal keys public` writes to a file", signer.Redact(ref)))
+	}
 	name, ok := strings.CutPrefix(ref, "env://")
 	if !ok {
 		return readInput("key", ref, signer.MaxKeyBytes)
@@ -243,14 +245,35 @@ func (a *app) loadPublicKey(ref string) (*trust.Key, error) {
 	return key, nil
 }
 
-// password comes from the environment, or from a prompt on a terminal; a new one is asked for twice.
-func (a *app) password(ctx context.Context, prompt string, isNew bool) ([]byte, error) {
-	for _, name := range []string{"MLSEAL_PASSWORD", "COSIGN_PASSWORD"} {
+// fromEnv is the first of the environment variables that is set; it may be empty.
+func (a *app) fromEnv(names ...string) ([]byte, bool) {
+	for _, name := range names {
 		if value, ok := a.lookupEnv(name); ok {
-			return []byte(value), nil
+			return []byte(value), true
 		}
 	}
-	if a.stdin == nil || !term.IsTerminal(int(a.stdin.Fd())) {
+	return nil, false
+}
+
+func (a *app) canAsk() bool { return a.stdin != nil && term.IsTerminal(int(a.stdin.Fd())) }
+
+// pin unlocks a token. It comes from the environment, or from a prompt on a terminal.
+func (a *app) pin(ctx context.Context, prompt string) ([]byte, error) {
+	if value, ok := a.fromEnv("MLSEAL_PIN", "COSIGN_PKCS11_PIN"); ok {
+		return value, nil
+	}
+	if !a.canAsk() {
+		return nil, signer.ErrPINNeeded
+	}
+	return a.ask(ctx, prompt)
+}
+
+// password comes from the environment, or from a prompt on a terminal; a new one is asked for twice.
+func (a *app) password(ctx context.Context, prompt string, isNew bool) ([]byte, error) {
+	if value, ok := a.fromEnv("MLSEAL_PASSWORD", "COSIGN_PASSWORD"); ok {
+		return value, nil
+	}
+	if !a.canAsk() {
 		return nil, signer.ErrPasswordNeeded
 	}
 	first, err := a.ask(ctx, prompt)
