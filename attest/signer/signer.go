@@ -1,8 +1,9 @@
 // Package signer loads signing keys and makes Sigstore bundles with them. It is the only door to
 // cosign and to Sigstore signing.
 //
-// Every kind of key stands behind attest.Signer. This version knows key files: cosign's encrypted
-// PEM ("ENCRYPTED SIGSTORE PRIVATE KEY", scrypt and nacl/secretbox) and plain PEM (PKCS #8, SEC 1, PKCS #1).
+// Every kind of key stands behind attest.Signer. Key files are cosign's encrypted
+// PEM ("ENCRYPTED SIGSTORE PRIVATE KEY", scrypt and nacl/secretbox) and plain PEM (PKCS #8, SEC 1, PKCS #1). Keys that are kept
+// elsewhere are named by references (see Open): on PKCS #11 tokens by pkcs11: URIs, in builds with the tag pkcs11key.
 // ECDSA keys sign with the SHA-2 of their curve's size (P-256 with SHA-256, P-384 with SHA-384,
 // P-521 with SHA-512), Ed25519 keys sign pure Ed25519, RSA keys PKCS #1 v1.5 with SHA-256.
 package signer
