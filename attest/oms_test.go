@@ -3,15 +3,23 @@ package attest
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
+	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/mlseal/mlseal/attest/signer"
 	"github.com/mlseal/mlseal/internal/testenv"
@@ -237,10 +245,11 @@ func omsSchemas(t *testing.T) func(name string) *jsonschema.Schema {
 	}
 }
 
-// TestWrittenBundlesFollowTheSchemas validates what is written in each serialization, and sees the schemas refuse something.
-func TestWrittenBundlesFollowTheSchemas(t *testing.T) {
+// omsValidator validates a text with one of the specification's schemas.
+func omsValidator(t *testing.T) func(schema string, data []byte) error {
+	t.Helper()
 	compile := omsSchemas(t)
-	validate := func(schema string, data []byte) error {
+	return func(schema string, data []byte) error {
 		t.Helper()
 		doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(data))
 		if err != nil {
@@ -248,6 +257,84 @@ func TestWrittenBundlesFollowTheSchemas(t *testing.T) {
 		}
 		return compile(schema).Validate(doc)
 	}
+}
+
+// TestCertificateBundlesFollowTheSchemas validates a bundle signed with a certificate chain, and those of testdata/keyless.
+func TestCertificateBundlesFollowTheSchemas(t *testing.T) {
+	validate := omsValidator(t)
+	m, err := manifest.Build(context.Background(), fstest.MapFS{"a": {Data: []byte("1")}}, manifest.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := NewOMSStatement(m, "model", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := Sign(context.Background(), s, newCertified(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(b.Material.Chain) != 1 {
+		t.Errorf("the bundle has %d certificates, want 1", len(b.Material.Chain))
+	}
+	bundles := map[string][]byte{"written": b.JSON()}
+	for _, name := range []string{"model.sig", "model-ca.sig"} {
+		if bundles[name], err = os.ReadFile(filepath.Join(testenv.Root(t), "testdata", "keyless", name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, data := range bundles {
+		if err := validate("bundle", data); err != nil {
+			t.Errorf("%s: bundle: %v", name, err)
+		}
+		b, err := Parse(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := validate("statement", b.Envelope.Payload); err != nil {
+			t.Errorf("%s: statement: %v", name, err)
+		}
+		if b.Material.PublicKey != nil {
+			t.Errorf("%s is signed with a key", name)
+		}
+	}
+}
+
+// newCertified is a key with a certificate of an authority that nobody knows.
+func newCertified(t *testing.T) *signer.Certified {
+	t.Helper()
+	newECDSA := func() *ecdsa.PrivateKey {
+		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return key
+	}
+	private, caKey := newECDSA(), newECDSA()
+	ca := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "ca"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true}
+	leaf := &x509.Certificate{SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "leaf"}, NotBefore: ca.NotBefore, NotAfter: ca.NotAfter}
+	der, err := x509.CreateCertificate(rand.Reader, leaf, ca, &private.PublicKey, caKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := signer.LoadKey(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	certified, err := signer.WithCertificates(key, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), nil, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return certified
+}
+
+// TestWrittenBundlesFollowTheSchemas validates what is written in each serialization, and sees the schemas refuse something.
+func TestWrittenBundlesFollowTheSchemas(t *testing.T) {
+	validate := omsValidator(t)
 	fsys := fstest.MapFS{"config.json": {Data: []byte("{}")}, "sub/weights.bin": {Data: make([]byte, 100)}, "empty": {}, "ü x": {Data: []byte("u")}}
 	for _, algorithm := range signer.KeyAlgorithms() {
 		key := newSigner(t, algorithm)

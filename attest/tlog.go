@@ -3,6 +3,8 @@ package attest
 import (
 	"encoding/json"
 	"fmt"
+
+	"github.com/mlseal/mlseal/internal/strictjson"
 )
 
 // wireEntry is what of a TransparencyLogEntry (protobuf-specs sigstore_rekor.proto) stands there in base64, and its
@@ -23,6 +25,41 @@ type wireEntry struct {
 		Hashes   []base64Bytes `json:"hashes"`
 	} `json:"inclusionProof"`
 	CanonicalizedBody base64Bytes `json:"canonicalizedBody"`
+}
+
+// entryKeys are the keys of a log entry that checkEntry or verify/trust reads, by how strictjson folds them.
+var entryKeys = foldedKeys("logIndex", "logId", "keyId", "kindVersion", "kind", "version", "integratedTime", "inclusionPromise", "signedEntryTimestamp",
+	"inclusionProof", "rootHash", "treeSize", "hashes", "checkpoint", "envelope", "canonicalizedBody")
+
+func foldedKeys(keys ...string) map[string]string {
+	folded := map[string]string{}
+	for _, key := range keys {
+		folded[strictjson.Fold(key)] = key
+	}
+	return folded
+}
+
+// checkEntryKeys holds the known keys of log entries to the exact spelling: protojson, with which verify/trust reads them, also
+// takes canonicalized_body, which would pass checkEntry by. Others are Rekor's own matter.
+func checkEntryKeys(value any) error {
+	switch v := value.(type) {
+	case []any:
+		for _, item := range v {
+			if err := checkEntryKeys(item); err != nil {
+				return err
+			}
+		}
+	case map[string]any:
+		for key, item := range v {
+			if want, ok := entryKeys[strictjson.Fold(key)]; ok && want != key {
+				return fmt.Errorf("%w: key %q stands where %q is meant", strictjson.ErrAmbiguous, key, want)
+			}
+			if err := checkEntryKeys(item); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // checkEntry holds an entry's base64 to one text for one value, as all of a bundle, and the kind that it is said to

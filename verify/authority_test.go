@@ -34,6 +34,31 @@ func (s *instance) chained(more ...*x509.Certificate) func(*protobundle.Bundle) 
 	}
 }
 
+// TestAuthorityWithExpiredIntermediate is case 21 for an authority of one's own, which cosign lets pass (CVE-2026-24122): the signing
+// certificate is valid, and the one above it is not any more.
+func TestAuthorityWithExpiredIntermediate(t *testing.T) {
+	s := newInstance(t)
+	a, err := trust.ParseAuthority(certificatePEM(s.caRoot), s.root())
+	if err != nil {
+		t.Fatal(err)
+	}
+	check := func() *verify.Result {
+		t.Helper()
+		b, err := attest.Parse(s.sign(keylessStatement, workflow, signing{noTimestamp: true, change: s.chained()}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a.Check(b, verify.Options{Now: time.Now()})
+	}
+	if r := check(); r.Err() != nil {
+		t.Fatal(r.Err())
+	}
+	s.newIssuer(-2*time.Hour, -time.Hour)
+	if r := check(); r.Failed() != verify.CheckCertificate {
+		t.Errorf("failed %q, want %q: %+v", r.Failed(), verify.CheckCertificate, r.Checks)
+	}
+}
+
 // TestAuthorityTimes: a trusted timestamp decides when a certificate must have been valid; without one the
 // current time does.
 func TestAuthorityTimes(t *testing.T) {

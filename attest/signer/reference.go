@@ -3,9 +3,25 @@ package signer
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 )
+
+// pkcs11Prefix is the scheme of references to keys on PKCS #11 tokens (RFC 7512).
+const pkcs11Prefix = "pkcs11:"
+
+// pinValue is the attribute of a PKCS #11 URI that holds the PIN.
+var pinValue = regexp.MustCompile(`(?i)(\bpin-value=)([^&]*)`)
+
+// Redact returns ref as it may be printed: without the PIN that a PKCS #11 URI can hold, and without what stands behind it,
+// which may be the rest of a PIN that was not encoded.
+func Redact(ref string) string {
+	if at := pinValue.FindStringSubmatchIndex(ref); at != nil {
+		return ref[:at[3]] + "..."
+	}
+	return ref
+}
 
 // opener loads the key that a reference names. pin is asked for what unlocks a token; it may be nil.
 type opener func(ctx context.Context, ref string, pin Password) (*Key, error)
@@ -36,7 +52,8 @@ func IsReference(ref string) bool { return findOpener(ref) != nil }
 
 func findOpener(ref string) opener {
 	for prefix, open := range openers {
-		if strings.HasPrefix(ref, prefix) {
+		// RFC 3986 section 3.1: schemes are case-insensitive.
+		if len(ref) >= len(prefix) && strings.EqualFold(ref[:len(prefix)], prefix) {
 			return open
 		}
 	}
@@ -44,12 +61,12 @@ func findOpener(ref string) opener {
 }
 
 // Open loads the key that a reference names; pin is called when a token wants to be unlocked. The private key does
-// not leave where it is kept. The error wraps ErrKey when the reference cannot be used as it stands; other errors say that the
-// service or token did not do its part.
+// not leave where it is kept. The error wraps ErrKey when the reference cannot be used as it stands, and ErrPIN or ErrPINNeeded when
+// the token stays locked; other errors say that the service or token did not do its part.
 func Open(ctx context.Context, ref string, pin Password) (*Key, error) {
 	open := findOpener(ref)
 	if open == nil {
-		return nil, fmt.Errorf("signer: %w: %q begins with none of %s", ErrKey, ref, strings.Join(References(), ", "))
+		return nil, fmt.Errorf("signer: %w: %q begins with none of %s", ErrKey, Redact(ref), strings.Join(References(), ", "))
 	}
 	return open(ctx, ref, pin)
 }

@@ -38,6 +38,10 @@ var (
 	ErrPassword = errors.New("wrong password")
 	// ErrPasswordNeeded says that a key file is encrypted and no password was given.
 	ErrPasswordNeeded = errors.New("the key is encrypted and no password was given")
+	// ErrPIN says that a token does not take the PIN. It wraps ErrPassword.
+	ErrPIN = fmt.Errorf("%w: the token does not take the PIN", ErrPassword)
+	// ErrPINNeeded says that a token wants a PIN and none was given.
+	ErrPINNeeded = errors.New("the token wants a PIN and none was given")
 )
 
 // Key is a private key that signs bundles. It implements attest.Signer.

@@ -128,21 +128,3 @@ func TestBundleForm(t *testing.T) {
 		t.Errorf("the bundle has white space: %s", data)
 	}
 }
-
-func FuzzLoadKey(f *testing.F) {
-	private, _, err := Generate("", nil)
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: []byte("x")}))
-	f.Add([]byte("-----BEGIN EC PRIVATE KEY-----\nAAAA\n-----END EC PRIVATE KEY-----\n"))
-	f.Fuzz(func(t *testing.T, text []byte) {
-		if string(text) == string(private) {
-			return
-		}
-		// Without a password no encrypted key loads, so that the fuzzer does not spend its time in scrypt.
-		if key, err := LoadKey(text, nil); err == nil && len(key.Hint()) != 64 {
-			t.Error("a key without a hint")
-		}
-	})
-}

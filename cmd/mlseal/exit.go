@@ -70,7 +70,7 @@ func exitStatus(err error) int {
 	switch {
 	case err == nil:
 		return statusDone
-	case errors.As(err, &onUsage), isAny(err, policies.ErrPolicy, oci.ErrReference, signer.ErrKey, signer.ErrCertificate, signer.ErrPassword, signer.ErrPasswordNeeded,
+	case errors.As(err, &onUsage), isAny(err, policies.ErrPolicy, oci.ErrReference, signer.ErrKey, signer.ErrCertificate, signer.ErrPassword, signer.ErrPasswordNeeded, signer.ErrPINNeeded,
 		signer.ErrToken, signer.ErrSigningConfig, signer.ErrServiceURL,
 		verify.ErrKey, verify.ErrAuthority, verify.ErrRoot, verify.ErrNoIdentity, atomicfile.ErrExists):
 		return statusUsage
@@ -96,6 +96,10 @@ func isAny(err error, targets ...error) bool {
 func hintFor(err error) string {
 	var onUsage usageError
 	switch {
+	case isAny(err, signer.ErrPINNeeded):
+		return "set MLSEAL_PIN (or COSIGN_PKCS11_PIN), or run on a terminal to be asked"
+	case isAny(err, signer.ErrPIN):
+		return "check MLSEAL_PIN, or pin-value in the URI; a token locks itself after a few wrong PINs"
 	case isAny(err, signer.ErrPasswordNeeded):
 		return "set MLSEAL_PASSWORD (or COSIGN_PASSWORD), or run on a terminal to be asked"
 	case isAny(err, signer.ErrPassword):

@@ -45,11 +45,12 @@ type lab struct {
 	mlseal string
 }
 
-func newLab(t *testing.T) *lab {
+// newLab builds mlseal, with the flags that are given.
+func newLab(t *testing.T, flags ...string) *lab {
 	t.Helper()
 	dir := t.TempDir()
 	bin := filepath.Join(dir, "mlseal")
-	if out, err := exec.Command("go", "build", "-o", bin, ".").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", append(append([]string{"build", "-o", bin}, flags...), ".")...).CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
 	return &lab{t, dir, bin}
@@ -354,6 +355,17 @@ func TestInteropCrane(t *testing.T) {
 	l.run("diff", "-r", "-x", ".gitignore", "model", "out")
 }
 
+// cosignFlags make cosign verify our bundles with a public key.
+func (l *lab) cosignFlags(cosign, name, public string) []string {
+	l.t.Helper()
+	flags := []string{"--key", public, "--insecure-ignore-tlog=true", "--allow-http-registry"}
+	if name == "COSIGN2" {
+		l.run(cosign, "trusted-root", "create", "--out", "root.json")
+		flags = append(flags, "--new-bundle-format", "--trusted-root", "root.json")
+	}
+	return flags
+}
+
 // TestInteropCosign: both command lines read our key files and verify our statements, and we verify theirs.
 func TestInteropCosign(t *testing.T) {
 	for _, name := range []string{"COSIGN2", "COSIGN3"} {
@@ -377,11 +389,9 @@ func TestInteropCosign(t *testing.T) {
 			l.run(l.mlseal, "sign", at, "--key", "mlseal.key")
 			l.run(l.mlseal, "attest", at, "--type", note, "--predicate", "note.json", "--key", "mlseal.key")
 
-			verify := []string{"--key", "mlseal.pub", "--insecure-ignore-tlog=true", "--allow-http-registry"}
+			verify := l.cosignFlags(cosign, name, "mlseal.pub")
 			attest := []string{"attest", "--key", "mlseal.key", "--yes", "--allow-http-registry", "--type", note + "/theirs", "--predicate", "note.json"}
 			if name == "COSIGN2" {
-				l.run(cosign, "trusted-root", "create", "--out", "root.json")
-				verify = append(verify, "--new-bundle-format", "--trusted-root", "root.json")
 				attest = append(attest, "--new-bundle-format", "--tlog-upload=false")
 			} else {
 				l.run(cosign, "signing-config", "create", "--out", "sc.json")

@@ -86,7 +86,7 @@ func (t *tree) inside(name string) (string, error) {
 func noSuch(path string, err error) error {
 	for _, target := range []error{fs.ErrNotExist, syscall.ENOTDIR, syscall.ELOOP, syscall.ENAMETOOLONG} {
 		if errors.Is(err, target) {
-			return usage(fmt.Errorf("%s: no such file or directory", path))
+			return usage(fmt.Errorf("%s: no such file or directory", signer.Redact(path)))
 		}
 	}
 	return err
@@ -163,6 +163,7 @@ func (a *app) keyText(ref string) ([]byte, error) {
 // publicKeyText reads a public key, which is never asked of a service: verification works offline.
 func (a *app) publicKeyText(ref string) ([]byte, error) {
 	if signer.IsReference(ref) {
+		ref := signer.Redact(ref)
 		return nil, usage(fmt.Errorf("key %s: verification asks no service and no token: write the public key with `mlseal keys public --key %s > KEY.pub`, and verify with --key KEY.pub", ref, ref))
 	}
 	return a.keyText(ref)
@@ -181,14 +182,35 @@ func (a *app) loadPublicKey(ref string) (*trust.Key, error) {
 	return key, nil
 }
 
-// password comes from the environment, or from a prompt on a terminal; a new one is asked for twice.
-func (a *app) password(ctx context.Context, prompt string, isNew bool) ([]byte, error) {
-	for _, name := range []string{"MLSEAL_PASSWORD", "COSIGN_PASSWORD"} {
+// fromEnv is the first of the environment variables that is set; it may be empty.
+func (a *app) fromEnv(names ...string) ([]byte, bool) {
+	for _, name := range names {
 		if value, ok := a.lookupEnv(name); ok {
-			return []byte(value), nil
+			return []byte(value), true
 		}
 	}
-	if a.stdin == nil || !term.IsTerminal(int(a.stdin.Fd())) {
+	return nil, false
+}
+
+func (a *app) canAsk() bool { return a.stdin != nil && term.IsTerminal(int(a.stdin.Fd())) }
+
+// pin unlocks a token. It comes from the environment, or from a prompt on a terminal.
+func (a *app) pin(ctx context.Context, prompt string) ([]byte, error) {
+	if value, ok := a.fromEnv("MLSEAL_PIN", "COSIGN_PKCS11_PIN"); ok {
+		return value, nil
+	}
+	if !a.canAsk() {
+		return nil, signer.ErrPINNeeded
+	}
+	return a.ask(ctx, prompt)
+}
+
+// password comes from the environment, or from a prompt on a terminal; a new one is asked for twice.
+func (a *app) password(ctx context.Context, prompt string, isNew bool) ([]byte, error) {
+	if value, ok := a.fromEnv("MLSEAL_PASSWORD", "COSIGN_PASSWORD"); ok {
+		return value, nil
+	}
+	if !a.canAsk() {
 		return nil, signer.ErrPasswordNeeded
 	}
 	first, err := a.ask(ctx, prompt)

@@ -314,20 +314,19 @@ func (a *app) note(text string) { _, _ = fmt.Fprintln(a.stderr, "note: "+escape.
 
 // loadKey loads the private key that ref names.
 func (a *app) loadKey(ctx context.Context, ref string) (*signer.Key, error) {
-	ask := func() ([]byte, error) { return a.password(ctx, "Password for "+ref+": ", false) }
 	var key *signer.Key
 	var err error
 	if signer.IsReference(ref) {
-		key, err = signer.Open(ctx, ref, ask)
+		key, err = signer.Open(ctx, ref, func() ([]byte, error) { return a.pin(ctx, "PIN for "+signer.Redact(ref)+": ") })
 	} else {
 		var text []byte
 		if text, err = a.keyText(ref); err != nil {
 			return nil, err
 		}
-		key, err = signer.LoadKey(text, ask)
+		key, err = signer.LoadKey(text, func() ([]byte, error) { return a.password(ctx, "Password for "+ref+": ", false) })
 	}
 	if err != nil {
-		return nil, fmt.Errorf("key %s: %w", ref, err)
+		return nil, fmt.Errorf("key %s: %w", signer.Redact(ref), err)
 	}
 	return key, nil
 }

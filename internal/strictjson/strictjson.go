@@ -7,7 +7,7 @@
 // to differ, so that whatever is read afterwards has one meaning:
 //
 //   - duplicate keys (RFC 8259 section 4 leaves their meaning open), also when the
-//     keys differ only by case or by underscores and hyphens;
+//     keys differ only by case, in any alphabet, or by underscores and hyphens;
 //   - bytes that are not UTF-8, a byte order mark, unpaired surrogate escapes and
 //     NUL in a key (RFC 8259 section 8.1, RFC 7493 section 2.1);
 //   - anything behind the first value;
@@ -20,6 +20,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -279,13 +280,30 @@ func syntax(err error) error {
 	return fmt.Errorf("%w: %w", ErrSyntax, err)
 }
 
-// Fold gives the form in which keys are compared for being twins: lower case,
-// without underscores and hyphens.
+// Fold gives the form in which keys are compared for being twins: without case, underscores and hyphens.
+// Letters are alike as in Unicode's simple folding, with which encoding/json compares keys: the long s is
+// an s to it, and the Kelvin sign a k.
 func Fold(key string) string {
 	if strings.ContainsAny(key, "_-") {
 		key = strings.NewReplacer("_", "", "-", "").Replace(key)
 	}
-	return strings.ToLower(key)
+	key = strings.ToLower(key)
+	if strings.IndexFunc(key, func(r rune) bool { return r >= utf8.RuneSelf }) < 0 {
+		return key
+	}
+	return strings.Map(foldRune, key)
+}
+
+// foldRune gives the first of the letters that are r in another case, an ASCII one in lower case.
+func foldRune(r rune) rune {
+	first := r
+	for other := unicode.SimpleFold(r); other != r; other = unicode.SimpleFold(other) {
+		first = min(first, other)
+	}
+	if first < utf8.RuneSelf {
+		return unicode.ToLower(first)
+	}
+	return first
 }
 
 // CheckKeys refuses a key of the object data that is no key of known but is

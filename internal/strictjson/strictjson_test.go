@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"unicode"
 )
 
 func TestCheck(t *testing.T) {
@@ -34,6 +35,9 @@ func TestCheck(t *testing.T) {
 		"case twin":                  {`{"predicateType":1,"PREDICATETYPE":2}`, ErrAmbiguous},
 		"snake twin":                 {`{"predicateType":1,"predicate_type":2}`, ErrAmbiguous},
 		"hyphen twin":                {`{"sha256":1,"sha-256":2}`, ErrAmbiguous},
+		"long s":                     {`{"subject":1,"\u017fubject":2}`, ErrAmbiguous},
+		"Kelvin sign":                {"{\"key\":1,\"\u212aey\":2}", ErrAmbiguous},
+		"case twin in Greek":         {`{"σ":1,"ς":2}`, ErrAmbiguous},
 		"nested in array":            {`[[{"a":1,"a":1}]]`, ErrAmbiguous},
 		"second value":               {`{} {}`, ErrAmbiguous},
 		"trailing word":              {`{}x`, ErrAmbiguous},
@@ -60,9 +64,20 @@ func TestCheck(t *testing.T) {
 }
 
 func TestCheckKeys(t *testing.T) {
-	for text, ok := range map[string]bool{`{"predicateType":1,"x":2}`: true, `{"predicate_type":1}`: false, `{"PredicateType":1}`: false, `[]`: false} {
-		if err := CheckKeys([]byte(text), "predicateType"); (err == nil) != ok {
+	for text, ok := range map[string]bool{`{"predicateType":1,"x":2}`: true, `{"predicate_type":1}`: false, `{"PredicateType":1}`: false, `{"\u017fubject":1}`: false, `[]`: false} {
+		if err := CheckKeys([]byte(text), "predicateType", "subject"); (err == nil) != ok {
 			t.Errorf("%s: error is %v", text, err)
+		}
+	}
+}
+
+// TestFoldIsNoFinerThanEncodingJSON has every letter and what encoding/json takes for it.
+func TestFoldIsNoFinerThanEncodingJSON(t *testing.T) {
+	for r := rune(0); r <= unicode.MaxRune; r++ {
+		for _, other := range []rune{unicode.SimpleFold(r), unicode.ToLower(r)} {
+			if r != other && Fold(string(r)) != Fold(string(other)) {
+				t.Errorf("%q and %q are twins, and fold to %q and %q", r, other, Fold(string(r)), Fold(string(other)))
+			}
 		}
 	}
 }
@@ -80,10 +95,31 @@ func FuzzCheck(f *testing.F) {
 		if err := json.Unmarshal(data, &v); err != nil {
 			t.Fatalf("passes and does not decode: %v", err)
 		}
+		checkNoTwins(t, v)
 		if got, want := countKeys(v), bytes.Count(stripStrings(data), []byte(":")); got != want {
 			t.Errorf("%q: %d keys after decoding, %d in the text", data, got, want)
 		}
 	})
+}
+
+// checkNoTwins compares the keys of each object as encoding/json does for the fields of a struct.
+func checkNoTwins(t *testing.T, v any) {
+	t.Helper()
+	switch v := v.(type) {
+	case map[string]any:
+		for key, item := range v {
+			for other := range v {
+				if key != other && strings.EqualFold(key, other) {
+					t.Errorf("%q and %q stand in one object", key, other)
+				}
+			}
+			checkNoTwins(t, item)
+		}
+	case []any:
+		for _, item := range v {
+			checkNoTwins(t, item)
+		}
+	}
 }
 
 func countKeys(v any) int {

@@ -27,6 +27,32 @@ func Shared(t testing.TB, override, folder string) string {
 // Vectors is the folder of signed data.
 func Vectors(t testing.TB) string { return Shared(t, "MLSEAL_VECTORS", "vectors") }
 
+// MaxSeedBytes keeps the seeds of a fuzz target small, which makes it fast.
+const MaxSeedBytes = 32 << 10
+
+// Seeds reads the signed data that matches the patterns, to start a fuzz target from. Seeds only help: where there are none the
+// target runs without.
+func Seeds(t testing.TB, patterns ...string) [][]byte {
+	t.Helper()
+	dir := os.Getenv("MLSEAL_VECTORS")
+	if dir == "" {
+		dir = filepath.Join(filepath.Dir(Root(t)), "shared", "vectors")
+	}
+	var seeds [][]byte
+	for _, pattern := range patterns {
+		names, err := filepath.Glob(filepath.Join(dir, pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range names {
+			if data, err := os.ReadFile(name); err == nil && len(data) <= MaxSeedBytes {
+				seeds = append(seeds, data)
+			}
+		}
+	}
+	return seeds
+}
+
 // Schemas is the folder of schemas made by others.
 func Schemas(t testing.TB) string { return Shared(t, "MLSEAL_SCHEMAS", "schemas") }
 
