@@ -1,16 +1,15 @@
 package trust
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"time"
 
 	"github.com/mlseal/mlseal/attest"
+	"github.com/mlseal/mlseal/internal/certificates"
 	"github.com/mlseal/mlseal/verify"
 	"github.com/sigstore/sigstore-go/pkg/root"
 )
@@ -18,52 +17,37 @@ import (
 // Authority trusts whoever has a certificate of one's own certificate authority. Make it with
 // ParseAuthority.
 type Authority struct {
-	roots         []*x509.Certificate
-	intermediates []*x509.Certificate
-	timestamps    *Root
+	own        *certificates.Authority
+	timestamps *Root
 }
 
 // ParseAuthority reads the PEM certificates of an authority: at least one self-signed root, and
 // intermediates if they are not in the bundles. timestamps may be nil; with it, the timestamp
 // authorities of that trusted root vouch for when a bundle was signed. The error wraps verify.ErrAuthority.
 func ParseAuthority(text []byte, timestamps *Root) (*Authority, error) {
-	certificates, err := parseCertificates(text)
+	own, err := readAuthority(text, certificates.ParseAuthority)
 	if err != nil {
 		return nil, err
 	}
-	a := &Authority{timestamps: timestamps}
-	for _, cert := range certificates {
-		switch {
-		case !cert.IsCA:
-			return nil, fmt.Errorf("trust: %w: %q is not a certificate authority", verify.ErrAuthority, cert.Subject)
-		case selfSigned(cert):
-			a.roots = append(a.roots, cert)
-		default:
-			a.intermediates = append(a.intermediates, cert)
-		}
-	}
-	if len(a.roots) == 0 {
-		return nil, fmt.Errorf("trust: %w: it holds no self-signed root certificate", verify.ErrAuthority)
-	}
-	return a, nil
+	return &Authority{own: own, timestamps: timestamps}, nil
 }
 
 // ParseTimestampAuthority reads the PEM certificates of an RFC 3161 timestamp authority: one self-signed root, and the authority's own
 // certificate and intermediates if they are not in its timestamps. The result trusts that authority for timestamps and
 // nobody for anything else. The error wraps verify.ErrAuthority.
 func ParseTimestampAuthority(text []byte) (*Root, error) {
-	certificates, err := parseCertificates(text)
+	all, err := readAuthority(text, certificates.Parse)
 	if err != nil {
 		return nil, err
 	}
 	tsa := &root.SigstoreTimestampingAuthority{}
-	for _, cert := range certificates {
+	for _, cert := range all {
 		switch {
-		case selfSigned(cert) && tsa.Root == nil:
+		case certificates.SelfSigned(cert) && tsa.Root == nil:
 			tsa.Root = cert
 		case !cert.IsCA && tsa.Leaf == nil:
 			tsa.Leaf = cert
-		case cert.IsCA && !selfSigned(cert):
+		case cert.IsCA && !certificates.SelfSigned(cert):
 			tsa.Intermediates = append(tsa.Intermediates, cert)
 		default:
 			return nil, fmt.Errorf("trust: %w: %q is one root or one timestamp certificate too many", verify.ErrAuthority, cert.Subject)
@@ -75,31 +59,17 @@ func ParseTimestampAuthority(text []byte) (*Root, error) {
 	return &Root{material: &authorityMaterial{timestamps: []root.TimestampingAuthority{tsa}}}, nil
 }
 
-// parseCertificates reads a text that holds PEM certificates and no other PEM blocks.
-func parseCertificates(text []byte) ([]*x509.Certificate, error) {
+// readAuthority reads certificates out of a text of bounded size.
+func readAuthority[T any](text []byte, read func([]byte) (T, error)) (T, error) {
+	var none T
 	if len(text) > MaxKeyBytes {
-		return nil, fmt.Errorf("trust: %w: %d bytes, at most %d", verify.ErrAuthority, len(text), MaxKeyBytes)
+		return none, fmt.Errorf("trust: %w: %d bytes, at most %d", verify.ErrAuthority, len(text), MaxKeyBytes)
 	}
-	var all []*x509.Certificate
-	for {
-		var block *pem.Block
-		if block, text = pem.Decode(text); block == nil {
-			return all, nil
-		}
-		if block.Type != "CERTIFICATE" {
-			return nil, fmt.Errorf("trust: %w: it holds a %q, want certificates only", verify.ErrAuthority, block.Type)
-		}
-		cert, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return nil, fmt.Errorf("trust: %w: %w", verify.ErrAuthority, err)
-		}
-		all = append(all, cert)
+	out, err := read(text)
+	if err != nil {
+		return none, fmt.Errorf("trust: %w: %w", verify.ErrAuthority, err)
 	}
-}
-
-// selfSigned looks at the signature: a certificate may have its issuer's name and not be its issuer.
-func selfSigned(c *x509.Certificate) bool {
-	return bytes.Equal(c.RawSubject, c.RawIssuer) && c.CheckSignatureFrom(c) == nil
+	return out, nil
 }
 
 // noRootInChain refuses a chain with a root in it (protobuf-specs sigstore_common.proto,
@@ -110,7 +80,7 @@ func noRootInChain(b *attest.Bundle) error {
 		if err != nil {
 			return fmt.Errorf("%w: certificate %d: %w", ErrCertificate, i, err)
 		}
-		if i > 0 && selfSigned(cert) {
+		if i > 0 && certificates.SelfSigned(cert) {
 			return fmt.Errorf("%w: the bundle's chain holds a root certificate", ErrCertificate)
 		}
 	}
@@ -177,7 +147,7 @@ func (a *Authority) examine(b *attest.Bundle, opts verify.Options) (*examination
 	if err != nil {
 		return nil, err
 	}
-	intermediates := a.intermediates
+	intermediates := a.own.Intermediates
 	for i := 1; i < len(b.Material.Chain); i++ {
 		cert, err := x509.ParseCertificate(b.Material.Chain[i])
 		if err != nil {
@@ -190,7 +160,7 @@ func (a *Authority) examine(b *attest.Bundle, opts verify.Options) (*examination
 		m.timestamps = a.timestamps.material.TimestampingAuthorities()
 	}
 	x := &examination{entity: entity, material: m, artifact: opts.Artifact}
-	for _, cert := range a.roots {
+	for _, cert := range a.own.Roots {
 		m.authorities = append(m.authorities, signingAuthority{&root.FulcioCertificateAuthority{Root: cert, Intermediates: intermediates}})
 	}
 	return x, nil
