@@ -1,9 +1,7 @@
 package trust
 
 import (
-	"crypto/sha256"
 	"crypto/x509"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"time"
@@ -119,25 +117,9 @@ func (a *Authority) Check(b *attest.Bundle, opts verify.Options) *verify.Result 
 	x.conclude(r, nil)
 	if r.Failed() == "" {
 		leaf := x.chains[0][0]
-		r.Signer, r.Issuer = certificateName(leaf), leaf.Issuer.String()
+		r.Signer, r.Issuer, r.Names = certificateName(leaf), leaf.Issuer.String(), certificateNames(leaf)
 	}
 	return r
-}
-
-// certificateName is the certificate's subject, or what names it when that is empty: never nothing.
-func certificateName(c *x509.Certificate) string {
-	switch {
-	case len(c.Subject.Names) > 0:
-		return c.Subject.String()
-	case len(c.URIs) > 0:
-		return c.URIs[0].String()
-	case len(c.EmailAddresses) > 0:
-		return c.EmailAddresses[0]
-	case len(c.DNSNames) > 0:
-		return c.DNSNames[0]
-	}
-	sum := sha256.Sum256(c.Raw)
-	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
 // examine shows the bundle's first certificate to sigstore-go; the others are material to build a chain with,
