@@ -202,7 +202,7 @@ func (o signerCertificate) check(b *attest.Bundle, now time.Time, e *policies.Ev
 		}
 		return refusal{untrusted, note}
 	}
-	out := refusal{unnamed, fmt.Sprintf("a certificate that the policy does not name: subject %q, san %q of %s", r.Names.Subject, r.Names.SAN, r.Issuer)}
+	out := refusal{unnamed, fmt.Sprintf("the policy names neither the subject %q nor the san %q", r.Names.Subject, r.Names.SAN)}
 	for _, def := range o.names {
 		if def.Certificate.Is(r.Names.Subject, r.Names.SAN) {
 			signed(e, def.Name, r)
