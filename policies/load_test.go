@@ -289,7 +289,12 @@ func TestLoadSignerErrors(t *testing.T) {
 
 func loadFails(t *testing.T, doc, message string) {
 	t.Helper()
-	p, err := Load([]byte(doc), options())
+	loadFailsWith(t, doc, message, options())
+}
+
+func loadFailsWith(t *testing.T, doc, message string, opts LoadOptions) {
+	t.Helper()
+	p, err := Load([]byte(doc), opts)
 	if p != nil || err == nil {
 		t.Fatalf("the policy loads")
 	}
