@@ -13,10 +13,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mlseal/mlseal/manifest"
 	"github.com/mlseal/mlseal/policies"
 	"github.com/mlseal/mlseal/verify"
 	"github.com/mlseal/mlseal/verify/trust"
 	protobundle "github.com/sigstore/protobuf-specs/gen/pb-go/bundle/v1"
+	protorekor "github.com/sigstore/protobuf-specs/gen/pb-go/rekor/v1"
 )
 
 // certificatePolicy names signers, each with its definition, whose authority is read from ca.pem and the policy's own trusted root, if
@@ -209,6 +211,11 @@ func TestKeylessAndCertificate(t *testing.T) {
 	forged := company.own(named(acme), signing{noTimestamp: true, change: func(b *protobundle.Bundle) {
 		b.GetDsseEnvelope().Payload = []byte(strings.Replace(keylessStatement, `"m"`, `"x"`, 1))
 	}})
+	// Under the trusted root this bundle is not usable at all; for the authority a log entry is not there.
+	withEntry := company.own(named(acme), signing{noTimestamp: true, change: func(b *protobundle.Bundle) {
+		company.chained()(b)
+		b.VerificationMaterial.TlogEntries = []*protorekor.TransparencyLogEntry{{}}
+	}})
 	for name, tc := range map[string]struct {
 		bundle    []byte
 		authority *instance
@@ -220,6 +227,7 @@ func TestKeylessAndCertificate(t *testing.T) {
 		"certificate":                {byOwn, company, []string{keyless, trainer}, []string{"s1"}, ""},
 		"certificate of three names": {byOwn, company, []string{trainer, trainerAt, anybody, keyless}, []string{"s0", "s1", "s2"}, ""},
 		"both at once":               {byKeyless, s, []string{keyless, anybody}, []string{"s0", "s1"}, ""},
+		"unusable for the other":     {withEntry, company, []string{keyless, trainer}, []string{"s1"}, ""},
 		"of nobody":                  {byOwn, s, []string{keyless, trainer}, nil, policies.SignerNotTrusted},
 		"forged":                     {forged, company, []string{keyless, trainer}, nil, policies.SignatureInvalid},
 	} {
@@ -235,5 +243,26 @@ func TestKeylessAndCertificate(t *testing.T) {
 	v := &verify.Verifier{Trust: trust.New(s.root()), Now: time.Now()}
 	if d := decideKeyless(t, v, keylessPolicy(t, nil, signedRule), byKeyless, byOwn); d.Err() != nil {
 		t.Errorf("a strange certificate beside a good one: %v", d.Err())
+	}
+}
+
+// TestCertificateVectorsAtTheGate: directories that model-signing signed with a certificate, judged by a policy. Its legacy form
+// is for verify.Tree alone.
+func TestCertificateVectorsAtTheGate(t *testing.T) {
+	for name, passes := range map[string]bool{"v0.2.0-certificate": false, "v0.3.1-certificate": true, "v1.0.0-certificate": true} {
+		fsys, bundle, opts := vector{name: name}.load(t)
+		m, err := manifest.Build(context.Background(), fsys, manifest.Options{Ignore: append(opts.Ignore, opts.Signature)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		target := verify.Target{Subject: policies.Subject{Name: name, Digests: map[string]string{"dirHash": m.DirHash()}}}
+		v := &verify.Verifier{Trust: trust.New(nil), Now: certificateTime}
+		for definition, right := range map[string]bool{`certificate: {authority: ca.pem, subject: "CN=intermediate-ca"}`: true, `certificate: {authority: ca.pem, subject: "CN=signing-key"}`: false} {
+			policy := certificatePolicy(t, vectorKey(t, "ca-cert.pem"), nil, definition)
+			d, err := v.Verify(context.Background(), target, []verify.Found{{Origin: "model.sig", Data: bundle}}, policy)
+			if err != nil || (d.Err() == nil) != (passes && right) {
+				t.Errorf("%s, %s: %v %+v", name, definition, err, d.Requirements)
+			}
+		}
 	}
 }
