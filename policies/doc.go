@@ -72,7 +72,8 @@
 //
 // The certificate and those above it must be valid when it was signed, which a timestamp (RFC 3161) in the bundle says that the trusted
 // root vouches for; a bundle with timestamps of which none is trusted is nobody's. Without a timestamp, or without
-// anybody to judge it, they must be valid now, by the clock of the decision. Revocation lists are not asked.
+// anybody to judge it, they must be valid now, by the clock of the decision. Revocation lists are not asked. The authority of a
+// Sigstore instance does not belong here: its names mean nothing without their issuer, which keyless compares.
 //
 // One certificate may be several signers of different names, and a statement then counts for each. In a group it counts
 // once: two members whom one certificate could be are an error, and so are, in any policy, two signers with the same name under one

@@ -191,7 +191,10 @@ require: [{id: r, attestation: evaluation, by: [two]}]`), certificateOptions())
 	one := func(names ...string) Evidence { return statement("1", evaluation, `{}`, by(names...)) }
 	again := func(names ...string) Evidence { return statement("2", evaluation, `{}`, by(names...)) }
 	third := func(names ...string) Evidence { return statement("3", evaluation, `{}`, by(names...)) }
-	want(t, p, "r", ThresholdNotMet, one("web", "own"))
+	d := want(t, p, "r", ThresholdNotMet, one("web", "own"))
+	if detail := requirement(t, d, "r").Detail; detail != "1 of 2 signers of two (own, web; several have one certificate)" {
+		t.Errorf("detail %q", detail)
+	}
 	want(t, p, "r", ThresholdNotMet, one("web", "own"), again("own", "web"), third("own"))
 	want(t, p, "r", ThresholdNotMet, one("web", "own"), again("own", "eve"))
 	want(t, p, "r", ThresholdNotMet, one("web"), again("eve"), third("own", "eve", "web"))

@@ -58,7 +58,11 @@ func (p *Policy) missing(by []string, counted []*item) string {
 		if n >= s.atLeast {
 			return ""
 		}
-		short = append(short, fmt.Sprintf("%d of %d signers of %s (%s)", n, s.atLeast, name, strings.Join(have, ", ")))
+		who := strings.Join(have, ", ")
+		if n < len(have) {
+			who += "; several have one certificate"
+		}
+		short = append(short, fmt.Sprintf("%d of %d signers of %s (%s)", n, s.atLeast, name, who))
 	}
 	return strings.Join(short, "; ")
 }
