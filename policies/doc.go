@@ -65,7 +65,8 @@
 // name is exactly one of
 //
 //   - subject, the whole distinguished name as RFC 4514 writes it, the most specific part first and no spaces after commas:
-//     what `openssl x509 -noout -subject -nameopt RFC2253` prints;
+//     what a denial shows and, of a name with no parts but C, ST, L, O, OU and CN,
+//     `openssl x509 -noout -subject -nameopt RFC2253` prints. Other parts may stand there as OID=#DER;
 //   - san, a URI, an email address or a DNS name. The certificate must have it for a subject alternative name, and no other
 //     of these three kinds: who has several is nobody's only name;
 //   - anySubject: true, whoever has a certificate of the authority. An authority alone is an error.

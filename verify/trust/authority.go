@@ -15,8 +15,9 @@ import (
 // Authority trusts whoever has a certificate of one's own certificate authority. Make it with
 // ParseAuthority.
 type Authority struct {
-	own        *certificates.Authority
-	timestamps *Root
+	roots         []*x509.Certificate
+	intermediates []*x509.Certificate
+	timestamps    *Root
 }
 
 // ParseAuthority reads the PEM certificates of an authority: at least one self-signed root, and
@@ -27,7 +28,7 @@ func ParseAuthority(text []byte, timestamps *Root) (*Authority, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Authority{own: own, timestamps: timestamps}, nil
+	return &Authority{roots: own.Roots, intermediates: own.Intermediates, timestamps: timestamps}, nil
 }
 
 // ParseTimestampAuthority reads the PEM certificates of an RFC 3161 timestamp authority: one self-signed root, and the authority's own
@@ -129,7 +130,7 @@ func (a *Authority) examine(b *attest.Bundle, opts verify.Options) (*examination
 	if err != nil {
 		return nil, err
 	}
-	intermediates := a.own.Intermediates
+	intermediates := a.intermediates
 	for i := 1; i < len(b.Material.Chain); i++ {
 		cert, err := x509.ParseCertificate(b.Material.Chain[i])
 		if err != nil {
@@ -142,7 +143,7 @@ func (a *Authority) examine(b *attest.Bundle, opts verify.Options) (*examination
 		m.timestamps = a.timestamps.material.TimestampingAuthorities()
 	}
 	x := &examination{entity: entity, material: m, artifact: opts.Artifact}
-	for _, cert := range a.own.Roots {
+	for _, cert := range a.roots {
 		m.authorities = append(m.authorities, signingAuthority{&root.FulcioCertificateAuthority{Root: cert, Intermediates: intermediates}})
 	}
 	return x, nil
