@@ -16,8 +16,9 @@
 //	  alice:   {keys: [a1.pub, a2.pub]}  # one identity with several keys
 //	  bob:     {key: bob.pub}
 //	  carol:   {keyless: {issuer: https://accounts.example, subject: carol@acme.example}}   # both, and both exact
+//	  dave:    {certificate: {authority: ./ca.pem, subject: "CN=dave,O=Acme"}}   # or san: dave@acme.example, or anySubject: true
 //	  humans:  {group: {of: [alice, bob], atLeast: 2, distinct: identity}}
-//	trust: {root: trusted_root.json}     # Sigstore trusted root for keyless signers; without it the verifier's own
+//	trust: {root: trusted_root.json}     # Sigstore trusted root for keyless signers and timestamps; without it the verifier's own
 //	statements: [v1, v0.1]               # versions of in-toto's Statement; the default is v1 alone
 //	digests:
 //	  algorithms: [sha256, sha512]       # accepted; the default is both. dirHash always is
@@ -54,8 +55,30 @@
 // unknown and duplicate keys, anchors, aliases, merge keys, tags, directives, tabs, a byte order
 // mark, U+0085, U+2028, U+2029 and a carriage return without a line feed, which end a line or
 // a comment for some readers only, bidirectional controls, a second document, yes and no without quotes, a number where a string belongs, an empty
-// list, two signers with one key or identity. Ids are unique, and `policy`, `evidence`, `digests.deny` and
+// list, two signers with one key, identity or certificate. Ids are unique, and `policy`, `evidence`, `digests.deny` and
 // `lineage:ROLE` are the ids of what a decision lists besides the requirements.
+//
+// # Signers with certificates
+//
+// A certificate signer is whoever has a certificate that leads to a root of the authority and goes by the name that the policy
+// gives it. The authority is a file of PEM certificates: at least one self-signed root, and intermediates if they are not in the bundles. The
+// name is exactly one of
+//
+//   - subject, the whole distinguished name as RFC 4514 writes it, the most specific part first and no spaces after commas:
+//     what a denial shows and, of a name with no parts but C, ST, L, O, OU and CN,
+//     `openssl x509 -noout -subject -nameopt RFC2253` prints. Other parts may stand there as OID=#DER;
+//   - san, a URI, an email address or a DNS name. The certificate must have it for a subject alternative name, and no other
+//     of these three kinds: who has several is nobody's only name;
+//   - anySubject: true, whoever has a certificate of the authority. An authority alone is an error.
+//
+// The certificate and those above it must be valid when it was signed, which a timestamp (RFC 3161) in the bundle says that the trusted
+// root vouches for; a bundle with timestamps of which none is trusted is nobody's. Without a timestamp, or without
+// anybody to judge it, they must be valid now, by the clock of the decision. Revocation lists are not asked. The authority of a
+// Sigstore instance does not belong here: its names mean nothing without their issuer, which keyless compares.
+//
+// One certificate may be several signers of different names, and a statement then counts for each. In a group it counts
+// once: two members whom one certificate could be are an error, and so are, in any policy, two signers with the same name under one
+// authority. Authorities are one when any of their certificates have the same key.
 //
 // # Which statements count
 //

@@ -81,6 +81,17 @@ func (l *loader) integer(n *yaml.Node, what string, min int) int {
 	return i
 }
 
+// yes reads a switch that can only be thrown: to say no, it is left out. A missing key (nil) reads as false.
+func (l *loader) yes(n *yaml.Node, what string) bool {
+	if n == nil {
+		return false
+	}
+	if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!bool" || n.Value != "true" {
+		l.failf(n, "%s can only be true, not %s; leave it out otherwise", what, kindOf(n))
+	}
+	return l.err == nil
+}
+
 // list reads a sequence. An empty one is an error everywhere in the language: a list of
 // nothing to check would pass.
 func (l *loader) list(n *yaml.Node, what string) []*yaml.Node {

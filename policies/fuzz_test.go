@@ -14,6 +14,7 @@ func FuzzLoad(f *testing.F) {
 		"", "---\n", "a: &a [*a]\n", "? [a]\n: b\n", "a: !!binary x\n", "<<: {}\n", "name: \"\\u0000\"\n", "- - - -\n", "{[",
 		policyText(oneRule), policyText(evaluated), policyText(lineagePolicy), policyText(quoted(`predicate.r.all(x, x.v >= dec("0.7"))`)),
 		policyText(oneRule) + "---\n" + policyText(oneRule), policyText("require: []\n"), policyText("digests: {algorithms: [sha512]}\n" + oneRule),
+		string(certificateDocument(`{ci: {certificate: {authority: ca.pem, subject: "CN=a,O=b"}}, g: {group: {of: [ci], atLeast: 1}}}`)) + oneRule,
 		"expires: 2027-06-30T00:00:00Z\n" + policyText(oneRule),
 	} {
 		f.Add([]byte(seed))

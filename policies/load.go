@@ -14,7 +14,7 @@ import (
 type LoadOptions struct {
 	// Name is the policy's file name, for messages.
 	Name string
-	// ReadFile reads a key file or a trusted root. Names are as the policy writes them, relative to the policy
+	// ReadFile reads a key file, the certificates of an authority or a trusted root. Names are as the policy writes them, relative to the policy
 	// file; resolving and confining them is the caller's work.
 	ReadFile func(name string) ([]byte, error)
 	// PredicateType gives the URI of a short name such as "dataset". Without it a policy writes
@@ -30,6 +30,8 @@ type loader struct {
 	policy *Policy
 	keys   map[string]string // the signer that a key belongs to, by the key's DER
 	who    map[Identity]string
+	// certified are the signers with certificates, in the document's order.
+	certified []certified
 }
 
 // Load reads a policy. Every error is a *LoadError that says where in the document it is; a

@@ -34,7 +34,7 @@ func (l *loader) exactText(n *yaml.Node, what string) string {
 	return s
 }
 
-// trust reads where the keyless signers' trusted root is.
+// trust reads where the trusted root is, of the keyless signers and of timestamps.
 func (l *loader) trust(n *yaml.Node) {
 	if n == nil || l.err != nil {
 		return
@@ -44,19 +44,9 @@ func (l *loader) trust(n *yaml.Node) {
 	if l.err != nil {
 		return
 	}
-	if l.opts.ReadFile == nil {
-		l.failf(root, "trusted root %q cannot be read: no way to read files was given", file)
-		return
-	}
-	data, err := l.opts.ReadFile(file)
-	switch {
-	case err != nil:
-		l.failf(root, "trusted root %q cannot be read: %v", file, err)
-		l.err.cause = err
-	case len(data) == 0:
+	data := l.file(root, "trusted root", file, MaxTrustRootBytes)
+	if l.err == nil && len(data) == 0 {
 		l.failf(root, "trusted root %q is empty", file)
-	case len(data) > MaxTrustRootBytes:
-		l.failf(root, "trusted root %q has %d bytes; at most %d are read", file, len(data), MaxTrustRootBytes)
 	}
 	l.policy.trustRoot = data
 }

@@ -9,7 +9,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// MaxKeyBytes is the size of the largest key file that is looked at.
+// MaxKeyBytes is the size of the largest key file, or file of an authority's certificates, that is looked at.
 const MaxKeyBytes = 64 << 10
 
 func (l *loader) signers(n *yaml.Node) {
@@ -24,9 +24,9 @@ func (l *loader) signers(n *yaml.Node) {
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		name, value := l.identifier(n.Content[i], "a signer's name"), n.Content[i+1]
 		what := "signers." + name
-		f := l.mapping(value, what, "key", "keys", "keyless", "group")
+		f := l.mapping(value, what, "key", "keys", "keyless", "certificate", "group")
 		if len(f.at) != 1 {
-			l.failf(value, "%s needs exactly one of key, keys, keyless and group", what)
+			l.failf(value, "%s needs exactly one of key, keys, keyless, certificate and group", what)
 			return
 		}
 		if f.at["group"] != nil {
@@ -35,6 +35,10 @@ func (l *loader) signers(n *yaml.Node) {
 		}
 		if k := f.at["keyless"]; k != nil {
 			l.policy.signers[name] = signer{keyless: l.keyless(k, name, what+".keyless")}
+			continue
+		}
+		if c := f.at["certificate"]; c != nil {
+			l.policy.signers[name] = signer{certificate: l.certificate(c, name, what+".certificate")}
 			continue
 		}
 		l.policy.signers[name] = signer{keys: l.keyFiles(f, name, what)}
@@ -63,14 +67,8 @@ func (l *loader) keyFiles(f fields, name, what string) [][]byte {
 
 // keyFile reads one public key. The same key under two names would let one person count twice.
 func (l *loader) keyFile(n *yaml.Node, name, file string) []byte {
-	if l.opts.ReadFile == nil {
-		l.failf(n, "key file %q cannot be read: no way to read files was given", file)
-		return nil
-	}
-	data, err := l.opts.ReadFile(file)
-	if err != nil {
-		l.failf(n, "key file %q cannot be read: %v", file, err)
-		l.err.cause = err
+	data := l.file(n, "key file", file, MaxKeyBytes)
+	if l.err != nil {
 		return nil
 	}
 	der := l.publicKey(n, file, data)
@@ -87,10 +85,6 @@ func (l *loader) keyFile(n *yaml.Node, name, file string) []byte {
 // publicKey returns the SubjectPublicKeyInfo of the only PEM block in data, in the encoding that
 // x509 itself would write, so that two encodings of one key compare equal.
 func (l *loader) publicKey(n *yaml.Node, file string, data []byte) []byte {
-	if len(data) > MaxKeyBytes {
-		l.failf(n, "key file %q has %d bytes; at most %d are read", file, len(data), MaxKeyBytes)
-		return nil
-	}
 	block, rest := pem.Decode(data)
 	switch {
 	case block == nil:
@@ -126,6 +120,9 @@ func (l *loader) group(n *yaml.Node, what string, groups map[string]*yaml.Node) 
 			l.failf(f.at["of"].Content[i], "%s names %q, which is not a signer of this policy", what, m)
 		}
 	}
+	if l.err == nil {
+		l.overlap(f.at["of"], what, s.members)
+	}
 	n = l.need(f, "atLeast")
 	s.atLeast = l.integer(n, what+".group.atLeast", 1)
 	if s.atLeast > len(s.members) {
@@ -136,4 +133,21 @@ func (l *loader) group(n *yaml.Node, what string, groups map[string]*yaml.Node) 
 	}
 	slices.Sort(s.members)
 	return s
+}
+
+// file reads a file that the policy names. kind says for messages what it holds.
+func (l *loader) file(n *yaml.Node, kind, name string, most int) []byte {
+	if l.opts.ReadFile == nil {
+		l.failf(n, "%s %q cannot be read: no way to read files was given", kind, name)
+		return nil
+	}
+	data, err := l.opts.ReadFile(name)
+	switch {
+	case err != nil:
+		l.failf(n, "%s %q cannot be read: %v", kind, name, err)
+		l.err.cause = err
+	case len(data) > most:
+		l.failf(n, "%s %q has %d bytes; at most %d are read", kind, name, len(data), most)
+	}
+	return data
 }

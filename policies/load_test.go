@@ -237,7 +237,7 @@ func TestLoadSignerErrors(t *testing.T) {
 	for name, c := range map[string]struct{ signers, message string }{
 		"no signers":            {"{}", "signers must be a mapping of at least one name"},
 		"signers are a list":    {"[ci]", "signers must be a mapping of at least one name"},
-		"signer of nothing":     {"{ci: {}}", "signers.ci needs exactly one of key, keys, keyless and group"},
+		"signer of nothing":     {"{ci: {}}", "signers.ci needs exactly one of key, keys, keyless, certificate and group"},
 		"key and keys":          {"{ci: {key: a.pub, keys: [b.pub]}}", "signers.ci needs exactly one of"},
 		"keyless of nothing":    {"{ci: {keyless: {}}}", "signers.ci.keyless has no issuer"},
 		"issuer only":           {"{ci: {keyless: {issuer: 'https://i.example'}}}", "signers.ci.keyless has no subject"},
@@ -289,7 +289,12 @@ func TestLoadSignerErrors(t *testing.T) {
 
 func loadFails(t *testing.T, doc, message string) {
 	t.Helper()
-	p, err := Load([]byte(doc), options())
+	loadFailsWith(t, doc, message, options())
+}
+
+func loadFailsWith(t *testing.T, doc, message string, opts LoadOptions) {
+	t.Helper()
+	p, err := Load([]byte(doc), opts)
 	if p != nil || err == nil {
 		t.Fatalf("the policy loads")
 	}

@@ -31,11 +31,13 @@ type Policy struct {
 	trustRoot  []byte
 }
 
-// Signer is a name of the policy with what speaks for it: public keys, or one keyless identity.
+// Signer is a name of the policy with what speaks for it: public keys, one keyless identity, or one name in the certificates of
+// an authority.
 type Signer struct {
-	Name    string
-	Keys    [][]byte  // PEM, one PUBLIC KEY block each
-	Keyless *Identity // nil for a signer with keys
+	Name        string
+	Keys        [][]byte     // PEM, one PUBLIC KEY block each
+	Keyless     *Identity    // nil unless the signer is a keyless identity
+	Certificate *Certificate // nil unless the signer has a certificate of an authority
 }
 
 // Identity is who a certificate of a Sigstore instance was issued to. Both strings are compared whole.
@@ -44,12 +46,32 @@ type Identity struct {
 	Subject string // the certificate's subject alternative name
 }
 
-// signer is an identity with keys, a keyless identity, or a group of identities.
+// Certificate is who has a certificate of an authority of one's own. Exactly one of Subject, SAN and AnySubject is set.
+type Certificate struct {
+	Authority  []byte // PEM certificates: at least one self-signed root, and intermediates if any
+	Subject    string // the whole distinguished name in the form of RFC 4514
+	SAN        string // the only URI, email address or DNS name among the subject alternative names
+	AnySubject bool   // whoever has a certificate of the authority
+}
+
+// Is reports whether the policy means a certificate with this subject and this subject alternative name. Both are compared whole.
+func (c *Certificate) Is(subject, san string) bool {
+	switch {
+	case c.Subject != "":
+		return c.Subject == subject
+	case c.SAN != "":
+		return c.SAN == san
+	}
+	return c.AnySubject
+}
+
+// signer is an identity with keys, a keyless identity, one with a certificate, or a group of identities.
 type signer struct {
-	keys    [][]byte
-	keyless *Identity
-	members []string // of a group
-	atLeast int      // of a group; 0 when it is not one
+	keys        [][]byte
+	keyless     *Identity
+	certificate *Certificate
+	members     []string // of a group
+	atLeast     int      // of a group; 0 when it is not one
 }
 
 func (s signer) isGroup() bool { return s.atLeast > 0 }
@@ -119,14 +141,29 @@ func (p *Policy) Signers() []Signer {
 			who := *s.keyless
 			out[len(out)-1].Keyless = &who
 		}
+		if s.certificate != nil {
+			who := *s.certificate
+			who.Authority = slices.Clone(who.Authority)
+			out[len(out)-1].Certificate = &who
+		}
 	}
 	return out
 }
 
 // NeedsTrustRoot reports whether the policy has keyless signers.
 func (p *Policy) NeedsTrustRoot() bool {
+	return p.hasSigner(func(s signer) bool { return s.keyless != nil })
+}
+
+// TakesTimestamps reports whether the policy has signers with certificates: a timestamp that the trusted root vouches for says
+// when their certificate must have been valid.
+func (p *Policy) TakesTimestamps() bool {
+	return p.hasSigner(func(s signer) bool { return s.certificate != nil })
+}
+
+func (p *Policy) hasSigner(is func(signer) bool) bool {
 	for _, s := range p.signers {
-		if s.keyless != nil {
+		if is(s) {
 			return true
 		}
 	}
@@ -134,7 +171,8 @@ func (p *Policy) NeedsTrustRoot() bool {
 }
 
 // TrustRoot is the content of the file that trust.root names: a Sigstore trusted root for the keyless
-// signers. It is nil when the policy names none, and the verifier's own root serves.
+// signers, and for the timestamps of those with certificates. It is nil when the policy names none, and the verifier's own
+// root serves.
 func (p *Policy) TrustRoot() []byte { return slices.Clone(p.trustRoot) }
 
 // StatementTypes are the values of _type that the policy accepts in a statement.

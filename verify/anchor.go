@@ -109,6 +109,11 @@ type Trust interface {
 	// Root reads the text of a policy's own Sigstore trusted root, which nothing else stands in for: the error wraps
 	// ErrRoot. With nil it gives the one for policies that name none; when there is none either, the error wraps ErrNoRoot.
 	Root(text []byte) (Identifier, error)
+	// Authority reads the PEM certificates of an authority of one's own: the Anchor passes whoever has a certificate of it, the
+	// result's Names say who, and the caller compares. The timestamp authorities of the trusted root vouch for when a bundle was
+	// signed: root is the text of the policy's own, and with nil the one for policies that name none serves, if there is one.
+	// The error wraps ErrAuthority, or ErrRoot.
+	Authority(text, root []byte) (Anchor, error)
 }
 
 // Options of a check. With the zero value no certificate is valid without a verified time.
@@ -138,12 +143,23 @@ type Result struct {
 	// Signer is set only when all checks passed: the key's fingerprint, the certificate's subject, or the
 	// identity's subject. Issuer is the issuer of a certificate's subject or identity.
 	Signer, Issuer string
+	// Names are those of the certificate, set only when all checks passed with an authority of one's own.
+	Names CertificateNames
 	// Time is the earliest verified time of signing and TimeSource says who vouches for it: FromLog or
 	// FromTimestampAuthority; both are empty when nobody does, or when a check failed.
 	Time       time.Time
 	TimeSource string
 
 	failures map[string]error // by the check's name
+}
+
+// CertificateNames are what a certificate calls its owner. Both are whole, and made to be compared.
+type CertificateNames struct {
+	// Subject is the distinguished name with all of its parts in their order (RFC 4514); empty when the certificate has none.
+	Subject string
+	// SAN is the subject alternative name (RFC 5280 section 4.2.1.6) when there is exactly one that is a URI, an email address or
+	// a DNS name; else it is empty.
+	SAN string
 }
 
 // Err is nil when the bundle was verified, else the failure that is listed first: it wraps the error that the Anchor
@@ -156,6 +172,16 @@ func (r *Result) Err() error {
 		return fmt.Errorf("trust: %w: nothing was verified", ErrBundle) // the zero Result
 	}
 	return nil
+}
+
+// Status is how the named check ended: NotDone when the result does not list it.
+func (r *Result) Status(name string) Status {
+	for _, c := range r.Checks {
+		if c.Name == name {
+			return c.Status
+		}
+	}
+	return NotDone
 }
 
 // Failed is the name of the first check that failed; empty when none did.
@@ -187,6 +213,6 @@ func (r *Result) Fail(name string, err error) *Result {
 		r.failures = map[string]error{}
 	}
 	r.failures[name] = err
-	r.Signer, r.Issuer, r.Time, r.TimeSource = "", "", time.Time{}, ""
+	r.Signer, r.Issuer, r.Names, r.Time, r.TimeSource = "", "", CertificateNames{}, time.Time{}, ""
 	return r
 }

@@ -45,19 +45,19 @@ type Target struct {
 // measures ages against the zero time unless it has a clock, so that nothing with a maximum age passes.
 type Verifier struct {
 	Source Source    // for the dependencies of the artifact; may be nil
-	Now    time.Time // the clock of the decision
-	// Trust reads the keys and the trusted root of a policy's signers. Without it there is no decision, nor for a policy
+	Now    time.Time // the clock of the decision, and of certificates that no trusted timestamp speaks about
+	// Trust reads the keys, the authorities and the trusted root of a policy's signers. Without it there is no decision, nor for a policy
 	// with keyless signers when neither the policy nor Trust has a trusted root: then the error wraps ErrNoRoot.
 	Trust Trust
 }
 
 // Verify decides about target with what was found for it: each bundle's signature is checked with
-// the policy's keys and identities, its statement is bound to the artifact by digest, the dependencies that verified
+// the policy's keys, identities and authorities, its statement is bound to the artifact by digest, the dependencies that verified
 // provenance names are looked up in v.Source, and the policy is evaluated over all of it. A
 // content check that failed denies whatever the policy says. The error is nil when a decision was reached;
 // Decision.Err says whether it is a denial.
 func (v *Verifier) Verify(ctx context.Context, target Target, found []Found, policy *policies.Policy) (*policies.Decision, error) {
-	signers, err := newSigners(policy, v.Trust)
+	signers, err := newSigners(policy, v.Trust, v.Now)
 	if err != nil {
 		return nil, err
 	}

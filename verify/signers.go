@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/mlseal/mlseal/attest"
 	"github.com/mlseal/mlseal/policies"
@@ -14,6 +16,8 @@ type signers struct {
 	keys       []signerKey
 	identities map[policies.Identity]string // the signer's name
 	root       Identifier                   // nil when nobody is keyless
+	owners     []signerCertificate
+	now        time.Time
 }
 
 type signerKey struct {
@@ -21,12 +25,19 @@ type signerKey struct {
 	key    KeyAnchor
 }
 
-// newSigners reads the policy's keys and its trust root, for which that of trust stands in when it names none.
-func newSigners(policy *policies.Policy, trust Trust) (*signers, error) {
+// signerCertificate is who has certificates of one authority.
+type signerCertificate struct {
+	authority Anchor
+	text      string // the authority's certificates
+	names     []policies.Signer
+}
+
+// newSigners reads the policy's keys and authorities and its trust root, for which that of trust stands in when it names none.
+func newSigners(policy *policies.Policy, trust Trust, now time.Time) (*signers, error) {
 	if trust == nil {
 		return nil, errors.New("verify: the verifier has no Trust to read the policy's signers with")
 	}
-	s := &signers{identities: map[policies.Identity]string{}}
+	s := &signers{identities: map[policies.Identity]string{}, now: now}
 	for _, def := range policy.Signers() {
 		for _, text := range def.Keys {
 			key, err := trust.Key(text)
@@ -39,21 +50,49 @@ func newSigners(policy *policies.Policy, trust Trust) (*signers, error) {
 			s.identities[*def.Keyless] = def.Name
 		}
 	}
+	if err := s.readRoot(policy, trust); err != nil {
+		return nil, err
+	}
+	return s, s.readAuthorities(policy, trust)
+}
+
+func (s *signers) readRoot(policy *policies.Policy, trust Trust) error {
 	text := policy.TrustRoot()
 	if text == nil && len(s.identities) == 0 {
-		return s, nil
+		return nil
 	}
 	root, err := trust.Root(text)
 	switch {
 	case err != nil && text != nil:
-		return nil, fmt.Errorf("verify: trust.root: %w: %w", policies.ErrPolicy, err)
+		return fmt.Errorf("verify: trust.root: %w: %w", policies.ErrPolicy, err)
 	case err != nil:
-		return nil, fmt.Errorf("verify: the policy has keyless signers: %w", err)
+		return fmt.Errorf("verify: the policy has keyless signers: %w", err)
 	}
 	if len(s.identities) > 0 {
 		s.root = root
 	}
-	return s, nil
+	return nil
+}
+
+// readAuthorities reads each authority once, however many signers have its certificates.
+func (s *signers) readAuthorities(policy *policies.Policy, trust Trust) error {
+	for _, def := range policy.Signers() {
+		if def.Certificate == nil {
+			continue
+		}
+		text := string(def.Certificate.Authority)
+		i := slices.IndexFunc(s.owners, func(o signerCertificate) bool { return o.text == text })
+		if i < 0 {
+			authority, err := trust.Authority(def.Certificate.Authority, policy.TrustRoot())
+			if err != nil {
+				return fmt.Errorf("verify: signer %s: %w: %w", def.Name, policies.ErrPolicy, err)
+			}
+			i = len(s.owners)
+			s.owners = append(s.owners, signerCertificate{authority: authority, text: text})
+		}
+		s.owners[i].names = append(s.owners[i].names, def)
+	}
+	return nil
 }
 
 // check fills SignedBy with every signer who signed the bundle, and the verified time where there is one. The code
@@ -62,7 +101,7 @@ func (s *signers) check(b *attest.Bundle, e *policies.Evidence) (policies.Code, 
 	if b.Material.PublicKey != nil {
 		return s.checkKey(b, e)
 	}
-	return s.checkIdentity(b, e)
+	return s.checkCertificate(b, e)
 }
 
 // checkKey tries every key. A bundle that names a policy's key and does not verify with it is broken or
@@ -92,28 +131,91 @@ func (s *signers) checkKey(b *attest.Bundle, e *policies.Evidence) (policies.Cod
 	return "", ""
 }
 
+// refusal is why a certificate's bundle is by none of the signers that it was tried against.
+type refusal struct {
+	standing int
+	note     string // empty when it is by one of them
+}
+
+// Standings of a refusal; the highest says most.
+const (
+	untrusted = iota // its certificate is not trusted, or something beside it
+	unnamed          // it verifies, and its owner is not named
+	forged           // its certificate is trusted, and the signature is not its
+)
+
+// checkCertificate tries the trust root and every authority. What one of them says against the bundle counts only when none
+// finds a signer.
+func (s *signers) checkCertificate(b *attest.Bundle, e *policies.Evidence) (policies.Code, string) {
+	var refusals []refusal
+	if s.root != nil {
+		refusals = append(refusals, s.checkIdentity(b, e))
+	}
+	for _, o := range s.owners {
+		refusals = append(refusals, o.check(b, s.now, e))
+	}
+	slices.SortStableFunc(refusals, func(a, b refusal) int { return b.standing - a.standing })
+	switch {
+	case len(e.SignedBy) > 0:
+	case len(refusals) == 0:
+		e.SignatureNote = "signed with a certificate; this policy names keys only"
+	case refusals[0].standing == forged:
+		return policies.SignatureInvalid, refusals[0].note
+	default:
+		var notes []string
+		for _, r := range refusals {
+			notes = append(notes, r.note)
+		}
+		e.SignatureNote = strings.Join(notes, "; ")
+	}
+	return "", ""
+}
+
 // checkIdentity verifies a certificate's bundle under the trust root and looks for its identity, compared whole,
 // among the policy's.
-func (s *signers) checkIdentity(b *attest.Bundle, e *policies.Evidence) (policies.Code, string) {
-	if s.root == nil {
-		e.SignatureNote = "signed with a certificate; this policy names keys only"
-		return "", ""
-	}
+func (s *signers) checkIdentity(b *attest.Bundle, e *policies.Evidence) refusal {
 	r := s.root.Identify(b, Options{})
 	if err := r.Err(); err != nil {
 		if r.Failed() == CheckSignature {
-			return policies.SignatureInvalid, err.Error()
+			return refusal{forged, err.Error()}
 		}
-		e.SignatureNote = r.Failed() + " not verified: " + err.Error()
-		return "", ""
+		return refusal{untrusted, r.Failed() + " not verified: " + err.Error()}
 	}
 	who := policies.Identity{Issuer: r.Issuer, Subject: r.Signer}
 	name, ok := s.identities[who]
 	if !ok {
-		e.SignatureNote = fmt.Sprintf("an identity that the policy does not name: %q of %s", who.Subject, who.Issuer)
-		return "", ""
+		return refusal{unnamed, fmt.Sprintf("an identity that the policy does not name: %q of %s", who.Subject, who.Issuer)}
 	}
+	signed(e, name, r)
+	return refusal{}
+}
+
+// check verifies a certificate's bundle under the authority and looks for the certificate's names, compared whole, among the
+// policy's. A signature that does not verify is forged only when the certificate is the authority's: anybody can put
+// a strange certificate beside any signature.
+func (o signerCertificate) check(b *attest.Bundle, now time.Time, e *policies.Evidence) refusal {
+	r := o.authority.Check(b, Options{Now: now})
+	if err := r.Err(); err != nil {
+		note := "authority of " + o.names[0].Name + ": " + errors.Unwrap(err).Error()
+		if r.Failed() == CheckSignature && r.Status(CheckCertificate) == Passed {
+			return refusal{forged, note}
+		}
+		return refusal{untrusted, note}
+	}
+	out := refusal{unnamed, fmt.Sprintf("the policy names neither the subject %q nor the san %q", r.Names.Subject, r.Names.SAN)}
+	for _, def := range o.names {
+		if def.Certificate.Is(r.Names.Subject, r.Names.SAN) {
+			signed(e, def.Name, r)
+			out = refusal{}
+		}
+	}
+	return out
+}
+
+// signed notes who signed, and when if somebody trusted says so.
+func signed(e *policies.Evidence, name string, r *Result) {
 	e.SignedBy = append(e.SignedBy, name)
-	e.Time, e.TimeSource = r.Time, r.TimeSource
-	return "", ""
+	if e.TimeSource == "" {
+		e.Time, e.TimeSource = r.Time, r.TimeSource
+	}
 }

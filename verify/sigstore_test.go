@@ -44,7 +44,8 @@ type instance struct {
 	issuerKey *ecdsa.PrivateKey
 	ctKey     *ecdsa.PrivateKey
 	tsa       []root.TimestampingAuthority
-	usage     x509.KeyUsage // of leaves
+	usage     x509.KeyUsage             // of leaves
+	template  func(c *x509.Certificate) // changes leaves before they are issued; may be nil
 }
 
 func newInstance(t *testing.T) *instance {
@@ -103,6 +104,9 @@ func (s *instance) leaf(who trust.Identity, from, until time.Duration, public *e
 		c.URIs = []*url.URL{u}
 	} else {
 		c.EmailAddresses = []string{who.Subject}
+	}
+	if s.template != nil {
+		s.template(&c)
 	}
 	precertificate := c
 	unlogged := s.certificate(&precertificate, from, until, s.issuer, public, s.issuerKey)

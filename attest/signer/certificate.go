@@ -5,11 +5,11 @@ import (
 	"context"
 	"crypto"
 	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"time"
 
+	"github.com/mlseal/mlseal/internal/certificates"
 	"github.com/sigstore/sigstore-go/pkg/sign"
 )
 
@@ -48,38 +48,21 @@ func WithCertificates(key *Key, certificate, chain []byte, now time.Time) (*Cert
 		if err := certs[i].CheckSignatureFrom(cert); err != nil {
 			return nil, fmt.Errorf("signer: %w: %q did not sign %q: %w", ErrCertificate, cert.Subject, certs[i].Subject, err)
 		}
-		if !selfSigned(cert) {
+		if !certificates.SelfSigned(cert) {
 			c.chain = append(c.chain, cert.Raw)
 		}
 	}
 	return c, nil
 }
 
-func selfSigned(c *x509.Certificate) bool {
-	return bytes.Equal(c.RawIssuer, c.RawSubject) && c.CheckSignatureFrom(c) == nil
-}
-
 func parseCertificates(text []byte) ([]*x509.Certificate, error) {
-	var certs []*x509.Certificate
-	for {
-		block, rest := pem.Decode(text)
-		if block == nil {
-			break
-		}
-		text = rest
-		if block.Type != "CERTIFICATE" {
-			return nil, fmt.Errorf("a PEM block is a %q", block.Type)
-		}
-		if len(certs) == MaxCertificates {
-			return nil, fmt.Errorf("more than %d certificates", MaxCertificates)
-		}
-		cert, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return nil, err
-		}
-		certs = append(certs, cert)
-	}
-	if len(certs) == 0 {
+	certs, err := certificates.Parse(text)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(certs) > MaxCertificates:
+		return nil, fmt.Errorf("more than %d certificates", MaxCertificates)
+	case len(certs) == 0:
 		return nil, errors.New("there is no PEM certificate")
 	}
 	return certs, nil

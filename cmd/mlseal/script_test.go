@@ -47,12 +47,13 @@ func TestScripts(t *testing.T) {
 			return readmeSession(root, env.WorkDir)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits":    exits,
-			"sigstore": startSigstore(t),
-			"registry": startRegistry,
-			"transit":  startTransit,
-			"flip":     flip,
-			"replace":  replaceText,
+			"exits":     exits,
+			"sigstore":  startSigstore(t),
+			"authority": startAuthority,
+			"registry":  startRegistry,
+			"transit":   startTransit,
+			"flip":      flip,
+			"replace":   replaceText,
 		},
 	})
 }

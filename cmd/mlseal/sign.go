@@ -140,9 +140,6 @@ func (what attachment) sign(ctx context.Context, key attest.Signer, subjects []a
 
 // attach signs a statement about the package ref and attaches it as a referrer.
 func (a *app) attach(ctx context.Context, ref string, what attachment, flags storeFlags) error {
-	if what.key.certificate != "" {
-		return usage(errors.New("--certificate is for directories and files: a policy does not know certificates of your own authority yet, so nothing could verify it"))
-	}
 	key, err := a.loadSigner(ctx, what.key)
 	if err != nil {
 		return err

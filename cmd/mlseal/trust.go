@@ -93,15 +93,24 @@ func (f *trustFlags) certificateAuthority() (verify.Anchor, error) {
 	if err != nil {
 		return nil, err
 	}
+	_, a, err := f.readAuthority(timestamps)
+	if err != nil {
+		return nil, err // and no nil *Authority in an interface
+	}
+	return a, nil
+}
+
+// readAuthority reads the certificates of --certificate-chain.
+func (f *trustFlags) readAuthority(timestamps *trust.Root) ([]byte, *trust.Authority, error) {
 	text, err := readInput("certificates", f.authority, trust.MaxKeyBytes)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	a, err := trust.ParseAuthority(text, timestamps)
 	if err != nil {
-		return nil, fmt.Errorf("certificates %s: %w", f.authority, err)
+		return nil, nil, fmt.Errorf("certificates %s: %w", f.authority, err)
 	}
-	return a, nil
+	return text, a, nil
 }
 
 // trustedRoot is the one that --trusted-root names, or the public-good one from the network.
@@ -124,23 +133,33 @@ func loadRoot(name string) (*trust.Root, error) {
 	return root, nil
 }
 
-// policyRoot is the trusted root for a policy's keyless signers; nil when none is needed, or the policy has its
-// own.
+// policyRoot is who vouches for a policy's keyless signers, and for the timestamps of those with certificates; nil when nobody
+// is needed or named, or the policy has its own. Timestamps alone are not worth asking the network for a root.
 func (f *trustFlags) policyRoot(ctx context.Context, policy *policies.Policy) (*trust.Root, error) {
 	own := policy.TrustRoot() != nil
 	switch {
-	case own && f.root != "":
-		return nil, usage(errors.New("verify: the policy names its own trust root; leave out --trusted-root"))
-	case own, !policy.NeedsTrustRoot():
+	case own && (f.root != "" || f.timestamp != ""):
+		return nil, usage(errors.New("verify: the policy names its own trust root; leave out --trusted-root and --timestamp-certificate-chain"))
+	case own:
 		return nil, nil
+	case f.timestamp != "" && (policy.NeedsTrustRoot() || !policy.TakesTimestamps()):
+		return nil, usage(errors.New("verify: --timestamp-certificate-chain is for policies whose signers have certificates of your own authority, and none is keyless: that needs --trusted-root"))
+	case policy.NeedsTrustRoot():
+		return f.trustedRoot(ctx)
+	case policy.TakesTimestamps():
+		return f.witnesses()
 	}
-	return f.trustedRoot(ctx)
+	return nil, nil
 }
 
 // policy is the policy "signed by whom the flags name", for `verify REF`.
 func (f *trustFlags) policy(a *app) (*policies.Policy, error) {
 	if f.authority != "" {
-		return nil, usage(errors.New("verify: certificates of your own authority verify directories and files; for a package use --key or --certificate-identity"))
+		text, _, err := f.readAuthority(nil)
+		if err != nil {
+			return nil, err
+		}
+		return signedBy("certificate", "{certificate: {authority: ca.pem, anySubject: true}}", text)
 	}
 	if f.identity != "" {
 		return signedBy("keyless", fmt.Sprintf("{keyless: {issuer: %s, subject: %s}}", quoted(f.issuer), quoted(f.identity)), nil)
@@ -158,12 +177,12 @@ func (f *trustFlags) policy(a *app) (*policies.Policy, error) {
 	return signedBy("key", "{key: key.pub}", key)
 }
 
-// signedBy makes the policy that one signer must have signed.
-func signedBy(name, definition string, key []byte) (*policies.Policy, error) {
+// signedBy makes the policy that one signer must have signed. file is what the definition names a file for.
+func signedBy(name, definition string, file []byte) (*policies.Policy, error) {
 	document := fmt.Sprintf("apiVersion: mlseal.dev/policy/v1\nname: signed-with-%s\nsigners:\n  %s: %s\nrequire:\n  - {id: signed, signature: {by: [%s]}}\n", name, name, definition, name)
 	return policies.Load([]byte(document), policies.LoadOptions{
 		Name: "--" + name, PredicateType: attest.PredicateType,
-		ReadFile: func(string) ([]byte, error) { return key, nil },
+		ReadFile: func(string) ([]byte, error) { return file, nil },
 	})
 }
 

@@ -43,10 +43,11 @@ What the bundle says counts: its hash type and shards, and the paths that its si
 signer followed symbolic links are refused without --allow-symlinks.
 Each check is listed: the signature, the certificate chain and its time, the SCT, the transparency log, the timestamp, the
 identity, the files; passed, failed, or not done and why. Certificates of your own authority must be valid at the time of a
-timestamp that --trusted-root vouches for, or else now.
+timestamp that --trusted-root or --timestamp-certificate-chain vouches for, or else now.
 
-Verify that a package was signed with a key or by an identity:
+Verify that a package was signed with a key, with a certificate of your own authority, or by an identity:
   mlseal verify REF --key PUB
+  mlseal verify REF --certificate-chain CA.pem
   mlseal verify REF --certificate-identity WHO --certificate-oidc-issuer URL --trusted-root root.json
 
 The gate: let a policy decide about a package or a directory. All that is needed comes from the artifact's store and
@@ -266,7 +267,7 @@ func leftOut(names []string) string {
 	return "; not part of the tree: " + strings.Join(names, ", ")
 }
 
-// loadPolicy reads a policy; its key files are named relative to it.
+// loadPolicy reads a policy; the files that it names are relative to it.
 func loadPolicy(name string) (*policies.Policy, error) {
 	data, err := readInput("policy", name, policies.MaxPolicyBytes)
 	if errors.Is(err, errTooLarge) {

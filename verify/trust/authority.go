@@ -1,16 +1,13 @@
 package trust
 
 import (
-	"bytes"
-	"crypto/sha256"
 	"crypto/x509"
-	"encoding/hex"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"time"
 
 	"github.com/mlseal/mlseal/attest"
+	"github.com/mlseal/mlseal/internal/certificates"
 	"github.com/mlseal/mlseal/verify"
 	"github.com/sigstore/sigstore-go/pkg/root"
 )
@@ -27,43 +24,29 @@ type Authority struct {
 // intermediates if they are not in the bundles. timestamps may be nil; with it, the timestamp
 // authorities of that trusted root vouch for when a bundle was signed. The error wraps verify.ErrAuthority.
 func ParseAuthority(text []byte, timestamps *Root) (*Authority, error) {
-	certificates, err := parseCertificates(text)
+	own, err := readAuthority(text, certificates.ParseAuthority)
 	if err != nil {
 		return nil, err
 	}
-	a := &Authority{timestamps: timestamps}
-	for _, cert := range certificates {
-		switch {
-		case !cert.IsCA:
-			return nil, fmt.Errorf("trust: %w: %q is not a certificate authority", verify.ErrAuthority, cert.Subject)
-		case selfSigned(cert):
-			a.roots = append(a.roots, cert)
-		default:
-			a.intermediates = append(a.intermediates, cert)
-		}
-	}
-	if len(a.roots) == 0 {
-		return nil, fmt.Errorf("trust: %w: it holds no self-signed root certificate", verify.ErrAuthority)
-	}
-	return a, nil
+	return &Authority{roots: own.Roots, intermediates: own.Intermediates, timestamps: timestamps}, nil
 }
 
 // ParseTimestampAuthority reads the PEM certificates of an RFC 3161 timestamp authority: one self-signed root, and the authority's own
 // certificate and intermediates if they are not in its timestamps. The result trusts that authority for timestamps and
 // nobody for anything else. The error wraps verify.ErrAuthority.
 func ParseTimestampAuthority(text []byte) (*Root, error) {
-	certificates, err := parseCertificates(text)
+	all, err := readAuthority(text, certificates.Parse)
 	if err != nil {
 		return nil, err
 	}
 	tsa := &root.SigstoreTimestampingAuthority{}
-	for _, cert := range certificates {
+	for _, cert := range all {
 		switch {
-		case selfSigned(cert) && tsa.Root == nil:
+		case certificates.SelfSigned(cert) && tsa.Root == nil:
 			tsa.Root = cert
 		case !cert.IsCA && tsa.Leaf == nil:
 			tsa.Leaf = cert
-		case cert.IsCA && !selfSigned(cert):
+		case cert.IsCA && !certificates.SelfSigned(cert):
 			tsa.Intermediates = append(tsa.Intermediates, cert)
 		default:
 			return nil, fmt.Errorf("trust: %w: %q is one root or one timestamp certificate too many", verify.ErrAuthority, cert.Subject)
@@ -75,31 +58,17 @@ func ParseTimestampAuthority(text []byte) (*Root, error) {
 	return &Root{material: &authorityMaterial{timestamps: []root.TimestampingAuthority{tsa}}}, nil
 }
 
-// parseCertificates reads a text that holds PEM certificates and no other PEM blocks.
-func parseCertificates(text []byte) ([]*x509.Certificate, error) {
+// readAuthority reads certificates out of a text of bounded size.
+func readAuthority[T any](text []byte, read func([]byte) (T, error)) (T, error) {
+	var none T
 	if len(text) > MaxKeyBytes {
-		return nil, fmt.Errorf("trust: %w: %d bytes, at most %d", verify.ErrAuthority, len(text), MaxKeyBytes)
+		return none, fmt.Errorf("trust: %w: %d bytes, at most %d", verify.ErrAuthority, len(text), MaxKeyBytes)
 	}
-	var all []*x509.Certificate
-	for {
-		var block *pem.Block
-		if block, text = pem.Decode(text); block == nil {
-			return all, nil
-		}
-		if block.Type != "CERTIFICATE" {
-			return nil, fmt.Errorf("trust: %w: it holds a %q, want certificates only", verify.ErrAuthority, block.Type)
-		}
-		cert, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return nil, fmt.Errorf("trust: %w: %w", verify.ErrAuthority, err)
-		}
-		all = append(all, cert)
+	out, err := read(text)
+	if err != nil {
+		return none, fmt.Errorf("trust: %w: %w", verify.ErrAuthority, err)
 	}
-}
-
-// selfSigned looks at the signature: a certificate may have its issuer's name and not be its issuer.
-func selfSigned(c *x509.Certificate) bool {
-	return bytes.Equal(c.RawSubject, c.RawIssuer) && c.CheckSignatureFrom(c) == nil
+	return out, nil
 }
 
 // noRootInChain refuses a chain with a root in it (protobuf-specs sigstore_common.proto,
@@ -110,7 +79,7 @@ func noRootInChain(b *attest.Bundle) error {
 		if err != nil {
 			return fmt.Errorf("%w: certificate %d: %w", ErrCertificate, i, err)
 		}
-		if i > 0 && selfSigned(cert) {
+		if i > 0 && certificates.SelfSigned(cert) {
 			return fmt.Errorf("%w: the bundle's chain holds a root certificate", ErrCertificate)
 		}
 	}
@@ -149,25 +118,9 @@ func (a *Authority) Check(b *attest.Bundle, opts verify.Options) *verify.Result 
 	x.conclude(r, nil)
 	if r.Failed() == "" {
 		leaf := x.chains[0][0]
-		r.Signer, r.Issuer = certificateName(leaf), leaf.Issuer.String()
+		r.Signer, r.Issuer, r.Names = certificateName(leaf), leaf.Issuer.String(), certificateNames(leaf)
 	}
 	return r
-}
-
-// certificateName is the certificate's subject, or what names it when that is empty: never nothing.
-func certificateName(c *x509.Certificate) string {
-	switch {
-	case len(c.Subject.Names) > 0:
-		return c.Subject.String()
-	case len(c.URIs) > 0:
-		return c.URIs[0].String()
-	case len(c.EmailAddresses) > 0:
-		return c.EmailAddresses[0]
-	case len(c.DNSNames) > 0:
-		return c.DNSNames[0]
-	}
-	sum := sha256.Sum256(c.Raw)
-	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
 // examine shows the bundle's first certificate to sigstore-go; the others are material to build a chain with,

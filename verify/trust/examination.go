@@ -150,7 +150,7 @@ func (x *examination) certificate(r *verify.Result, times []verifiedTime) {
 	var at []string
 	for _, t := range times {
 		if x.chains, err = verifyChain(leaf, x.material.FulcioCertificateAuthorities(), t.Time); err != nil {
-			r.Fail(verify.CheckCertificate, fmt.Errorf("%w: at %s: %w", ErrCertificate, t, err))
+			r.Fail(verify.CheckCertificate, fmt.Errorf("%w: %w (at %s)", ErrCertificate, err, t))
 			return
 		}
 		at = append(at, t.String())

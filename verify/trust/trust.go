@@ -39,7 +39,7 @@ var (
 )
 
 // New is what a verify.Verifier reads a policy's signers with. root is for the keyless signers of policies that name no
-// trusted root; it may be nil.
+// trusted root, and for the timestamps of signers with certificates; it may be nil.
 func New(root *Root) verify.Trust { return policyTrust{root} }
 
 type policyTrust struct {
@@ -68,4 +68,20 @@ func (t policyTrust) Root(text []byte) (verify.Identifier, error) {
 		return nil, verify.ErrNoRoot
 	}
 	return root, nil
+}
+
+// Authority implements verify.Trust.
+func (t policyTrust) Authority(text, root []byte) (verify.Anchor, error) {
+	timestamps := t.root
+	if root != nil {
+		var err error
+		if timestamps, err = ParseRoot(root); err != nil {
+			return nil, err
+		}
+	}
+	a, err := ParseAuthority(text, timestamps)
+	if err != nil {
+		return nil, err // and no nil *Authority in an interface
+	}
+	return a, nil
 }

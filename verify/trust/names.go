@@ -1,0 +1,95 @@
+package trust
+
+import (
+	"crypto/sha256"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"encoding/hex"
+	"regexp"
+	"strings"
+
+	"github.com/mlseal/mlseal/verify"
+)
+
+// certificateName is the certificate's subject, or what names it when that is empty: never nothing.
+func certificateName(c *x509.Certificate) string {
+	if subject := distinguishedName(c.RawSubject); subject != "" {
+		return subject
+	}
+	if all := alternativeNames(c); len(all) > 0 {
+		return all[0].text
+	}
+	sum := sha256.Sum256(c.Raw)
+	return "sha256:" + hex.EncodeToString(sum[:])
+}
+
+// certificateNames are what a policy compares.
+func certificateNames(c *x509.Certificate) verify.CertificateNames {
+	names := verify.CertificateNames{Subject: distinguishedName(c.RawSubject)}
+	// A name that poses as one of another kind is nobody's: an authority may check its DNS names in other ways than its URIs.
+	if all := alternativeNames(c); len(all) == 1 && all[0].tag == tagOf(all[0].text) {
+		names.SAN = all[0].text
+	}
+	return names
+}
+
+// distinguishedName writes a name as RFC 4514 does. pkix.Name would not do: of several common names it knows the last alone, and
+// it forgets the order.
+func distinguishedName(der []byte) string {
+	var name pkix.RDNSequence
+	if rest, err := asn1.Unmarshal(der, &name); err != nil || len(rest) > 0 {
+		return ""
+	}
+	return name.String()
+}
+
+// Tags of a GeneralName (RFC 5280 section 4.2.1.6).
+const (
+	tagEmail = 1
+	tagDNS   = 2
+	tagURI   = 6
+)
+
+// alternativeName is a URI, an email address or a DNS name as it stands in the certificate: Go writes its URIs anew.
+type alternativeName struct {
+	tag  int
+	text string
+}
+
+func alternativeNames(c *x509.Certificate) []alternativeName {
+	var out []alternativeName
+	for _, extension := range c.Extensions {
+		var names asn1.RawValue
+		if !extension.Id.Equal(asn1.ObjectIdentifier{2, 5, 29, 17}) {
+			continue
+		}
+		if _, err := asn1.Unmarshal(extension.Value, &names); err != nil {
+			return nil
+		}
+		for rest := names.Bytes; len(rest) > 0; {
+			var name asn1.RawValue
+			var err error
+			if rest, err = asn1.Unmarshal(rest, &name); err != nil {
+				return nil
+			}
+			if name.Tag == tagURI || name.Tag == tagEmail || name.Tag == tagDNS {
+				out = append(out, alternativeName{name.Tag, string(name.Bytes)})
+			}
+		}
+	}
+	return out
+}
+
+var scheme = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*:`)
+
+// tagOf is the kind of name that a text is.
+func tagOf(text string) int {
+	switch {
+	case scheme.MatchString(text):
+		return tagURI
+	case strings.Contains(text, "@"):
+		return tagEmail
+	}
+	return tagDNS
+}
