@@ -116,6 +116,19 @@ func readInput(what, path string, limit int64) ([]byte, error) {
 	return data, nil
 }
 
+// readAs reads such a file and makes of it what parse does. The error names the file.
+func readAs[T any](what, path string, limit int64, parse func([]byte) (T, error)) (T, error) {
+	var value T
+	text, err := readInput(what, path, limit)
+	if err != nil {
+		return value, err
+	}
+	if value, err = parse(text); err != nil {
+		return value, fmt.Errorf("%s %s: %w", what, path, err)
+	}
+	return value, nil
+}
+
 // readBundle reads a bundle, which may come from whoever made the artifact: only a regular file, since a pipe would be
 // waited for without end. What is wrong with it is a no.
 func readBundle(path string) ([]byte, error) {

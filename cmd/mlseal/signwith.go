@@ -244,15 +244,7 @@ func (f *signWithFlags) signingConfig(ctx context.Context) (*signer.SigningConfi
 }
 
 func loadSigningConfig(name string) (*signer.SigningConfig, error) {
-	text, err := readInput("signing config", name, signer.MaxConfigBytes)
-	if err != nil {
-		return nil, err
-	}
-	config, err := signer.ParseSigningConfig(text)
-	if err != nil {
-		return nil, fmt.Errorf("signing config %s: %w", name, err)
-	}
-	return config, nil
+	return readAs("signing config", name, signer.MaxConfigBytes, signer.ParseSigningConfig)
 }
 
 // keylessRoot is the trusted root that was named, or the public-good one when the services are; nil when

@@ -77,15 +77,7 @@ func (f *trustFlags) witnesses() (*trust.Root, error) {
 	case f.timestamp == "":
 		return nil, nil
 	}
-	text, err := readInput("certificates", f.timestamp, trust.MaxKeyBytes)
-	if err != nil {
-		return nil, err
-	}
-	root, err := trust.ParseTimestampAuthority(text)
-	if err != nil {
-		return nil, fmt.Errorf("certificates %s: %w", f.timestamp, err)
-	}
-	return root, nil
+	return readAs("certificates", f.timestamp, trust.MaxKeyBytes, trust.ParseTimestampAuthority)
 }
 
 func (f *trustFlags) certificateAuthority() (verify.Anchor, error) {
@@ -122,15 +114,7 @@ func (f *trustFlags) trustedRoot(ctx context.Context) (*trust.Root, error) {
 }
 
 func loadRoot(name string) (*trust.Root, error) {
-	text, err := readInput("trusted root", name, trust.MaxRootBytes)
-	if err != nil {
-		return nil, err
-	}
-	root, err := trust.ParseRoot(text)
-	if err != nil {
-		return nil, fmt.Errorf("trusted root %s: %w", name, err)
-	}
-	return root, nil
+	return readAs("trusted root", name, trust.MaxRootBytes, trust.ParseRoot)
 }
 
 // policyRoot is who vouches for a policy's keyless signers, and for the timestamps of those with certificates; nil when nobody
