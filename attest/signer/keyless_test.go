@@ -16,6 +16,7 @@ import (
 
 	"github.com/mlseal/mlseal/attest"
 	"github.com/mlseal/mlseal/internal/sigstoretest"
+	tiles "github.com/sigstore/rekor-tiles/v2/pkg/generated/protobuf"
 )
 
 func configOf(t *testing.T, s *sigstoretest.Sigstore) *SigningConfig {
@@ -139,7 +140,7 @@ func TestAnswersAreBounded(t *testing.T) {
 	if _, err := fetch(context.Background(), server.URL, nil); err == nil || !strings.Contains(err.Error(), "too long") {
 		t.Errorf("a long answer: %v", err)
 	}
-	if text := refusal("400 Bad Request", bytes.Repeat([]byte("é"), 1<<16)).Error(); len(text) > 2*maxReasonText+100 {
+	if text := refusal("400 Bad Request", bytes.Repeat([]byte("é"), 1<<16), "").Error(); len(text) > 2*maxReasonText+100 {
 		t.Errorf("a refusal of %d bytes", len(text))
 	}
 	if text := (serviceError{errors.New(strings.Repeat("x", 1<<20))}).Error(); len(text) > 2*maxReasonText {
@@ -155,6 +156,57 @@ func TestRedirectsAreRefused(t *testing.T) {
 	defer server.Close()
 	if _, err := fetch(context.Background(), server.URL, http.Header{"Authorization": {"Bearer secret"}}); err == nil {
 		t.Error("a redirect passes")
+	}
+}
+
+// TestSecretsAreNotRepeated: a service may repeat what it was sent.
+func TestSecretsAreNotRepeated(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.Error(w, "you sent "+r.Header.Get("Authorization"), http.StatusForbidden)
+	}))
+	defer server.Close()
+	_, err := fetch(context.Background(), server.URL, http.Header{"Authorization": {"Bearer gh-s3cret"}})
+	if err == nil || strings.Contains(err.Error(), "s3cret") || !strings.Contains(err.Error(), "you sent Bearer ***") {
+		t.Errorf("the error is %v", err)
+	}
+}
+
+// TestLongRequestsAreNotCut: what is sent is sent whole or not at all.
+func TestLongRequestsAreNotCut(t *testing.T) {
+	got := 0
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		got = len(body)
+	}))
+	defer server.Close()
+	for _, size := range []int{3 << 20, maxRequestBytes + 1} {
+		got = 0
+		_, err := post(context.Background(), server.URL, make([]byte, size))
+		if whole := size <= maxRequestBytes; whole != (err == nil) || whole && got != size || !whole && got != 0 {
+			t.Errorf("%d bytes: %d arrived, %v", size, got, err)
+		}
+	}
+}
+
+// TestRekorV2Client: it asks again, follows nowhere, and takes nothing but log entries.
+func TestRekorV2Client(t *testing.T) {
+	s := sigstoretest.New(t, sigstoretest.WithRekorV2())
+	answers := []int{http.StatusServiceUnavailable, http.StatusTemporaryRedirect}
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if len(answers) == 0 {
+			t.Error("asked once more")
+			return
+		}
+		w.Header().Set("Location", s.Rekor.URL+r.URL.Path)
+		w.WriteHeader(answers[0])
+		answers = answers[1:]
+	}))
+	defer proxy.Close()
+	if _, err := rekorV2(proxy.URL).Add(context.Background(), &tiles.HashedRekordRequestV002{}); err == nil || !strings.Contains(err.Error(), "307") || len(answers) != 0 {
+		t.Errorf("a redirect: %v, %d answers left", err, len(answers))
+	}
+	if _, err := rekorV2(s.Rekor.URL).Add(context.Background(), "a dsse entry"); err == nil {
+		t.Error("it takes anything")
 	}
 }
 

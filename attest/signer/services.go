@@ -11,15 +11,21 @@ import (
 	"net/http"
 	"net/url"
 	"path"
+	"strings"
 	"time"
 
+	"github.com/digitorus/timestamp"
 	httptransport "github.com/go-openapi/runtime/client"
 	"github.com/go-openapi/strfmt"
 	"github.com/mlseal/mlseal/internal/strictjson"
 	"github.com/mlseal/mlseal/internal/tufclient"
+	protobundle "github.com/sigstore/protobuf-specs/gen/pb-go/bundle/v1"
+	protorekor "github.com/sigstore/protobuf-specs/gen/pb-go/rekor/v1"
+	tiles "github.com/sigstore/rekor-tiles/v2/pkg/generated/protobuf"
 	rekor "github.com/sigstore/rekor/pkg/generated/client"
 	"github.com/sigstore/sigstore-go/pkg/root"
 	"github.com/sigstore/sigstore-go/pkg/sign"
+	"google.golang.org/protobuf/encoding/protojson"
 )
 
 // MaxConfigBytes bounds the text of a signing config.
@@ -132,6 +138,9 @@ func (w Witnesses) WithTimestamp(address string) (Witnesses, error) {
 	return w, nil
 }
 
+// None reports whether nobody countersigns.
+func (w Witnesses) None() bool { return len(w.logs) == 0 && len(w.timestamps) == 0 }
+
 // Logs lists the addresses of the transparency logs, in which what is entered stays for everyone to read.
 func (w Witnesses) Logs() []string {
 	var all []string
@@ -166,7 +175,8 @@ func (w Witnesses) options(ctx context.Context) sign.BundleOptions {
 		opts.TimestampAuthorities = append(opts.TimestampAuthorities, sign.NewTimestampAuthority(&sign.TimestampAuthorityOptions{URL: address, Transport: transport{ctx: ctx}}))
 	}
 	for _, log := range w.logs {
-		opts.TransparencyLogs = append(opts.TransparencyLogs, sign.NewRekor(&sign.RekorOptions{BaseURL: log.URL, Version: log.MajorAPIVersion, Client: rekorV1(ctx, log.URL)}))
+		opts.TransparencyLogs = append(opts.TransparencyLogs, sign.NewRekor(&sign.RekorOptions{BaseURL: log.URL, Version: log.MajorAPIVersion,
+			Client: rekorV1(ctx, log.URL), ClientV2: rekorV2(log.URL)}))
 	}
 	return opts
 }
@@ -181,14 +191,38 @@ func rekorV1(ctx context.Context, address string) sign.RekorClient {
 	return rekor.New(to, strfmt.Default).Entries
 }
 
+// rekorV2 is a client of the second version of Rekor's API (rekor-tiles, rekor_service.proto).
+type rekorV2 string
+
+// Add implements sign.RekorV2Client.
+func (address rekorV2) Add(ctx context.Context, entry any) (*protorekor.TransparencyLogEntry, error) {
+	record, ok := entry.(*tiles.HashedRekordRequestV002)
+	if !ok {
+		return nil, fmt.Errorf("a Rekor v2 log takes no %T", entry)
+	}
+	body, err := protojson.Marshal(&tiles.CreateEntryRequest{Spec: &tiles.CreateEntryRequest_HashedRekordRequestV002{HashedRekordRequestV002: record}})
+	if err != nil {
+		return nil, err
+	}
+	reply, err := post(ctx, strings.TrimRight(string(address), "/")+"/api/v2/log/entries", body)
+	if err != nil {
+		return nil, err
+	}
+	var logged protorekor.TransparencyLogEntry
+	if err := protojson.Unmarshal(reply, &logged); err != nil {
+		return nil, fmt.Errorf("%s: the answer is no log entry: %w", address, err)
+	}
+	return &logged, nil
+}
+
 // serviceURL reads the address of a service.
 func serviceURL(address string) (*url.URL, error) {
 	u, err := url.Parse(address)
 	if err != nil {
-		return nil, fmt.Errorf("signer: %w: %w", ErrServiceURL, err)
+		return nil, fmt.Errorf("signer: %w: it cannot be read as a URL", ErrServiceURL) // which may hold a password
 	}
 	if u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
-		return nil, fmt.Errorf("signer: %w: %q is no http or https URL", ErrServiceURL, address)
+		return nil, fmt.Errorf("signer: %w: %q is no http or https URL", ErrServiceURL, u.Redacted())
 	}
 	return u, nil
 }
@@ -203,5 +237,29 @@ func secretSafe(address string) error {
 	if u.Scheme == "https" || u.Hostname() == "localhost" || ip != nil && ip.IsLoopback() {
 		return nil
 	}
-	return fmt.Errorf("signer: %w: %q: an identity token goes only to https, or to this machine", ErrServiceURL, address)
+	return fmt.Errorf("signer: %w: %q: an identity token goes only to https, or to this machine", ErrServiceURL, u.Redacted())
+}
+
+// checkTimestamps refuses timestamps of something else than the bundle's signature (RFC 3161 section 2.4.2, messageImprint). Who
+// made them is for a trusted root to say.
+func checkTimestamps(b *protobundle.Bundle) error {
+	sig := b.GetMessageSignature().GetSignature()
+	if envelope := b.GetDsseEnvelope(); envelope != nil {
+		sig = envelope.GetSignatures()[0].GetSig()
+	}
+	for _, t := range b.GetVerificationMaterial().GetTimestampVerificationData().GetRfc3161Timestamps() {
+		stamp, err := timestamp.ParseResponse(t.GetSignedTimestamp())
+		if err != nil {
+			return err
+		}
+		if !stamp.HashAlgorithm.Available() {
+			return fmt.Errorf("the timestamp is of a %s", stamp.HashAlgorithm)
+		}
+		h := stamp.HashAlgorithm.New()
+		h.Write(sig)
+		if !bytes.Equal(h.Sum(nil), stamp.HashedMessage) {
+			return errors.New("the timestamp authority answered for another signature")
+		}
+	}
+	return nil
 }

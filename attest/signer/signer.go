@@ -138,6 +138,9 @@ func (s *Signer) bundle(ctx context.Context, content sign.Content) ([]byte, erro
 	case err != nil:
 		return nil, fmt.Errorf("signer: %w", serviceError{err})
 	}
+	if err := checkTimestamps(bundle); err != nil {
+		return nil, fmt.Errorf("signer: %w", serviceError{err})
+	}
 	text, err := protojson.Marshal(bundle)
 	if err != nil {
 		return nil, fmt.Errorf("signer: %w", err)

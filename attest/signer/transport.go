@@ -22,7 +22,9 @@ type transport struct {
 const (
 	attempts      = 3
 	maxReplyBytes = 1 << 20
-	maxReasonText = 400
+	// Rekor's first version takes whole envelopes; its public instance refuses less than this.
+	maxRequestBytes = 128 << 20
+	maxReasonText   = 400
 )
 
 // serviceTimeout bounds how long a service is waited for, its second and third chance included.
@@ -52,7 +54,7 @@ func (t transport) RoundTrip(request *http.Request) (*http.Response, error) {
 			return response, nil
 		}
 		if attempt+1 == attempts || response.StatusCode < 500 && response.StatusCode != http.StatusTooManyRequests {
-			return nil, refusal(response.Status, reply)
+			return nil, refusal(response.Status, reply, credential(request))
 		}
 		select {
 		case <-ctx.Done():
@@ -62,12 +64,23 @@ func (t transport) RoundTrip(request *http.Request) (*http.Response, error) {
 	}
 }
 
+// requestBody is what is sent, again if need be. A request is never cut short.
 func requestBody(request *http.Request) ([]byte, error) {
 	if request.Body == nil {
 		return nil, nil
 	}
 	defer func() { _ = request.Body.Close() }()
-	return io.ReadAll(io.LimitReader(request.Body, maxReplyBytes))
+	body, err := io.ReadAll(io.LimitReader(request.Body, maxRequestBytes+1))
+	if err == nil && len(body) > maxRequestBytes {
+		err = fmt.Errorf("the statement is too long for this service: more than %d bytes", maxRequestBytes)
+	}
+	return body, err
+}
+
+// credential is the secret in a request, which a service may repeat in what it answers.
+func credential(request *http.Request) string {
+	_, secret, _ := strings.Cut(request.Header.Get("Authorization"), " ")
+	return secret
 }
 
 func readReply(response *http.Response) ([]byte, error) {
@@ -79,9 +92,14 @@ func readReply(response *http.Response) ([]byte, error) {
 	return reply, err
 }
 
-// refusal is what a service said instead of doing its part. A redirect is one too: whom to trust was configured.
-func refusal(status string, reply []byte) error {
-	text := shortened(strings.ToValidUTF8(strings.Join(strings.Fields(string(reply)), " "), "�"))
+// refusal is what a service said instead of doing its part, without the secret. A redirect is one too: whom to trust was
+// configured.
+func refusal(status string, reply []byte, secret string) error {
+	text := string(reply)
+	if secret != "" {
+		text = strings.ReplaceAll(text, secret, "***")
+	}
+	text = shortened(strings.ToValidUTF8(strings.Join(strings.Fields(text), " "), "�"))
 	if text == "" {
 		return fmt.Errorf("it answered %s", status)
 	}
@@ -103,7 +121,16 @@ func (e serviceError) Unwrap() []error { return []error{ErrService, e.cause} }
 
 // fetch gets a small text.
 func fetch(ctx context.Context, address string, header http.Header) ([]byte, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	return exchange(ctx, http.MethodGet, address, header, nil)
+}
+
+// post sends a JSON text and gets the answer.
+func post(ctx context.Context, address string, body []byte) ([]byte, error) {
+	return exchange(ctx, http.MethodPost, address, http.Header{"Content-Type": {"application/json"}}, body)
+}
+
+func exchange(ctx context.Context, method, address string, header http.Header, body []byte) ([]byte, error) {
+	request, err := http.NewRequestWithContext(ctx, method, address, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"context"
 	"crypto/sha256"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
+	"github.com/mlseal/mlseal/attest/signer"
 	"github.com/mlseal/mlseal/internal/sigstoretest"
 )
 
@@ -83,4 +86,55 @@ func TestSignBundleRefuses(t *testing.T) {
 	if _, err := os.Stat(bundle); err == nil {
 		t.Error("a bundle was written")
 	}
+}
+
+// TestVerifyBundleWithAKeyAlone: without a trusted root to be had, a key verifies by itself, and no log is claimed.
+func TestVerifyBundleWithAKeyAlone(t *testing.T) {
+	t.Setenv("HOME", t.TempDir())
+	t.Setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+	dir := t.TempDir()
+	file := func(name string, content []byte) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	pair := func(name string) (*signer.Key, string) {
+		private, public, err := signer.Generate("", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		key, err := signer.LoadKey(private, func() ([]byte, error) { return nil, nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return key, file(name, public)
+	}
+	key, public := pair("k.pub")
+	_, other := pair("other.pub")
+	s, err := signer.New(key, signer.Witnesses{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := s.SignMessage(context.Background(), []byte("content"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	bundle, artifact := file("bundle", data), file("artifact", []byte("content"))
+	check := []string{"verify-bundle", "--bundle", bundle, "--key"}
+	if out := want(t, 0, append(check, public, artifact)...); !strings.Contains(out, "transparency log  not done") {
+		t.Errorf("a log is claimed:\n%s", out)
+	}
+	want(t, 1, append(check, other, artifact)...)
+	want(t, 3, "verify-bundle", "--bundle", bundle, "--certificate-identity", "a", "--certificate-oidc-issuer", "b", artifact)
+
+	// A file is read though its name is written like a digest.
+	named := file(fmt.Sprintf("sha256:%x", sha256.Sum256([]byte("content"))), []byte("else"))
+	t.Chdir(dir)
+	want(t, 1, append(check, public, filepath.Base(named))...)
+	if err := os.Remove(named); err != nil {
+		t.Fatal(err)
+	}
+	want(t, 0, append(check, public, filepath.Base(named))...)
 }

@@ -74,6 +74,9 @@ func (a *app) attestTree(ctx context.Context, path, bundleFile string, what atta
 	if inside, err := t.inside(bundleFile); err != nil || inside != "" {
 		return usage(fmt.Errorf("attest: --bundle %s lies in the tree that it speaks about and would change it", bundleFile))
 	}
+	if err := placeForBundle(bundleFile); err != nil {
+		return fmt.Errorf("attest: %w", err)
+	}
 	key, err := a.loadSigner(ctx, what.key)
 	if err != nil {
 		return err

@@ -142,17 +142,33 @@ func readBundle(path string) ([]byte, error) {
 	return readInput("bundle", path, attest.MaxBundleBytes)
 }
 
-// writeBundle writes a bundle. It replaces nothing but a bundle: a slip in the command line must not cost a key or
-// the weights.
+// placeForBundle refuses a path that a bundle cannot be written to, before anything is signed. Nothing but a bundle is
+// replaced: a slip in the command line must not cost a key or the weights.
+func placeForBundle(path string) error {
+	dir := filepath.Dir(path)
+	if info, err := os.Stat(dir); err != nil {
+		return fmt.Errorf("%s: %w", path, noSuch(dir, err))
+	} else if !info.IsDir() {
+		return usage(fmt.Errorf("%s: %s is no directory", path, dir))
+	}
+	info, err := os.Lstat(path)
+	if err != nil {
+		return nil // there is nothing, or the write will say what
+	}
+	old, err := readBundle(path)
+	if err == nil {
+		_, err = attest.Parse(old)
+	}
+	if err != nil || !info.Mode().IsRegular() {
+		return usage(fmt.Errorf("%s is there and is not a bundle: it is not overwritten", path))
+	}
+	return nil
+}
+
+// writeBundle writes a bundle where placeForBundle allows it.
 func writeBundle(path string, data []byte) error {
-	if info, err := os.Lstat(path); err == nil {
-		old, err := readBundle(path)
-		if err == nil {
-			_, err = attest.Parse(old)
-		}
-		if err != nil || !info.Mode().IsRegular() {
-			return usage(fmt.Errorf("%s is there and is not a bundle: it is not overwritten", path))
-		}
+	if err := placeForBundle(path); err != nil {
+		return err
 	}
 	if err := atomicfile.Write(path, data, atomicfile.Options{}); err != nil {
 		return fmt.Errorf("%s: %w", path, noSuch(filepath.Dir(path), err))

@@ -26,7 +26,7 @@ func (a *app) signCommand() *cobra.Command {
 say otherwise; a policy's gate, which knows a directory by its dirHash, takes only those.
 
 Sign a package (oci:DIR:TAG or registry/repo:tag): a statement that cosign verifies too is attached to it.`,
-		Example: "  mlseal sign ./model --key trainer.key --signature model.sig\n  mlseal sign ./model --key trainer.key --shards 1GB --hash blake3 --ignore-paths model/cache\n  mlseal sign oci:store:v1 --key trainer.key",
+		Example: "  mlseal sign ./model --key trainer.key --signature model.sig\n  mlseal sign ./model --keyless --signature model.sig\n  mlseal sign ./model --key trainer.key --shards 1GB --hash blake3 --ignore-paths model/cache\n  mlseal sign oci:store:v1 --key trainer.key",
 		Args:    takes("PATH|REF"),
 	}
 	key.add(cmd)
@@ -72,6 +72,9 @@ func (a *app) signTree(ctx context.Context, path string, keyRef signWithFlags, f
 		return err
 	}
 	defer t.Close()
+	if err := placeForBundle(f.signature); err != nil {
+		return fmt.Errorf("sign: %w", err)
+	}
 	key, err := a.loadSigner(ctx, keyRef) // before minutes of hashing
 	if err != nil {
 		return err

@@ -49,33 +49,36 @@ func (f *signWithFlags) add(cmd *cobra.Command) {
 // signingKey is a signer that checks what it made.
 type signingKey struct {
 	attest.Signer
-	hint   string        // of the key; empty when it is keyless
-	anchor verify.Anchor // what the bundle has to pass, for a key that is witnessed; nil when it has to pass nothing
-	root   *trust.Root   // what a keyless bundle has to pass; nil when no trusted root was named
+	hint string // of the key; empty when it is keyless
+	// check is what a bundle has to pass that services had a part in; nil when no trusted root was named.
+	check func(*attest.Bundle, verify.Options) *verify.Result
 }
 
 // SignBundle implements attest.Signer. What the services answered is checked before anybody gets the bundle.
 func (k *signingKey) SignBundle(ctx context.Context, payloadType string, payload []byte) ([]byte, error) {
 	data, err := k.Signer.SignBundle(ctx, payloadType, payload)
-	if err != nil || k.anchor == nil && k.root == nil {
+	if err != nil || k.check == nil {
 		return data, err
 	}
 	bundle, err := attest.Parse(data)
 	if err != nil {
 		return nil, err
 	}
-	check := k.check(bundle)
-	if name := check.Failed(); name != "" {
-		return nil, fmt.Errorf("%w: what they answered does not pass the trusted root: %s: %w", signer.ErrService, name, check.Err())
+	result := k.check(bundle, verify.Options{})
+	if name := result.Failed(); name != "" {
+		return nil, fmt.Errorf("%w: what they answered does not pass the trusted root: %s: %w", signer.ErrService, name, result.Err())
 	}
 	return data, nil
 }
 
-func (k *signingKey) check(bundle *attest.Bundle) *verify.Result {
-	if k.root != nil {
-		return k.root.Identify(bundle, verify.Options{})
+// explain tells a person what signing will leave behind and what was not checked.
+func (k *signingKey) explain(a *app, w signer.Witnesses, what string) {
+	if k.check == nil && !w.None() {
+		a.note("what the signing services answer is not checked: no --trusted-root was named")
 	}
-	return k.anchor.Check(bundle, verify.Options{})
+	if logs := w.Logs(); len(logs) > 0 {
+		a.note(what + " will be recorded in a transparency log, for everyone to read and for good: " + strings.Join(logs, ", "))
+	}
 }
 
 // signedBy says who signed.
@@ -104,15 +107,18 @@ func (a *app) loadSigner(ctx context.Context, f signWithFlags) (*signingKey, err
 		return nil, err
 	}
 	k := &signingKey{hint: key.Hint()}
-	if k.anchor, err = f.keyAnchor(key, witnesses); err != nil {
+	if k.check, err = f.keyCheck(key, witnesses); err != nil {
 		return nil, err
 	}
 	identity, err := f.certified(a, key)
 	if err != nil {
 		return nil, err
 	}
-	k.Signer, err = signer.New(identity, witnesses)
-	return k, err
+	if k.Signer, err = signer.New(identity, witnesses); err != nil {
+		return nil, err
+	}
+	k.explain(a, witnesses, "the public key and the digest of what is signed")
+	return k, nil
 }
 
 // check refuses flags that do not go together.
@@ -125,8 +131,8 @@ func (f *signWithFlags) check() error {
 		return usage(errors.New("--certificate-chain goes with --certificate"))
 	case f.certificate != "" && keyless:
 		return usage(errors.New("--certificate goes with --key"))
-	case f.certificate != "" && (f.config != "" || f.root != ""):
-		return usage(errors.New("--signing-config and --trusted-root are not for certificates of your own authority: use --tsa-url"))
+	case f.certificate != "" && f.config != "":
+		return usage(errors.New("--signing-config is not for certificates of your own authority: use --tsa-url"))
 	case !f.keyless && (f.issuer != "" || f.client != ""):
 		return usage(errors.New("--oidc-issuer and --oidc-client-id go with --keyless"))
 	case !keyless && f.root != "" && f.config == "" && len(f.timestamps) == 0:
@@ -160,8 +166,8 @@ func (f *signWithFlags) timestamped(w signer.Witnesses) (signer.Witnesses, error
 	return w, nil
 }
 
-// keyAnchor is what a bundle of the key has to pass; nil when no trusted root was named.
-func (f *signWithFlags) keyAnchor(key *signer.Key, w signer.Witnesses) (verify.Anchor, error) {
+// keyCheck is what a bundle of the key has to pass; nil when no trusted root was named.
+func (f *signWithFlags) keyCheck(key *signer.Key, w signer.Witnesses) (func(*attest.Bundle, verify.Options) *verify.Result, error) {
 	if f.root == "" {
 		return nil, nil
 	}
@@ -169,14 +175,17 @@ func (f *signWithFlags) keyAnchor(key *signer.Key, w signer.Witnesses) (verify.A
 	if err != nil {
 		return nil, err
 	}
+	if f.certificate != "" {
+		return root.Timestamped, nil
+	}
 	public, err := trust.ParseKey(key.PublicKeyPEM())
 	if err != nil {
 		return nil, err
 	}
 	if len(w.Logs()) > 0 {
-		return trust.NewLoggedKey(public, root), nil
+		return trust.NewLoggedKey(public, root).Check, nil
 	}
-	return trust.NewTimestampedKey(public, root), nil
+	return trust.NewTimestampedKey(public, root).Check, nil
 }
 
 // certified pairs the key with its certificates, if any.
@@ -211,9 +220,13 @@ func (a *app) loadKeyless(ctx context.Context, f signWithFlags) (*signingKey, er
 	if err != nil {
 		return nil, err
 	}
-	k := &signingKey{}
-	if k.root, err = f.keylessRoot(ctx); err != nil {
+	root, err := f.keylessRoot(ctx)
+	if err != nil {
 		return nil, err
+	}
+	k := &signingKey{}
+	if root != nil {
+		k.check = root.Identify
 	}
 	identity, err := signer.NewKeyless(config, tokens, a.now)
 	if err != nil {
@@ -229,10 +242,7 @@ func (a *app) loadKeyless(ctx context.Context, f signWithFlags) (*signingKey, er
 	if k.Signer, err = signer.New(identity, witnesses); err != nil {
 		return nil, err
 	}
-	if k.root == nil {
-		a.note("what the signing services answer is not checked: no --trusted-root was named")
-	}
-	a.note("who you are will be recorded in a transparency log, for everyone to read and for good: " + strings.Join(witnesses.Logs(), ", "))
+	k.explain(a, witnesses, "who you are")
 	return k, nil
 }
 
@@ -295,7 +305,10 @@ func (f *signWithFlags) givenToken(a *app) (signer.TokenSource, error) {
 		token = string(text)
 	}
 	tokens, err := signer.GivenToken(token, a.now())
-	if err != nil {
+	switch {
+	case err != nil && token == f.token:
+		return nil, fmt.Errorf("--identity-token: no such file, and as a token: %w", err)
+	case err != nil:
 		return nil, fmt.Errorf("--identity-token: %w", err)
 	}
 	return tokens, nil

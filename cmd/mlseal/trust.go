@@ -25,7 +25,7 @@ type trustFlags struct {
 
 func (f *trustFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringVar(&f.key, "key", "", "public key of the signer; with --trusted-root a log entry is demanded too")
+	flags.StringVar(&f.key, "key", "", "public key of the signer; with --trusted-root a log entry is demanded too, with --timestamp-certificate-chain a timestamp")
 	flags.StringVar(&f.authority, "certificate-chain", "", "PEM certificates of your own certificate authority: the root, and intermediates if any")
 	flags.StringVar(&f.authority, "ca", "", "the same as --certificate-chain")
 	flags.StringVar(&f.identity, "certificate-identity", "", "subject of the signer's certificate (keyless), compared whole")
@@ -132,6 +132,8 @@ func (f *trustFlags) policyRoot(ctx context.Context, policy *policies.Policy) (*
 		return f.trustedRoot(ctx)
 	case policy.TakesTimestamps():
 		return f.witnesses()
+	case f.root != "":
+		return nil, usage(errors.New("verify: --trusted-root: this policy has neither keyless signers nor signers with certificates, and would not look at it"))
 	}
 	return nil, nil
 }

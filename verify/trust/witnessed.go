@@ -1,8 +1,6 @@
 package trust
 
 import (
-	"fmt"
-
 	"github.com/mlseal/mlseal/attest"
 	"github.com/mlseal/mlseal/verify"
 	"github.com/sigstore/sigstore-go/pkg/root"
@@ -68,14 +66,7 @@ func (k *WitnessedKey) checkTimestamped(r *verify.Result, x *examination, b *att
 		r.Fail(verify.CheckTimestamp, err)
 		return
 	}
-	switch {
-	case len(b.Material.Timestamps) == 0:
-		r.Fail(verify.CheckTimestamp, fmt.Errorf("%w: the bundle holds no timestamp", ErrTimestamp))
-	case !x.timestampNeeded():
-		r.Fail(verify.CheckTimestamp, fmt.Errorf("%w: the trusted root names no timestamp authority", ErrTimestamp))
-	default:
-		x.timestamps(r)
-	}
+	x.demandTimestamp(r)
 }
 
 // keyVerdict is sigstore-go's.
