@@ -119,6 +119,7 @@ func (a *Authority) Check(b *attest.Bundle, opts verify.Options) *verify.Result 
 	if r.Failed() == "" {
 		leaf := x.chains[0][0]
 		r.Signer, r.Issuer, r.Names = certificateName(leaf), leaf.Issuer.String(), certificateNames(leaf)
+		nameOwner(r, leaf)
 	}
 	return r
 }

@@ -78,6 +78,7 @@ func (t *Root) Identify(b *attest.Bundle, opts verify.Options) *verify.Result {
 	x.conclude(r, verdict)
 	if verdict == nil && r.Failed() == "" {
 		r.Signer, r.Issuer = summary.Subject, summary.Issuer
+		nameOwner(r, x.chains[0][0], summary.Subject) // which may be of a kind that no other signer is known by
 	}
 	return r
 }

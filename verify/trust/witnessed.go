@@ -45,7 +45,7 @@ func (k *WitnessedKey) Check(b *attest.Bundle, opts verify.Options) *verify.Resu
 		x.conclude(r, x.keyVerdict(k.logged))
 	}
 	if r.Failed() == "" {
-		r.Signer = k.key.Fingerprint()
+		r.Signer, r.Key = k.key.Fingerprint(), hexDigest(k.key.der)
 	}
 	return r
 }
