@@ -79,6 +79,9 @@ func noRootInChain(b *attest.Bundle) error {
 		if err != nil {
 			return fmt.Errorf("%w: certificate %d: %w", ErrCertificate, i, err)
 		}
+		if err := certificates.CheckKey(cert.PublicKey); err != nil {
+			return fmt.Errorf("%w: certificate %d: %w", ErrCertificate, i, err)
+		}
 		if i > 0 && certificates.SelfSigned(cert) {
 			return fmt.Errorf("%w: the bundle's chain holds a root certificate", ErrCertificate)
 		}

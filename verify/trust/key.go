@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/mlseal/mlseal/attest"
+	"github.com/mlseal/mlseal/internal/certificates"
 	"github.com/mlseal/mlseal/verify"
 	"github.com/sigstore/sigstore-go/pkg/root"
 	"github.com/sigstore/sigstore/pkg/cryptoutils"
@@ -52,6 +53,9 @@ func ParseKey(text []byte) (*Key, error) {
 }
 
 func newKey(public crypto.PublicKey) (*Key, error) {
+	if err := certificates.CheckKey(public); err != nil {
+		return nil, fmt.Errorf("trust: %w: %w", verify.ErrKey, err)
+	}
 	verifier, err := signature.LoadDefaultVerifier(public)
 	if err != nil {
 		return nil, fmt.Errorf("trust: %w: %w", verify.ErrKey, err)

@@ -1,6 +1,7 @@
 package trust
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/mlseal/mlseal/attest"
@@ -52,7 +53,11 @@ func (k *WitnessedKey) Check(b *attest.Bundle, opts verify.Options) *verify.Resu
 
 func (k *WitnessedKey) checkLogged(r *verify.Result, x *examination, b *attest.Bundle) {
 	var err error
-	if x.entity, err = newEntity(b, withTimestamps|withLog); err != nil {
+	if x.entity, err = newEntity(b, withTimestamps|withLog); errors.Is(err, ErrTimestamp) {
+		r.Skip("the timestamps are not usable", verify.CheckLog)
+		r.Fail(verify.CheckTimestamp, err)
+		return
+	} else if err != nil {
 		r.Fail(verify.CheckLog, err)
 		r.Skip("the log entries are not usable", verify.CheckTimestamp)
 		return
