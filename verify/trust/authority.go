@@ -79,6 +79,9 @@ func noRootInChain(b *attest.Bundle) error {
 		if err != nil {
 			return fmt.Errorf("%w: certificate %d: %w", ErrCertificate, i, err)
 		}
+		if err := certificates.CheckKey(cert.PublicKey); err != nil {
+			return fmt.Errorf("%w: certificate %d: %w", ErrCertificate, i, err)
+		}
 		if i > 0 && certificates.SelfSigned(cert) {
 			return fmt.Errorf("%w: the bundle's chain holds a root certificate", ErrCertificate)
 		}
@@ -119,6 +122,7 @@ func (a *Authority) Check(b *attest.Bundle, opts verify.Options) *verify.Result 
 	if r.Failed() == "" {
 		leaf := x.chains[0][0]
 		r.Signer, r.Issuer, r.Names = certificateName(leaf), leaf.Issuer.String(), certificateNames(leaf)
+		nameOwner(r, leaf)
 	}
 	return r
 }

@@ -1,11 +1,9 @@
 package trust
 
 import (
-	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
-	"encoding/hex"
 	"regexp"
 	"strings"
 
@@ -20,8 +18,19 @@ func certificateName(c *x509.Certificate) string {
 	if all := alternativeNames(c); len(all) > 0 {
 		return all[0].text
 	}
-	sum := sha256.Sum256(c.Raw)
-	return "sha256:" + hex.EncodeToString(sum[:])
+	return "sha256:" + hexDigest(c.Raw)
+}
+
+// nameOwner says which key signed, and what the certificate calls its owner beside the names that are known.
+func nameOwner(r *verify.Result, c *x509.Certificate, known ...string) {
+	r.AllNames = known
+	for _, name := range alternativeNames(c) {
+		r.AllNames = append(r.AllNames, name.text)
+	}
+	// As x509 itself writes it: two encodings of one key are one.
+	if der, err := x509.MarshalPKIXPublicKey(c.PublicKey); err == nil {
+		r.Key = hexDigest(der)
+	}
 }
 
 // certificateNames are what a policy compares.
