@@ -139,7 +139,8 @@ func (o Options) remembered(ctx context.Context, f File, info fs.FileInfo) error
 		return nil
 	}
 	_, err := o.Copy(ctx, f, info)
-	if errors.Is(err, ErrChanged) {
+	// Once ctx has ended, the error may be the one that ended it.
+	if errors.Is(err, ErrChanged) && ctx.Err() == nil {
 		o.Digests.Forget(info)
 	}
 	return err
@@ -179,7 +180,7 @@ func hashFile(ctx context.Context, fsys fs.FS, e entry, to FileCopy, opts Option
 	}
 	var from io.Reader = file
 	if clone, ok := to.(Clone); ok {
-		from = clone
+		from = clone.Shared()
 	} else if to != (nowhere{}) {
 		beside := newBeside(w, to)
 		defer beside.Close()

@@ -21,7 +21,7 @@ type FileCopy interface {
 // instead of the file, and writes nothing to it.
 type Clone interface {
 	FileCopy
-	io.Reader
+	Shared() io.Reader
 }
 
 // Digests remembers the sha256 of files. Its methods are called from several goroutines at once.

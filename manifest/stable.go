@@ -41,6 +41,9 @@ func OpenStable(fsys fs.FS, name string, seen fs.FileInfo) (*StableFile, error) 
 	return &StableFile{f: f, fsys: fsys, name: name, before: info}, nil
 }
 
+// File is the open file, for what only the system can do with it, such as sharing its blocks. It is not to be read from.
+func (s *StableFile) File() fs.File { return s.f }
+
 // Size is the file's size in bytes when it was opened.
 func (s *StableFile) Size() int64 { return s.before.Size() }
 

@@ -55,10 +55,6 @@ func (a *app) pack(ctx context.Context, path, refArg string, opts oci.PackOption
 	if inside, err := t.inside(ref.Layout); ref.Layout != "" && (err != nil || inside != "") {
 		return usage(fmt.Errorf("pack: the layout %s lies in the tree that is packed", ref.Layout))
 	}
-	m, err := a.hashTree(ctx, t, nil)
-	if err != nil {
-		return err
-	}
 	target, err := flags.open(ctx, ref, true)
 	if errors.Is(err, oci.ErrNotLayout) {
 		return usage(err) // nobody else chose the place to pack into
@@ -66,14 +62,14 @@ func (a *app) pack(ctx context.Context, path, refArg string, opts oci.PackOption
 	if err != nil {
 		return err
 	}
-	meter := a.progress("packing", m.Size())
-	opts.Tag, opts.Progress = ref.Tag, meter.Add
-	desc, err := oci.Pack(ctx, target, t.fsys, m, opts)
+	meter := a.progress("packing", 0)
+	opts.Tag, opts.Build = ref.Tag, manifest.Options{File: t.file, Total: meter.SetTotal, Progress: meter.Add}
+	packed, err := oci.Pack(ctx, target, t.fsys, opts)
 	meter.Done()
 	if err != nil {
 		return err
 	}
-	return a.printPacked(refArg, desc, m, output)
+	return a.printPacked(refArg, packed.Descriptor, packed.Tree, output)
 }
 
 func (a *app) printPacked(ref string, desc ocispec.Descriptor, m *manifest.Manifest, output string) error {

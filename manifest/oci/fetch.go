@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2/content"
 
+	"github.com/mlseal/mlseal/internal/filestate"
 	"github.com/mlseal/mlseal/manifest"
 )
 
@@ -19,13 +21,18 @@ type mismatchError struct {
 	want    ocispec.Descriptor
 	got     digest.Digest // empty when the size differs already
 	gotSize int64
+	linked  bool // the blob is a hard link (PackOptions.Link)
 }
 
 func (e *mismatchError) Error() string {
+	text := fmt.Sprintf("%s: %s: its digest is %s", e.want.Digest, ErrContent, e.got)
 	if e.got == "" {
-		return fmt.Sprintf("%s: %s: %d bytes instead of %d", e.want.Digest, ErrContent, e.gotSize, e.want.Size)
+		text = fmt.Sprintf("%s: %s: %d bytes instead of %d", e.want.Digest, ErrContent, e.gotSize, e.want.Size)
 	}
-	return fmt.Sprintf("%s: %s: its digest is %s", e.want.Digest, ErrContent, e.got)
+	if e.linked {
+		text += " (the blob is a hard link: the file was edited under another of its names)"
+	}
+	return text
 }
 
 func (e *mismatchError) Unwrap() error { return ErrContent }
@@ -52,7 +59,14 @@ func copyBlob(ctx context.Context, target content.Fetcher, desc ocispec.Descript
 		return err
 	}
 	defer func() { _ = rc.Close() }()
-	return copyVerified(ctx, rc, desc, w, progress)
+	err = copyVerified(ctx, rc, desc, w, progress)
+	mismatch := (*mismatchError)(nil)
+	if file, ok := rc.(*os.File); ok && errors.As(err, &mismatch) {
+		if info, statErr := file.Stat(); statErr == nil {
+			mismatch.linked = filestate.Links(info) > 1
+		}
+	}
+	return err
 }
 
 func copyVerified(ctx context.Context, r io.Reader, desc ocispec.Descriptor, w io.Writer, progress func(int)) error {

@@ -18,6 +18,7 @@ import (
 	"oras.land/oras-go/v2/errdef"
 
 	"github.com/mlseal/mlseal/internal/atomicfile"
+	"github.com/mlseal/mlseal/internal/filestate"
 	"github.com/mlseal/mlseal/internal/strictjson"
 )
 
@@ -226,9 +227,25 @@ func (l *Layout) Fetch(_ context.Context, desc ocispec.Descriptor) (io.ReadClose
 	}
 	if info.Size() != desc.Size {
 		_ = f.Close()
-		return nil, &mismatchError{want: desc, gotSize: info.Size()}
+		return nil, &mismatchError{want: desc, gotSize: info.Size(), linked: filestate.Links(info) > 1}
 	}
 	return f, nil
+}
+
+// Linked lists the files of p whose blobs have another name, as those that PackOptions.Link made: who edits such a file in place
+// alters the package.
+func (l *Layout) Linked(p *Package) []string {
+	var paths []string
+	for _, f := range p.Tree.Files {
+		name, err := l.blobPath(f.Digest)
+		if err != nil {
+			continue
+		}
+		if info, err := os.Lstat(name); err == nil && info.Mode().IsRegular() && filestate.Links(info) > 1 {
+			paths = append(paths, f.Path)
+		}
+	}
+	return paths
 }
 
 // Exists reports whether the layout holds the blob that desc describes, whole: it is hashed, so
@@ -278,9 +295,14 @@ func (l *Layout) writeBlob(desc ocispec.Descriptor, fill func(io.Writer) error) 
 	if err := os.MkdirAll(filepath.Dir(name), 0o777); err != nil {
 		return err
 	}
-	// Read-only, so that an editor that opens a blob by mistake does not damage it.
-	return atomicfile.WriteFunc(name, atomicfile.Options{Perm: 0o444}, fill)
+	return atomicfile.WriteFunc(name, blobFileOptions, fill)
 }
+
+// blobFileOptions make blobs read-only, so that an editor that opens one by mistake does not damage it.
+var blobFileOptions = atomicfile.Options{Perm: 0o444}
+
+// blobsDir is where blobs with a sha256 are.
+func (l *Layout) blobsDir() string { return l.path(ocispec.ImageBlobsDir, digest.SHA256.String()) }
 
 // blobPath is OCI image-spec v1.1, image-layout.md: "blobs/<alg>/<encoded>".
 func (l *Layout) blobPath(d digest.Digest) (string, error) {

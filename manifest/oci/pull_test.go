@@ -315,14 +315,6 @@ func TestGitLayersAreLeftOut(t *testing.T) {
 	if p, err := FetchPackage(t.Context(), l, push(t, l, ocispec.MediaTypeImageManifest, marshal(t, only))); !errors.Is(err, ErrNotPackage) || p != nil {
 		t.Errorf("nothing else: %v, %v", p, err)
 	}
-	fsys := mapFS(map[string]string{".gitignore": "x", "a.txt": "a"})
-	m, err := manifest.Build(t.Context(), fsys, manifest.Options{IncludeGit: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := Pack(t.Context(), l, fsys, m, PackOptions{}); !errors.Is(err, manifest.ErrName) {
-		t.Errorf("packed: %v", err)
-	}
 }
 
 // No error has a second line, whatever stands in the directory.
