@@ -55,6 +55,10 @@ func (a *app) pack(ctx context.Context, path, refArg string, opts oci.PackOption
 	if inside, err := t.inside(ref.Layout); ref.Layout != "" && (err != nil || inside != "") {
 		return usage(fmt.Errorf("pack: the layout %s lies in the tree that is packed", ref.Layout))
 	}
+	opts.Build = manifest.Options{File: t.file}
+	if err := oci.CheckTree(ctx, t.fsys, opts); err != nil {
+		return err
+	}
 	target, err := flags.open(ctx, ref, true)
 	if errors.Is(err, oci.ErrNotLayout) {
 		return usage(err) // nobody else chose the place to pack into
@@ -63,7 +67,7 @@ func (a *app) pack(ctx context.Context, path, refArg string, opts oci.PackOption
 		return err
 	}
 	meter := a.progress("packing", 0)
-	opts.Tag, opts.Build = ref.Tag, manifest.Options{File: t.file, Total: meter.SetTotal, Progress: meter.Add}
+	opts.Tag, opts.Build.Total, opts.Build.Progress = ref.Tag, meter.SetTotal, meter.Add
 	packed, err := oci.Pack(ctx, target, t.fsys, opts)
 	meter.Done()
 	if err != nil {

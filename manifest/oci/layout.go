@@ -18,6 +18,7 @@ import (
 	"oras.land/oras-go/v2/errdef"
 
 	"github.com/mlseal/mlseal/internal/atomicfile"
+	"github.com/mlseal/mlseal/internal/filelock"
 	"github.com/mlseal/mlseal/internal/filestate"
 	"github.com/mlseal/mlseal/internal/strictjson"
 )
@@ -26,7 +27,6 @@ const (
 	lockName      = ".mlseal.lock"
 	tempPrefix    = ".mlseal-" // of internal/atomicfile
 	tempLifetime  = 24 * time.Hour
-	lockPoll      = 10 * time.Millisecond
 	maxLayoutFile = 4 << 10
 )
 
@@ -172,26 +172,12 @@ func (l *Layout) lock(ctx context.Context) (unlock func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("oci: %w", err)
 	}
-	if err := waitLock(ctx, f); err != nil {
+	if err := filelock.Wait(ctx, f); err != nil {
 		_ = f.Close()
 		return nil, fmt.Errorf("oci: lock of %s: %w", l.dir, err)
 	}
 	l.sweep.Do(func() { l.removeLeftovers(time.Now().Add(-tempLifetime)) })
 	return func() { _ = f.Close() }, nil
-}
-
-func waitLock(ctx context.Context, f *os.File) error {
-	for {
-		held, err := tryLock(f)
-		if err != nil || !held {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(lockPoll):
-		}
-	}
 }
 
 // removeLeftovers removes temporary files that a killed process left before the given time.

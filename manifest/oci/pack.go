@@ -86,6 +86,27 @@ func Pack(ctx context.Context, target Target, fsys fs.FS, opts PackOptions) (*Pa
 	return packed, nil
 }
 
+// errChecked ends a Build that was to walk only.
+var errChecked = errors.New("checked")
+
+// CheckTree refuses, without reading a file, a tree below fsys that Pack would refuse: so that a target need not be made for it.
+func CheckTree(ctx context.Context, fsys fs.FS, opts PackOptions) error {
+	if err := opts.check(); err != nil {
+		return err
+	}
+	build := opts.Build
+	build.Found = func(files []manifest.File) error {
+		if err := opts.checkFiles(files); err != nil {
+			return err
+		}
+		return errChecked
+	}
+	if _, err := manifest.Build(ctx, fsys, build); !errors.Is(err, errChecked) {
+		return err
+	}
+	return nil
+}
+
 func (opts PackOptions) check() error {
 	switch {
 	case opts.Type != "" && opts.Type != TypeModel && opts.Type != TypeDataset:
