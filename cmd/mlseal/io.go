@@ -129,20 +129,29 @@ func readBundle(path string) ([]byte, error) {
 	return readInput("bundle", path, attest.MaxBundleBytes)
 }
 
-// writeBundle writes a bundle. It replaces nothing but a bundle: a slip in the command line must not cost a key or
-// the weights.
+// writeBundle writes a bundle.
 func writeBundle(path string, data []byte) error {
-	if info, err := os.Lstat(path); err == nil {
-		old, err := readBundle(path)
-		if err == nil {
-			_, err = attest.Parse(old)
-		}
-		if err != nil || !info.Mode().IsRegular() {
-			return usage(fmt.Errorf("%s is there and is not a bundle: it is not overwritten", path))
-		}
+	if err := replaceable(path); err != nil {
+		return err
 	}
 	if err := atomicfile.Write(path, data, atomicfile.Options{}); err != nil {
 		return fmt.Errorf("%s: %w", path, noSuch(filepath.Dir(path), err))
+	}
+	return nil
+}
+
+// replaceable refuses to replace anything but a bundle: a slip in the command line must not cost a key or the weights.
+func replaceable(path string) error {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return nil
+	}
+	old, err := readBundle(path)
+	if err == nil {
+		_, err = attest.Parse(old)
+	}
+	if err != nil || !info.Mode().IsRegular() {
+		return usage(fmt.Errorf("%s is there and is not a bundle: it is not overwritten", path))
 	}
 	return nil
 }

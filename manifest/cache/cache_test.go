@@ -1,6 +1,6 @@
 //go:build linux || darwin
 
-package digestcache
+package cache
 
 import (
 	"bytes"

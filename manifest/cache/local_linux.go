@@ -1,4 +1,4 @@
-package digestcache
+package cache
 
 import (
 	"slices"

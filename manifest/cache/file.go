@@ -1,4 +1,4 @@
-package digestcache
+package cache
 
 import (
 	"bytes"
@@ -28,8 +28,8 @@ const (
 	maxBytes   = int64(len(header) + MaxRecords*recordSize)
 )
 
-// errUnusable says that the file is there and is not used.
-var errUnusable = errors.New("not usable as a digest cache")
+// ErrUnusable says that a file or directory is there and is not used.
+var ErrUnusable = errors.New("not usable as a digest cache")
 
 // key is what an entry is found by.
 type key struct {
@@ -91,7 +91,7 @@ func (c *Cache) read() ([]record, int64, error) {
 	}
 	rest, ok := bytes.CutPrefix(data, []byte(header))
 	if !ok {
-		return nil, size, fmt.Errorf("digest cache: %s: %w: another format", c.Path(), errUnusable)
+		return nil, size, fmt.Errorf("digest cache: %s: %w: another format", c.Path(), ErrUnusable)
 	}
 	var records []record
 	for ; len(rest) >= recordSize; rest = rest[recordSize:] {
@@ -112,7 +112,7 @@ func (c *Cache) check() (size int64, err error) {
 		return 0, err
 	}
 	if info.Size() > maxBytes {
-		return info.Size(), fmt.Errorf("digest cache: %s: %w: %d bytes", c.Path(), errUnusable, info.Size())
+		return info.Size(), fmt.Errorf("digest cache: %s: %w: %d bytes", c.Path(), ErrUnusable, info.Size())
 	}
 	return info.Size(), private(c.Path(), 0o600)
 }
@@ -124,7 +124,7 @@ func private(name string, mode fs.FileMode) error {
 		return err
 	}
 	if info.Mode()&(fs.ModeType|fs.ModePerm) != mode || !filestate.IsMine(info) {
-		return fmt.Errorf("digest cache: %s: %w: it must be the user's own, of mode %v", name, errUnusable, mode)
+		return fmt.Errorf("digest cache: %s: %w: it must be the user's own, of mode %v", name, ErrUnusable, mode)
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-// Package digestcache remembers the sha256 of files from one run to another, so that what did not change is not read again.
+// Package cache remembers the sha256 of files from one run to another, so that what did not change is not read again.
 //
 // # What it rests on
 //
@@ -27,7 +27,7 @@
 //
 // The last record of a file counts; a record with a wrong checksum does not. Records are appended under a lock (DIR/lock). A file in another
 // format, or with more than MaxRecords, is replaced by one with the newer half of the entries that were read.
-package digestcache
+package cache
 
 import (
 	"context"
@@ -42,6 +42,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/mlseal/mlseal/internal/filestate"
+	"github.com/mlseal/mlseal/manifest"
 )
 
 const (
@@ -93,6 +94,8 @@ type Files struct {
 	cache *Cache
 	dev   uint64
 }
+
+var _ manifest.Digests = (*Files)(nil)
 
 // Lookup returns the digest of the file that info describes, or an empty one.
 func (f *Files) Lookup(info fs.FileInfo) digest.Digest {
