@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"path/filepath"
 
-	"github.com/mlseal/mlseal/manifest/cache"
 	"github.com/mlseal/mlseal/internal/progress"
 	"github.com/mlseal/mlseal/manifest"
+	"github.com/mlseal/mlseal/manifest/cache"
 	"github.com/spf13/cobra"
 )
 
