@@ -73,7 +73,7 @@ func (f *packFlags) reference(refArg string) (oci.Reference, error) {
 		return oci.Reference{}, usage(errors.New("pack: there is no REF to sign or to link into: name one, as in oci:DIR:TAG"))
 	case !signs && (len(f.attest) > 0 || f.oms.signature != ""):
 		return oci.Reference{}, usage(errors.New("pack: --attest and --signature need something to sign with: --key, --keyless or --identity-token"))
-	case f.oms.signature == "" && f.oms.serialization() != (manifest.Serialization{Hash: manifest.SHA256}):
+	case f.oms.signature == "" && !f.oms.serialization().NamesFiles():
 		return oci.Reference{}, usage(errors.New("pack: --hash and --shards are about the bundle that --signature names; a package has sha256 of whole files"))
 	case refArg == "":
 		return oci.Reference{}, nil

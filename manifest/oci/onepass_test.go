@@ -19,7 +19,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2"
-	"oras.land/oras-go/v2/content/memory"
+	inmemory "oras.land/oras-go/v2/content/memory"
 
 	"github.com/mlseal/mlseal/manifest"
 )
@@ -34,7 +34,7 @@ type streaming struct {
 	reread   func(func(int64) (io.ReadCloser, error)) error
 }
 
-func newStreaming() *streaming { return &streaming{Target: memory.New()} }
+func newStreaming() *streaming { return &streaming{Target: inmemory.New()} }
 
 func (s *streaming) note(format string, args ...any) {
 	s.mu.Lock()
@@ -201,7 +201,7 @@ func TestPackReadsOnce(t *testing.T) {
 // A target that wants the digest first gets files that are read again, and nothing twice.
 func TestPackReadsTwiceWithoutStreams(t *testing.T) {
 	fsys := counted(mapFS(bigTree))
-	if _, err := Pack(t.Context(), memory.New(), fsys, PackOptions{}); err != nil {
+	if _, err := Pack(t.Context(), inmemory.New(), fsys, PackOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	var n int64
@@ -419,11 +419,11 @@ func TestVirtual(t *testing.T) {
 		t.Errorf("a changed file: %v", err)
 	}
 	// Where the file system tells no states apart, the digest does.
-	memory := mapFS(map[string]string{"a.txt": "hello"})
-	if v, err = NewVirtual(t.Context(), memory, PackOptions{}); err != nil {
+	held := mapFS(map[string]string{"a.txt": "hello"})
+	if v, err = NewVirtual(t.Context(), held, PackOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	memory["a.txt"].Data = []byte("HELLO")
+	held["a.txt"].Data = []byte("HELLO")
 	r, err := v.Fetch(t.Context(), blobOf(v.Packed().Tree.Files[0]))
 	if err != nil {
 		t.Fatal(err)
@@ -489,7 +489,7 @@ func TestPackLinkFailures(t *testing.T) {
 	dir, l := t.TempDir(), newLayout(t)
 	writeTree(t, dir, map[string]string{"a.bin": "a", "b.bin": "b"})
 	before := tree(t, l.dir)
-	if _, err := Pack(t.Context(), memory.New(), os.DirFS(dir), PackOptions{Link: true}); !errors.Is(err, errors.ErrUnsupported) {
+	if _, err := Pack(t.Context(), inmemory.New(), os.DirFS(dir), PackOptions{Link: true}); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("not a layout: %v", err)
 	}
 	if _, err := Pack(t.Context(), l, os.DirFS("/proc/self"), PackOptions{Link: true, Build: manifest.Options{File: "status"}}); err == nil {
