@@ -59,14 +59,7 @@ func copyBlob(ctx context.Context, target content.Fetcher, desc ocispec.Descript
 		return err
 	}
 	defer func() { _ = rc.Close() }()
-	err = copyVerified(ctx, rc, desc, w, progress)
-	mismatch := (*mismatchError)(nil)
-	if file, ok := rc.(*os.File); ok && errors.As(err, &mismatch) {
-		if info, statErr := file.Stat(); statErr == nil {
-			mismatch.linked = filestate.Links(info) > 1
-		}
-	}
-	return err
+	return copyVerified(ctx, rc, desc, w, progress)
 }
 
 func copyVerified(ctx context.Context, r io.Reader, desc ocispec.Descriptor, w io.Writer, progress func(int)) error {
@@ -76,12 +69,22 @@ func copyVerified(ctx context.Context, r io.Reader, desc ocispec.Descriptor, w i
 		return err
 	}
 	if n != desc.Size {
-		return &mismatchError{want: desc, gotSize: n}
+		return &mismatchError{want: desc, gotSize: n, linked: hasOtherNames(r)}
 	}
 	if got := digest.NewDigest(desc.Digest.Algorithm(), h); got != desc.Digest {
-		return &mismatchError{want: desc, got: got, gotSize: n}
+		return &mismatchError{want: desc, got: got, gotSize: n, linked: hasOtherNames(r)}
 	}
 	return nil
+}
+
+// hasOtherNames reports whether r is a file that has more than one name.
+func hasOtherNames(r io.Reader) bool {
+	file, ok := r.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := file.Stat()
+	return err == nil && filestate.Links(info) > 1
 }
 
 // fetchBytes returns the verified bytes of a blob of at most max bytes.

@@ -468,7 +468,8 @@ func TestPackLinks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for data, size := range map[string]bool{"B": false, "longer": true} {
+	for _, data := range []string{"B", "longer"} {
+		size := len(data) != len("b")
 		writeTree(t, dir, map[string]string{"b.txt": data})
 		r, err := VerifyContent(t.Context(), l, fetch(t, l, plain(desc)), ContentOptions{})
 		if err != nil || len(r.WrongSize) != boolInt(size) || len(r.Altered) != 1-boolInt(size) || !strings.Contains(r.Err().Error(), "hard link") {
