@@ -3,11 +3,13 @@ package manifest
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/mlseal/mlseal/internal/parallel"
 )
@@ -31,6 +33,17 @@ type Options struct {
 	Listed map[string]bool
 	// Concurrency is how many files are read at once; 0 means one for each processor.
 	Concurrency int
+	// Found, when it is not nil, is told the files once, sorted and without their digests, before anything is read. Its error
+	// ends Build.
+	Found func(files []File) error
+	// Copy, when it is not nil, is asked for each file where its bytes go in the same read, from several goroutines at once. info is what
+	// stat says of the file. The FileCopy may be nil. When f has a digest, it is a remembered one (Digests): then Copy does itself
+	// what is to be done, verifies the bytes that it uses, tells Progress of the file's size in all, and returns a nil FileCopy;
+	// an error that wraps ErrChanged makes the digest forgotten.
+	Copy func(ctx context.Context, f File, info fs.FileInfo) (FileCopy, error)
+	// Digests remembers digests from one Build to another; nil for none. It is not asked when Serialization wants more than the
+	// files' sha256, nor may it be set where somebody else's claim about the files is checked.
+	Digests Digests
 	// Total is told once, before anything is read, how many bytes there are to read.
 	Total func(bytes int64)
 	// Progress is told the number of bytes read, from several goroutines at once.
@@ -50,11 +63,8 @@ func Build(ctx context.Context, fsys fs.FS, opts Options) (*Manifest, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := opts.Serialization.checkCount(w.files); err != nil {
+	if err := opts.announce(w.files); err != nil {
 		return nil, err
-	}
-	if opts.Total != nil {
-		opts.Total(totalSize(w.files))
 	}
 	if opts.Serialization.AllowSymlinks {
 		fsys = following{fsys}
@@ -63,7 +73,7 @@ func Build(ctx context.Context, fsys fs.FS, opts Options) (*Manifest, error) {
 	m := &Manifest{Serialization: opts.Serialization, Files: make([]File, len(files)), Unlisted: w.unlisted, LeftOut: w.leftOut}
 	resources := make([][]Resource, len(files))
 	err = parallel.Do(ctx, len(files), opts.Concurrency, func(ctx context.Context, i int) (err error) {
-		m.Files[i], resources[i], err = hashFile(ctx, fsys, files[i], opts)
+		m.Files[i], resources[i], err = opts.file(ctx, fsys, files[i])
 		return err
 	})
 	if err != nil {
@@ -73,32 +83,115 @@ func Build(ctx context.Context, fsys fs.FS, opts Options) (*Manifest, error) {
 	return m, nil
 }
 
-func totalSize(files []entry) int64 {
-	var n int64
-	for _, f := range files {
-		n += f.info.Size()
+// announce checks and tells what was found, before anything is read.
+func (o Options) announce(found []entry) error {
+	if err := o.Serialization.checkCount(found); err != nil {
+		return err
 	}
-	return n
+	var total int64
+	files := make([]File, len(found))
+	for i, e := range found {
+		files[i] = e.file()
+		total += files[i].Size
+	}
+	if o.Found != nil {
+		if err := o.Found(files); err != nil {
+			return err
+		}
+	}
+	if o.Total != nil {
+		o.Total(total)
+	}
+	return nil
 }
 
-// hashFile reads a file once, for its sha256 and for its resources where those are something else.
-func hashFile(ctx context.Context, fsys fs.FS, e entry, opts Options) (File, []Resource, error) {
-	r, err := OpenStable(fsys, e.path, e.info)
+// file hashes one file, and copies it where that is asked for. One whose digest is remembered is not read here.
+func (o Options) file(ctx context.Context, fsys fs.FS, e entry) (f File, _ []Resource, err error) {
+	f = e.file()
+	if o.Digests != nil && o.Serialization.NamesFiles() {
+		if f.Digest = o.Digests.Lookup(e.info); f.Digest != "" {
+			return f, nil, o.remembered(ctx, f, e.info)
+		}
+	}
+	begun := time.Now()
+	to, err := o.copyOf(ctx, f, e.info)
 	if err != nil {
 		return File{}, nil, err
 	}
-	defer func() { _ = r.Close() }()
+	f, resources, err := hashFile(ctx, fsys, e, to, o)
+	if err == nil {
+		err = to.Commit(f)
+	}
+	if err != nil {
+		to.Abort()
+		return File{}, nil, err
+	}
+	if o.Digests != nil {
+		o.Digests.Remember(e.info, begun, f.Digest)
+	}
+	return f, resources, nil
+}
+
+// remembered deals with a file whose digest is remembered.
+func (o Options) remembered(ctx context.Context, f File, info fs.FileInfo) error {
+	if o.Copy == nil {
+		o.report(f.Size)
+		return nil
+	}
+	_, err := o.Copy(ctx, f, info)
+	// Once ctx has ended, the error may be the one that ended it.
+	if errors.Is(err, ErrChanged) && ctx.Err() == nil {
+		o.Digests.Forget(info)
+	}
+	return err
+}
+
+func (o Options) report(n int64) {
+	if o.Progress != nil && n > 0 {
+		o.Progress(int(n))
+	}
+}
+
+// copyOf is where a file is copied to while it is hashed, which may be nowhere.
+func (o Options) copyOf(ctx context.Context, f File, info fs.FileInfo) (FileCopy, error) {
+	if o.Copy == nil {
+		return nowhere{}, nil
+	}
+	to, err := o.Copy(ctx, f, info)
+	if to == nil {
+		to = nowhere{}
+	}
+	return to, err
+}
+
+// hashFile reads a file once: for its sha256, for its resources where those are something else, and for its copy. What is a Clone
+// is read in the file's place.
+func hashFile(ctx context.Context, fsys fs.FS, e entry, to FileCopy, opts Options) (File, []Resource, error) {
+	file, err := OpenStable(fsys, e.path, e.info)
+	if err != nil {
+		return File{}, nil, err
+	}
+	defer func() { _ = file.Close() }()
 	h := sha256.New()
 	shards := &sharder{Serialization: opts.Serialization, path: e.path}
 	var w io.Writer = h
 	if !opts.Serialization.NamesFiles() {
 		w = io.MultiWriter(h, shards)
 	}
-	n, err := Copy(ctx, w, r, opts.Progress)
+	var from io.Reader = file
+	if clone, ok := to.(Clone); ok {
+		from = clone.Shared()
+	} else if to != (nowhere{}) {
+		beside := newBeside(w, to)
+		defer beside.Close()
+		w = beside
+	}
+	n, err := Copy(ctx, w, from, opts.Progress)
 	if err != nil {
 		return File{}, nil, fmt.Errorf("manifest: %s: %w", e.path, err)
 	}
-	if err := r.Unchanged(); err != nil {
+	file.read = n
+	if err := file.Unchanged(); err != nil {
 		return File{}, nil, err
 	}
 	f := File{Path: e.path, Size: n, Digest: newDigest(SHA256, h)}

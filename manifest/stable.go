@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+
+	"github.com/mlseal/mlseal/internal/filestate"
 )
 
 // StableFile is a file opened for one reading, which can say afterwards whether it was
@@ -39,6 +41,9 @@ func OpenStable(fsys fs.FS, name string, seen fs.FileInfo) (*StableFile, error) 
 	return &StableFile{f: f, fsys: fsys, name: name, before: info}, nil
 }
 
+// File is the open file, for what only the system can do with it, such as sharing its blocks. It is not to be read from.
+func (s *StableFile) File() fs.File { return s.f }
+
 // Size is the file's size in bytes when it was opened.
 func (s *StableFile) Size() int64 { return s.before.Size() }
 
@@ -51,6 +56,17 @@ func (s *StableFile) Read(p []byte) (int, error) {
 		return n, fmt.Errorf("%w: it grew", ErrChanged)
 	}
 	return n, err
+}
+
+// Skip passes over the next n bytes, which count as read: somebody else has read them.
+func (s *StableFile) Skip(n int64) error {
+	s.read += n
+	if seeker, ok := s.f.(io.Seeker); ok {
+		_, err := seeker.Seek(n, io.SeekCurrent)
+		return err
+	}
+	_, err := io.CopyN(io.Discard, s.f, n)
+	return err
 }
 
 // Unchanged reports whether what was read is the whole file and the file is still as it was
@@ -80,5 +96,11 @@ func (s *StableFile) Close() error { return s.f.Close() }
 var _ io.ReadCloser = (*StableFile)(nil)
 
 func sameState(a, b fs.FileInfo) bool {
-	return a.Size() == b.Size() && a.ModTime().Equal(b.ModTime()) && a.Mode() == b.Mode() && inodeState(a) == inodeState(b)
+	return a.Size() == b.Size() && a.ModTime().Equal(b.ModTime()) && a.Mode() == b.Mode() && inode(a) == inode(b)
+}
+
+// inode is the zero value where there is none; then the rest is compared.
+func inode(info fs.FileInfo) filestate.Inode {
+	i, _ := filestate.Of(info)
+	return i
 }

@@ -47,6 +47,9 @@ type entry struct {
 	info fs.FileInfo
 }
 
+// file is e as far as it is known before it is read.
+func (e entry) file() File { return File{Path: e.path, Size: e.info.Size()} }
+
 // walker lists the files of a tree.
 type walker struct {
 	ctx      context.Context

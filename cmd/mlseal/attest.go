@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/mlseal/mlseal/attest"
+	"github.com/mlseal/mlseal/manifest"
 	"github.com/spf13/cobra"
 )
 
@@ -14,6 +15,7 @@ func (a *app) attestCommand() *cobra.Command {
 	var what attachment
 	var typeName, predicateFile, bundleFile string
 	var store storeFlags
+	var cache cacheFlags
 	cmd := &cobra.Command{
 		Use:   "attest PATH|REF --type TYPE --predicate FILE (--key KEY | --keyless)",
 		Short: "Make a signed statement about a package, directory or file",
@@ -34,14 +36,11 @@ A predicate of type dataset, evaluation or slsa-provenance must satisfy its sche
 	cmd.Flags().StringVar(&bundleFile, "bundle", "", "where the statement about a directory or file is written")
 	outputFlag(cmd, &what.output, "text", "json")
 	store.add(cmd)
+	cache.add(cmd)
 	for _, name := range []string{"type", "predicate"} {
 		_ = cmd.MarkFlagRequired(name)
 	}
 	cmd.RunE = a.do(func(cmd *cobra.Command, args []string) error {
-		uri, ok := attest.PredicateType(typeName)
-		if !ok {
-			return usage(fmt.Errorf("attest: --type %q is neither a URI nor one of %s", typeName, strings.Join(attest.ShortNames(), ", ")))
-		}
 		toPackage := isPackage(args[0])
 		switch {
 		case toPackage && bundleFile != "":
@@ -49,23 +48,34 @@ A predicate of type dataset, evaluation or slsa-provenance must satisfy its sche
 		case !toPackage && bundleFile == "":
 			return usage(errors.New("attest: a directory or file has no place for a statement: name a file with --bundle, or pack it first"))
 		}
-		predicate, err := readInput("predicate", predicateFile, attest.MaxPredicateBytes)
-		if err != nil {
+		var err error
+		if what.predicateType, what.predicate, err = loadPredicate(typeName, predicateFile); err != nil {
 			return err
 		}
-		if err := attest.CheckPredicate(uri, predicate); err != nil {
-			return fmt.Errorf("predicate %s: %w", predicateFile, err)
-		}
-		what.predicateType, what.predicate = uri, predicate
 		if toPackage {
 			return a.attach(cmd.Context(), args[0], what, store)
 		}
-		return a.attestTree(cmd.Context(), args[0], bundleFile, what)
+		return a.attestTree(cmd.Context(), args[0], bundleFile, what, cache)
 	})
 	return cmd
 }
 
-func (a *app) attestTree(ctx context.Context, path, bundleFile string, what attachment) error {
+// loadPredicate reads a predicate of a type that is a URI or a short name, and returns the URI with it.
+func loadPredicate(typeName, file string) (uri string, predicate []byte, err error) {
+	uri, ok := attest.PredicateType(typeName)
+	if !ok {
+		return "", nil, usage(fmt.Errorf("attest: type %q is neither a URI nor one of %s", typeName, strings.Join(attest.ShortNames(), ", ")))
+	}
+	if predicate, err = readInput("predicate", file, attest.MaxPredicateBytes); err != nil {
+		return "", nil, err
+	}
+	if err := attest.CheckPredicate(uri, predicate); err != nil {
+		return "", nil, fmt.Errorf("predicate %s: %w", file, err)
+	}
+	return uri, predicate, nil
+}
+
+func (a *app) attestTree(ctx context.Context, path, bundleFile string, what attachment, cache cacheFlags) error {
 	t, err := openTree(path)
 	if err != nil {
 		return err
@@ -81,7 +91,13 @@ func (a *app) attestTree(ctx context.Context, path, bundleFile string, what atta
 	if err != nil {
 		return err
 	}
-	m, err := a.hashTree(ctx, t, nil)
+	var opts manifest.Options
+	done, err := a.remember(&opts, t, cache)
+	if err != nil {
+		return err
+	}
+	defer done()
+	m, err := a.buildTree(ctx, t, opts)
 	if err != nil {
 		return err
 	}

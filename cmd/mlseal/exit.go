@@ -118,6 +118,8 @@ func hintFor(err error) string {
 		return "the schemas of mlseal's predicates are in attest/schema of its source"
 	case isAny(err, atomicfile.ErrExists):
 		return "choose another --output-key-prefix, or move the old key away"
+	case isAny(err, syscall.EXDEV):
+		return "hard links need the layout on the file system of the files; leave --link out to copy them"
 	case isAny(err, syscall.ENOSPC):
 		return "free some space and run the command again; what was there before is whole"
 	case isAny(err, verify.ErrNoRoot):

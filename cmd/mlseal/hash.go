@@ -13,6 +13,7 @@ import (
 
 func (a *app) hashCommand() *cobra.Command {
 	var output, hashType string
+	var cache cacheFlags
 	cmd := &cobra.Command{
 		Use:   "hash PATH",
 		Short: "Hash a directory or file: each file, and one digest for the tree",
@@ -23,19 +24,28 @@ The tree's digest is its dirHash (in-toto DigestSet v1.1): the sha256 over what
 prints inside the directory (for names without white space; xargs splits at it). It binds names and contents; times, modes
 and owners do not count. At the top level .git, .gitignore, .gitattributes and .github are left out, and said to be.
 
+A file that did not change since an earlier run is not read again (mlseal cache); --no-cache reads them all.
+
 The dirHash is always of sha256 digests. With --hash the files' digests and the OMS root are what sign --hash signs.`,
 		Example: "  mlseal hash ./model\n  mlseal hash ./model -o digest\n  mlseal hash ./model -o json",
 		Args:    takes("PATH"),
 	}
 	outputFlag(cmd, &output, "text", "json", "digest")
 	hashFlag(cmd, &hashType, "digests of the files")
+	cache.add(cmd)
 	cmd.RunE = a.do(func(cmd *cobra.Command, args []string) error {
 		t, err := openTree(args[0])
 		if err != nil {
 			return err
 		}
 		defer t.Close()
-		m, err := a.buildTree(cmd.Context(), t, manifest.Options{Serialization: manifest.Serialization{Hash: manifest.HashType(hashType)}})
+		opts := manifest.Options{Serialization: manifest.Serialization{Hash: manifest.HashType(hashType)}}
+		done, err := a.remember(&opts, t, cache)
+		if err != nil {
+			return err
+		}
+		defer done()
+		m, err := a.buildTree(cmd.Context(), t, opts)
 		if err != nil {
 			return err
 		}
@@ -44,7 +54,7 @@ The dirHash is always of sha256 digests. With --hash the files' digests and the 
 	return cmd
 }
 
-// hashTree hashes an opened tree with a progress line, without what stands at the paths in ignore.
+// hashTree hashes an opened tree with a progress line, without what stands at the paths in ignore. It reads every file.
 func (a *app) hashTree(ctx context.Context, t *tree, ignore []string) (*manifest.Manifest, error) {
 	return a.buildTree(ctx, t, manifest.Options{Ignore: ignore})
 }

@@ -23,6 +23,7 @@ type inspection struct {
 	Bytes      int64               `json:"bytes"`
 	Files      []manifest.File     `json:"files"`
 	LeftOut    []string            `json:"leftOut,omitempty"`
+	Linked     []string            `json:"linked,omitempty"` // files of a layout that are hard links
 	Statements []inspectedBundle   `json:"statements,omitempty"`
 	Others     []inspectedReferrer `json:"otherReferrers,omitempty"`
 }
@@ -82,6 +83,9 @@ func (a *app) inspectPackage(ctx context.Context, arg string, flags storeFlags) 
 	}
 	in := &inspection{Warning: notVerified, Kind: p.pkg.Type, Name: p.name, Digest: p.pkg.Descriptor.Digest.String(),
 		DirHash: p.pkg.Tree.DirHash(), Bytes: p.pkg.Tree.Size(), Files: p.pkg.Tree.Files, LeftOut: p.pkg.LeftOut}
+	if layout, ok := p.target.(*oci.Layout); ok {
+		in.Linked = layout.Linked(p.pkg)
+	}
 	bundles, err := oci.Bundles(ctx, p.target, p.pkg.Descriptor)
 	if err != nil {
 		return nil, err
@@ -169,6 +173,9 @@ func (a *app) printInspection(in *inspection) error {
 	}
 	if len(in.LeftOut) > 0 {
 		w.line("  not part of the tree: %s", strings.Join(in.LeftOut, ", "))
+	}
+	if len(in.Linked) > 0 {
+		w.line("  hard links, whose files must not be edited in place: %s", strings.Join(in.Linked, ", "))
 	}
 	if in.Digest == "" && len(in.Statements) == 0 {
 		return w.err

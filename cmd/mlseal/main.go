@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,7 +33,7 @@ func run() int {
 	})
 	a := &app{
 		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, lookupEnv: os.LookupEnv, now: time.Now,
-		terminal: term.IsTerminal(int(os.Stderr.Fd())),
+		terminal: term.IsTerminal(int(os.Stderr.Fd())), userCacheDir: os.UserCacheDir,
 	}
 	a.color = term.IsTerminal(int(os.Stdout.Fd())) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 	return a.main(ctx, os.Args[1:])
@@ -48,9 +49,12 @@ type app struct {
 	stderr    io.Writer
 	lookupEnv func(string) (string, bool)
 	now       func() time.Time
-	terminal  bool // stderr is a terminal: progress may be shown
-	color     bool // stdout is a terminal that shows colours
-	started   bool // a command's own work has begun: errors are no longer about usage
+	// userCacheDir is where the user's caches are; nil for no cache.
+	userCacheDir func() (string, error)
+
+	terminal bool // stderr is a terminal: progress may be shown
+	color    bool // stdout is a terminal that shows colours
+	started  bool // a command's own work has begun: errors are no longer about usage
 }
 
 // main runs one command line and returns the exit status.
@@ -116,7 +120,7 @@ in-toto statements, and verifies signatures and digests against a policy before 
 	root.SetErr(a.stderr)
 	root.AddCommand(
 		a.hashCommand(), a.keysCommand(), a.signCommand(), a.verifyCommand(), a.packCommand(), a.pullCommand(),
-		a.attestCommand(), a.inspectCommand(), a.versionCommand(), exitStatusTopic(),
+		a.attestCommand(), a.inspectCommand(), a.cacheCommand(), a.versionCommand(), exitStatusTopic(),
 	)
 	root.SetHelpCommand(helpCommand())
 	return root
@@ -153,7 +157,7 @@ func helpCommand() *cobra.Command {
 func takes(names ...string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) != len(names) {
-			return fmt.Errorf("%s takes %s: %d given", cmd.CommandPath(), strings.Join(names, " and "), len(args))
+			return fmt.Errorf("%s takes %s: %d given", cmd.CommandPath(), cmp.Or(strings.Join(names, " and "), "no arguments"), len(args))
 		}
 		return nil
 	}

@@ -6,43 +6,92 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/mlseal/mlseal/attest"
 	"github.com/mlseal/mlseal/internal/progress"
 	"github.com/mlseal/mlseal/manifest"
 	"github.com/mlseal/mlseal/manifest/oci"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
 )
 
+// packFlags say how a tree is packed, and what is signed about it in the same read.
+type packFlags struct {
+	kind, name, output string
+	link               bool
+	key                signWithFlags
+	oms                signFlags
+	attest             []string
+	cache              cacheFlags
+	store              storeFlags
+}
+
 func (a *app) packCommand() *cobra.Command {
-	var kind, name, output string
-	var store storeFlags
+	var f packFlags
 	cmd := &cobra.Command{
-		Use:   "pack PATH REF",
-		Short: "Package a directory or file as an OCI artifact",
+		Use:   "pack PATH [REF]",
+		Short: "Package a directory or file as an OCI artifact, and sign it in the same read",
 		Long: `Package a directory or file as a CNCF ModelPack artifact: one raw layer a file, no times, owners or modes, so that
 the same files give the same digest on every machine and day. REF is an OCI layout on disk (oci:DIR:TAG, made when
-it is missing) or a registry (registry/repo:tag).`,
-		Example: "  mlseal pack ./model oci:store:v1\n  mlseal pack ./data oci:store:data-v1 --type dataset\n  mlseal pack ./model oci:store:v1 -o digest",
-		Args:    takes("PATH", "REF"),
+it is missing) or a registry (registry/repo:tag). Without REF nothing is written: the digests that the package would have are printed.
+
+Each file is read once: it is hashed while it is written or sent. With --key or --keyless the package is signed as sign does, and
+--attest TYPE=FILE attaches statements as attest does; --signature FILE also writes the OMS bundle of the directory. Nothing is visible
+under REF unless everything could be signed. A file that did not change since an earlier run is not read again where REF has its bytes (mlseal cache).
+
+--link puts hard links into a layout on the same file system instead of copies. They take no room; a file that is edited in place afterwards
+alters the package, which verify and pull then refuse.`,
+		Example: "  mlseal pack ./model oci:store:v1\n  mlseal pack ./data oci:store:data-v1 --type dataset\n  mlseal pack ./model -o digest\n" +
+			"  mlseal pack ./model registry.example/bot:v1 --key trainer.key --attest evaluation=evaluation.json --signature model.sig",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				return nil
+			}
+			return takes("PATH", "REF")(cmd, args)
+		},
 	}
-	cmd.Flags().Var(&choice{&kind, []string{"model", "dataset"}}, "type", "what it is: model or dataset")
-	kind = "model"
-	cmd.Flags().StringVar(&name, "name", "", "name to write into the artifact (part of its digest)")
-	outputFlag(cmd, &output, "text", "json", "digest")
-	store.add(cmd)
+	cmd.Flags().Var(&choice{&f.kind, []string{"model", "dataset"}}, "type", "what it is: model or dataset")
+	f.kind = "model"
+	cmd.Flags().StringVar(&f.name, "name", "", "name to write into the artifact (part of its digest)")
+	cmd.Flags().BoolVar(&f.link, "link", false, "put hard links to the files into the layout instead of copies")
+	cmd.Flags().StringArrayVar(&f.attest, "attest", nil, "TYPE=FILE: attach a signed statement with the predicate in FILE (repeatable)")
+	f.oms.addOMS(cmd, "also write the OMS bundle of the directory or file here")
+	f.key.add(cmd)
+	outputFlag(cmd, &f.output, "text", "json", "digest")
+	f.cache.add(cmd)
+	f.store.add(cmd)
 	cmd.RunE = a.do(func(cmd *cobra.Command, args []string) error {
-		return a.pack(cmd.Context(), args[0], args[1], oci.PackOptions{Type: kind, Name: name}, output, store)
+		return a.pack(cmd.Context(), args[0], append(args, "")[1], f)
 	})
 	return cmd
 }
 
-func (a *app) pack(ctx context.Context, path, refArg string, opts oci.PackOptions, output string, flags storeFlags) error {
+// reference is where the package goes: nowhere when refArg is empty. It refuses flags that would do nothing.
+func (f *packFlags) reference(refArg string) (oci.Reference, error) {
+	signs := f.key.given()
+	switch {
+	case refArg == "" && (signs || f.link):
+		return oci.Reference{}, usage(errors.New("pack: there is no REF to sign or to link into: name one, as in oci:DIR:TAG"))
+	case !signs && (len(f.attest) > 0 || f.oms.signature != ""):
+		return oci.Reference{}, usage(errors.New("pack: --attest and --signature need something to sign with: --key, --keyless or --identity-token"))
+	case f.oms.signature == "" && !f.oms.serialization().NamesFiles():
+		return oci.Reference{}, usage(errors.New("pack: --hash and --shards are about the bundle that --signature names; a package has sha256 of whole files"))
+	case refArg == "":
+		return oci.Reference{}, nil
+	}
 	ref, err := oci.ParseReference(refArg)
+	if err == nil && (ref.Tag == "" || ref.Digest != "") {
+		err = usage(fmt.Errorf("pack: %s: name a tag to pack under, as in oci:DIR:TAG", refArg))
+	}
+	if err == nil && f.link && ref.Layout == "" {
+		err = usage(errors.New("pack: --link is for layouts, as in oci:DIR:TAG"))
+	}
+	return ref, err
+}
+
+func (a *app) pack(ctx context.Context, path, refArg string, f packFlags) error {
+	ref, err := f.reference(refArg)
 	if err != nil {
 		return err
-	}
-	if ref.Tag == "" || ref.Digest != "" {
-		return usage(fmt.Errorf("pack: %s: name a tag to pack under, as in oci:DIR:TAG", refArg))
 	}
 	if isLayout(path) {
 		return usage(fmt.Errorf("pack: %s is an OCI layout already, not a tree of files", path))
@@ -52,42 +101,178 @@ func (a *app) pack(ctx context.Context, path, refArg string, opts oci.PackOption
 		return err
 	}
 	defer t.Close()
-	if inside, err := t.inside(ref.Layout); ref.Layout != "" && (err != nil || inside != "") {
-		return usage(fmt.Errorf("pack: the layout %s lies in the tree that is packed", ref.Layout))
+	for what, name := range map[string]string{"layout": ref.Layout, "--signature": f.oms.signature} {
+		if inside, err := t.inside(name); name != "" && (err != nil || inside != "") {
+			return usage(fmt.Errorf("pack: the %s %s lies in the tree that is packed", what, name))
+		}
 	}
-	m, err := a.hashTree(ctx, t, nil)
+	signing, err := a.loadPackSigning(ctx, f)
 	if err != nil {
 		return err
 	}
-	target, err := flags.open(ctx, ref, true)
+	meter := a.progress("packing", 0)
+	opts := oci.PackOptions{Type: f.kind, Name: f.name, Tag: ref.Tag, Link: f.link,
+		Build: manifest.Options{File: t.file, Serialization: f.oms.serialization(), Total: meter.SetTotal, Progress: meter.Add}}
+	done, err := a.remember(&opts.Build, t, f.cache)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if refArg == "" {
+		return a.packNowhere(ctx, t, opts, f.output, meter)
+	}
+	if err := oci.CheckTree(ctx, t.fsys, opts); err != nil {
+		return err
+	}
+	target, err := f.store.open(ctx, ref, true)
 	if errors.Is(err, oci.ErrNotLayout) {
 		return usage(err) // nobody else chose the place to pack into
 	}
 	if err != nil {
 		return err
 	}
-	meter := a.progress("packing", m.Size())
-	opts.Tag, opts.Progress = ref.Tag, meter.Add
-	desc, err := oci.Pack(ctx, target, t.fsys, m, opts)
+	p := &openedPackage{ref: ref, name: referenceName(ref), target: target}
+	opts.Ready = func(packed *oci.Packed) error {
+		meter.Done()
+		p.pkg = &oci.Package{Descriptor: packed.Descriptor, Tree: packed.Tree}
+		return signing.sign(ctx, p, t)
+	}
+	packed, err := oci.Pack(ctx, target, t.fsys, opts)
 	meter.Done()
 	if err != nil {
 		return err
 	}
-	return a.printPacked(refArg, desc, m, output)
+	if err := a.attachSigned(ctx, p, signing); err != nil {
+		return fmt.Errorf("%s is packed as %s: %w", refArg, packed.Descriptor.Digest, err)
+	}
+	return a.printPacked(refArg, packed, signing, f.output)
 }
 
-func (a *app) printPacked(ref string, desc ocispec.Descriptor, m *manifest.Manifest, output string) error {
+// packNowhere computes the package and writes nothing.
+func (a *app) packNowhere(ctx context.Context, t *tree, opts oci.PackOptions, output string, meter *progress.Meter) error {
+	v, err := oci.NewVirtual(ctx, t.fsys, opts)
+	meter.Done()
+	if err != nil {
+		return err
+	}
+	return a.printPacked("", v.Packed(), nil, output)
+}
+
+// packSigning is what is signed about a package and its tree; nil when nothing is.
+type packSigning struct {
+	key        *signingKey
+	statements []attachment
+	oms        signFlags
+
+	bundles   []*attest.Bundle // of the statements
+	bundle    *attest.Bundle   // of the tree; nil without --signature
+	referrers []string         // of the bundles
+}
+
+// loadPackSigning loads the key and the predicates, before minutes of hashing.
+func (a *app) loadPackSigning(ctx context.Context, f packFlags) (*packSigning, error) {
+	if !f.key.given() {
+		return nil, nil
+	}
+	s := &packSigning{oms: f.oms, statements: []attachment{{predicateType: attest.SignaturePredicateType, predicate: []byte("{}")}}}
+	for _, arg := range f.attest {
+		typeName, file, ok := strings.Cut(arg, "=")
+		if !ok {
+			return nil, usage(fmt.Errorf("pack: --attest %s: want TYPE=FILE, as in evaluation=evaluation.json", arg))
+		}
+		uri, predicate, err := loadPredicate(typeName, file)
+		if err != nil {
+			return nil, err
+		}
+		s.statements = append(s.statements, attachment{predicateType: uri, predicate: predicate})
+	}
+	if err := placeForBundle(f.oms.signature); err != nil {
+		return nil, err
+	}
 	var err error
+	s.key, err = a.loadSigner(ctx, f.key)
+	return s, err
+}
+
+// sign signs everything and writes nothing.
+func (s *packSigning) sign(ctx context.Context, p *openedPackage, t *tree) error {
+	if s == nil {
+		return nil
+	}
+	for _, what := range s.statements {
+		bundle, err := what.sign(ctx, s.key, p.subjects())
+		if err != nil {
+			return err
+		}
+		s.bundles = append(s.bundles, bundle)
+	}
+	if s.oms.signature == "" {
+		return nil
+	}
+	var err error
+	s.bundle, err = signOMS(ctx, s.key, p.pkg.Tree, t.name, t.withGitNames(nil))
+	return err
+}
+
+// attachSigned attaches the statements to the package, which is there, and writes the bundle of the tree.
+func (a *app) attachSigned(ctx context.Context, p *openedPackage, s *packSigning) error {
+	if s == nil {
+		return nil
+	}
+	for i, bundle := range s.bundles {
+		referrer, err := p.attach(ctx, bundle.JSON(), s.statements[i].predicateType, a.now())
+		if err != nil {
+			return err
+		}
+		s.referrers = append(s.referrers, referrer)
+	}
+	if s.bundle == nil {
+		return nil
+	}
+	return a.writeSignature(s.oms, s.bundle, p.pkg.Tree)
+}
+
+// packReport is `pack -o json`.
+type packReport struct {
+	Reference string         `json:"reference,omitempty"` // none: nothing was written
+	Digest    digest.Digest  `json:"digest"`
+	DirHash   string         `json:"dirHash"`
+	Files     int            `json:"files"`
+	Bytes     int64          `json:"bytes"`
+	LeftOut   []string       `json:"leftOut"`
+	Attached  []packAttached `json:"attached,omitempty"`
+	Signature string         `json:"signature,omitempty"`
+}
+
+type packAttached struct {
+	Statement string `json:"statement"`
+	Digest    string `json:"digest"`
+}
+
+func (a *app) printPacked(ref string, packed *oci.Packed, s *packSigning, output string) error {
+	m := packed.Tree
+	r := packReport{Reference: ref, Digest: packed.Descriptor.Digest, DirHash: m.DirHash(), Files: len(m.Files), Bytes: m.Size(), LeftOut: append([]string{}, m.LeftOut...)}
+	size := fmt.Sprintf("(%d files, %s)", r.Files, progress.Bytes(r.Bytes))
+	fields := []field{{"packed", ref + "  " + size}, {"digest", r.Digest.String()}, {"dirHash", r.DirHash}}
+	if ref == "" {
+		fields[0] = field{"not packed", "no REF was named, nothing was written  " + size}
+	}
+	if s != nil {
+		for i, referrer := range s.referrers {
+			r.Attached = append(r.Attached, packAttached{s.statements[i].predicateType, referrer})
+			fields = append(fields, field{"attached", s.statements[i].predicateType + "  " + referrer})
+		}
+		r.Signature = s.oms.signature
+		fields = append(fields, s.key.signedBy(s.bundles[0]), field{"signature", r.Signature})
+	}
 	switch output {
 	case "json":
-		return a.printJSON(map[string]any{"reference": ref, "digest": desc.Digest, "dirHash": m.DirHash(), "files": len(m.Files), "bytes": m.Size(), "leftOut": append([]string{}, m.LeftOut...)})
+		return a.printJSON(r)
 	case "digest":
-		_, err = fmt.Fprintln(a.stdout, desc.Digest)
-	default:
-		err = a.printFields("text", field{"packed", fmt.Sprintf("%s  (%d files, %s)", ref, len(m.Files), progress.Bytes(m.Size()))},
-			field{"digest", desc.Digest.String()}, field{"dirHash", m.DirHash()}, field{"left out", strings.Join(m.LeftOut, ", ")})
+		_, err := fmt.Fprintln(a.stdout, r.Digest)
+		return err
 	}
-	return err
+	return a.printFields("text", append(fields, field{"left out", strings.Join(m.LeftOut, ", ")})...)
 }
 
 func (a *app) pullCommand() *cobra.Command {

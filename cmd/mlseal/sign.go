@@ -30,10 +30,9 @@ Sign a package (oci:DIR:TAG or registry/repo:tag): a statement that cosign verif
 		Args:    takes("PATH|REF"),
 	}
 	key.add(cmd)
-	cmd.Flags().StringVar(&f.signature, "signature", "", "where the bundle of a directory or file is written (default model.sig)")
-	hashFlag(cmd, &f.hash, "digests of a directory's files in its bundle")
-	cmd.Flags().Var(&f.shards, "shards", "list the files in shards of so many bytes, such as 1GB or 16MiB (default whole files)")
+	f.addOMS(cmd, "where the bundle of a directory or file is written (default model.sig)")
 	f.tree.add(cmd)
+	f.cache.add(cmd)
 	outputFlag(cmd, &output, "text", "json")
 	store.add(cmd)
 	cmd.RunE = a.do(func(cmd *cobra.Command, args []string) error {
@@ -60,6 +59,14 @@ type signFlags struct {
 	hash      string
 	shards    sizeFlag
 	tree      treeFlags
+	cache     cacheFlags
+}
+
+// addOMS adds the flags about the bundle of a tree.
+func (f *signFlags) addOMS(cmd *cobra.Command, signature string) {
+	cmd.Flags().StringVar(&f.signature, "signature", "", signature)
+	hashFlag(cmd, &f.hash, "digests of a directory's files in its bundle")
+	cmd.Flags().Var(&f.shards, "shards", "list the files in shards of so many bytes, such as 1GB or 16MiB (default whole files)")
 }
 
 func (f signFlags) serialization() manifest.Serialization {
@@ -83,29 +90,56 @@ func (a *app) signTree(ctx context.Context, path string, keyRef signWithFlags, f
 	if err != nil {
 		return err
 	}
-	m, err := a.buildTree(ctx, t, manifest.Options{Ignore: ignore, IncludeGit: !f.tree.git, Serialization: f.serialization()})
+	opts := manifest.Options{Ignore: ignore, IncludeGit: !f.tree.git, Serialization: f.serialization()}
+	done, err := a.remember(&opts, t, f.cache)
 	if err != nil {
 		return err
 	}
-	if t.file == "" && f.tree.git {
-		ignore = append(ignore, manifest.GitNames()...)
-	}
-	statement, err := attest.NewOMSStatement(m, t.name, ignore)
+	defer done()
+	m, err := a.buildTree(ctx, t, opts)
 	if err != nil {
 		return err
 	}
-	bundle, err := attest.Sign(ctx, statement, key)
+	if f.tree.git {
+		ignore = t.withGitNames(ignore)
+	}
+	bundle, err := signOMS(ctx, key, m, t.name, ignore)
 	if err != nil {
 		return err
 	}
-	if err := writeBundle(f.signature, bundle.JSON()); err != nil {
+	if err := a.writeSignature(f, bundle, m); err != nil {
 		return fmt.Errorf("sign: %w", err)
+	}
+	return a.printFields(output, field{"signed", t.name}, field{"files", fmt.Sprintf("%d, %s", len(m.Files), progress.Bytes(m.Size()))}, field{"signature", f.signature},
+		field{"dirHash", m.DirHash()}, key.signedBy(bundle), field{"left out", strings.Join(m.LeftOut, ", ")})
+}
+
+// withGitNames adds the git files to the paths that a bundle lists as ignored. A single file has none beside it.
+func (t *tree) withGitNames(ignore []string) []string {
+	if t.file != "" {
+		return ignore
+	}
+	return append(ignore, manifest.GitNames()...)
+}
+
+// signOMS signs the OMS statement about a tree.
+func signOMS(ctx context.Context, key attest.Signer, m *manifest.Manifest, name string, ignore []string) (*attest.Bundle, error) {
+	statement, err := attest.NewOMSStatement(m, name, ignore)
+	if err != nil {
+		return nil, err
+	}
+	return attest.Sign(ctx, statement, key)
+}
+
+// writeSignature writes the bundle of a tree, and says what it does not cover.
+func (a *app) writeSignature(f signFlags, bundle *attest.Bundle, m *manifest.Manifest) error {
+	if err := writeBundle(f.signature, bundle.JSON()); err != nil {
+		return err
 	}
 	if n := len(m.EmptyFiles()); f.shards > 0 && n > 0 {
 		a.note(fmt.Sprintf("%d empty files are not covered by the signature: OMS lists no shards of them", n))
 	}
-	return a.printFields(output, field{"signed", t.name}, field{"files", fmt.Sprintf("%d, %s", len(m.Files), progress.Bytes(m.Size()))}, field{"signature", f.signature},
-		field{"dirHash", m.DirHash()}, key.signedBy(bundle), field{"left out", strings.Join(m.LeftOut, ", ")})
+	return nil
 }
 
 // ignored lists what is left out: the bundle, when it stands in the tree, where it is no part of it, and what the user named.

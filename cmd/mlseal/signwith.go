@@ -121,6 +121,9 @@ func (a *app) loadSigner(ctx context.Context, f signWithFlags) (*signingKey, err
 	return k, nil
 }
 
+// given reports whether something to sign with was named.
+func (f *signWithFlags) given() bool { return f.key != "" || f.keyless || f.token != "" }
+
 // check refuses flags that do not go together.
 func (f *signWithFlags) check() error {
 	keyless := f.keyless || f.token != ""

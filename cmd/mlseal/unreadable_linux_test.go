@@ -39,6 +39,9 @@ func TestUnreadableFile(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if err := os.Chmod(dir, 0o777); err != nil { // the layout is made before the file is read
+		t.Fatal(err)
+	}
 	for _, args := range [][]string{{"hash", "tree"}, {"pack", "tree", "oci:store:v1"}} {
 		cmd := exec.Command(bin, args...) // TestMain runs main for a program of this name
 		cmd.Dir = dir

@@ -9,6 +9,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"oras.land/oras-go/v2/content"
 
 	"github.com/mlseal/mlseal/internal/parallel"
 )
@@ -54,7 +55,7 @@ type ContentOptions struct {
 // VerifyContent reads every blob of p through target and hashes it, those of p.LeftOut too. The error is about reading
 // only, and wraps ErrUnavailable when a registry failed; ContentReport.Err says whether the content
 // is right.
-func VerifyContent(ctx context.Context, target Target, p *Package, opts ContentOptions) (*ContentReport, error) {
+func VerifyContent(ctx context.Context, target content.Fetcher, p *Package, opts ContentOptions) (*ContentReport, error) {
 	blobs := append([]ocispec.Descriptor{p.Manifest.Config}, p.Manifest.Layers...)
 	problems := make([]error, len(blobs))
 	err := eachBlob(ctx, opts.Concurrency, len(blobs), func(ctx context.Context, i int) error {

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"testing/fstest"
 
-	"github.com/mlseal/mlseal/manifest"
 	"github.com/mlseal/mlseal/manifest/oci"
 )
 
@@ -24,10 +23,6 @@ func ExamplePack() {
 		"config.json": {Data: []byte(`{"model_type":"llama"}`)},
 		"README.md":   {Data: []byte("# A model\n")},
 	}
-	tree, err := manifest.Build(ctx, model, manifest.Options{})
-	if err != nil {
-		log.Fatal(err)
-	}
 	ref, err := oci.ParseReference("oci:" + filepath.Join(dir, "store") + ":v1")
 	if err != nil {
 		log.Fatal(err)
@@ -36,11 +31,11 @@ func ExamplePack() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	packed, err := oci.Pack(ctx, target, model, tree, oci.PackOptions{Tag: ref.Tag})
+	packed, err := oci.Pack(ctx, target, model, oci.PackOptions{Tag: ref.Tag})
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println(packed.Digest)
+	fmt.Println(packed.Descriptor.Digest)
 
 	desc, err := oci.Resolve(ctx, target, ref)
 	if err != nil {
@@ -53,7 +48,7 @@ func ExamplePack() {
 	if err := oci.Pull(ctx, target, p, filepath.Join(dir, "out"), oci.PullOptions{}); err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println(p.Type, len(p.Tree.Files), p.Tree.DirHash() == tree.DirHash())
+	fmt.Println(p.Type, len(p.Tree.Files), p.Tree.DirHash() == packed.Tree.DirHash())
 	// Output:
 	// sha256:b659a072f7d5372a6b4fc928c142598d68779f492941b8962f2fa2d3416a1d40
 	// model 2 true

@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2/content"
 
+	"github.com/mlseal/mlseal/internal/filestate"
 	"github.com/mlseal/mlseal/manifest"
 )
 
@@ -19,13 +21,18 @@ type mismatchError struct {
 	want    ocispec.Descriptor
 	got     digest.Digest // empty when the size differs already
 	gotSize int64
+	linked  bool // the blob is a hard link (PackOptions.Link)
 }
 
 func (e *mismatchError) Error() string {
+	text := fmt.Sprintf("%s: %s: its digest is %s", e.want.Digest, ErrContent, e.got)
 	if e.got == "" {
-		return fmt.Sprintf("%s: %s: %d bytes instead of %d", e.want.Digest, ErrContent, e.gotSize, e.want.Size)
+		text = fmt.Sprintf("%s: %s: %d bytes instead of %d", e.want.Digest, ErrContent, e.gotSize, e.want.Size)
 	}
-	return fmt.Sprintf("%s: %s: its digest is %s", e.want.Digest, ErrContent, e.got)
+	if e.linked {
+		text += " (the blob is a hard link: the file was edited under another of its names)"
+	}
+	return text
 }
 
 func (e *mismatchError) Unwrap() error { return ErrContent }
@@ -62,12 +69,22 @@ func copyVerified(ctx context.Context, r io.Reader, desc ocispec.Descriptor, w i
 		return err
 	}
 	if n != desc.Size {
-		return &mismatchError{want: desc, gotSize: n}
+		return &mismatchError{want: desc, gotSize: n, linked: hasOtherNames(r)}
 	}
 	if got := digest.NewDigest(desc.Digest.Algorithm(), h); got != desc.Digest {
-		return &mismatchError{want: desc, got: got, gotSize: n}
+		return &mismatchError{want: desc, got: got, gotSize: n, linked: hasOtherNames(r)}
 	}
 	return nil
+}
+
+// hasOtherNames reports whether r is a file that has more than one name.
+func hasOtherNames(r io.Reader) bool {
+	file, ok := r.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := file.Stat()
+	return err == nil && filestate.Links(info) > 1
 }
 
 // fetchBytes returns the verified bytes of a blob of at most max bytes.

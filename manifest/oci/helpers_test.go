@@ -10,11 +10,14 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/registry"
 	"github.com/opencontainers/go-digest"
@@ -144,12 +147,11 @@ func build(t *testing.T, fsys fs.FS) *manifest.Manifest {
 // pack packs files from memory.
 func pack(t *testing.T, target Target, files map[string]string, opts PackOptions) ocispec.Descriptor {
 	t.Helper()
-	fsys := mapFS(files)
-	desc, err := Pack(t.Context(), target, fsys, build(t, fsys), opts)
+	packed, err := Pack(t.Context(), target, mapFS(files), opts)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return desc
+	return packed.Descriptor
 }
 
 func fetch(t *testing.T, target Target, desc ocispec.Descriptor) *Package {
@@ -245,4 +247,38 @@ func noLeftovers(t *testing.T, dir string) {
 			t.Errorf("left behind: %s", name)
 		}
 	}
+}
+
+// digestsOf remembers the digests of a tree by the files' base names, right or wrong.
+func digestsOf(m *manifest.Manifest) *rememberedDigests {
+	r := &rememberedDigests{known: map[string]digest.Digest{}}
+	for _, f := range m.Files {
+		r.known[path.Base(f.Path)] = f.Digest
+	}
+	return r
+}
+
+type rememberedDigests struct {
+	mu        sync.Mutex
+	known     map[string]digest.Digest
+	forgotten []string
+}
+
+func (r *rememberedDigests) Lookup(info fs.FileInfo) digest.Digest {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.known[info.Name()]
+}
+
+func (r *rememberedDigests) Remember(info fs.FileInfo, _ time.Time, d digest.Digest) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.known[info.Name()] = d
+}
+
+func (r *rememberedDigests) Forget(info fs.FileInfo) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.known, info.Name())
+	r.forgotten = append(r.forgotten, info.Name())
 }

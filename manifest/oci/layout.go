@@ -18,6 +18,8 @@ import (
 	"oras.land/oras-go/v2/errdef"
 
 	"github.com/mlseal/mlseal/internal/atomicfile"
+	"github.com/mlseal/mlseal/internal/filelock"
+	"github.com/mlseal/mlseal/internal/filestate"
 	"github.com/mlseal/mlseal/internal/strictjson"
 )
 
@@ -25,7 +27,6 @@ const (
 	lockName      = ".mlseal.lock"
 	tempPrefix    = ".mlseal-" // of internal/atomicfile
 	tempLifetime  = 24 * time.Hour
-	lockPoll      = 10 * time.Millisecond
 	maxLayoutFile = 4 << 10
 )
 
@@ -171,26 +172,12 @@ func (l *Layout) lock(ctx context.Context) (unlock func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("oci: %w", err)
 	}
-	if err := waitLock(ctx, f); err != nil {
+	if err := filelock.Wait(ctx, f); err != nil {
 		_ = f.Close()
 		return nil, fmt.Errorf("oci: lock of %s: %w", l.dir, err)
 	}
 	l.sweep.Do(func() { l.removeLeftovers(time.Now().Add(-tempLifetime)) })
 	return func() { _ = f.Close() }, nil
-}
-
-func waitLock(ctx context.Context, f *os.File) error {
-	for {
-		held, err := tryLock(f)
-		if err != nil || !held {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(lockPoll):
-		}
-	}
 }
 
 // removeLeftovers removes temporary files that a killed process left before the given time.
@@ -226,9 +213,25 @@ func (l *Layout) Fetch(_ context.Context, desc ocispec.Descriptor) (io.ReadClose
 	}
 	if info.Size() != desc.Size {
 		_ = f.Close()
-		return nil, &mismatchError{want: desc, gotSize: info.Size()}
+		return nil, &mismatchError{want: desc, gotSize: info.Size(), linked: filestate.Links(info) > 1}
 	}
 	return f, nil
+}
+
+// Linked lists the files of p whose blobs have another name, as those that PackOptions.Link made: who edits such a file in place
+// alters the package.
+func (l *Layout) Linked(p *Package) []string {
+	var paths []string
+	for _, f := range p.Tree.Files {
+		name, err := l.blobPath(f.Digest)
+		if err != nil {
+			continue
+		}
+		if info, err := os.Lstat(name); err == nil && info.Mode().IsRegular() && filestate.Links(info) > 1 {
+			paths = append(paths, f.Path)
+		}
+	}
+	return paths
 }
 
 // Exists reports whether the layout holds the blob that desc describes, whole: it is hashed, so
@@ -278,9 +281,14 @@ func (l *Layout) writeBlob(desc ocispec.Descriptor, fill func(io.Writer) error) 
 	if err := os.MkdirAll(filepath.Dir(name), 0o777); err != nil {
 		return err
 	}
-	// Read-only, so that an editor that opens a blob by mistake does not damage it.
-	return atomicfile.WriteFunc(name, atomicfile.Options{Perm: 0o444}, fill)
+	return atomicfile.WriteFunc(name, blobFileOptions, fill)
 }
+
+// blobFileOptions make blobs read-only, so that an editor that opens one by mistake does not damage it.
+var blobFileOptions = atomicfile.Options{Perm: 0o444}
+
+// blobsDir is where blobs with a sha256 are.
+func (l *Layout) blobsDir() string { return l.path(ocispec.ImageBlobsDir, digest.SHA256.String()) }
 
 // blobPath is OCI image-spec v1.1, image-layout.md: "blobs/<alg>/<encoded>".
 func (l *Layout) blobPath(d digest.Digest) (string, error) {

@@ -332,7 +332,7 @@ func TestPackingAtOnce(t *testing.T) {
 				return
 			}
 			fsys := mapFS(map[string]string{"shared.bin": strings.Repeat("x", 100_000), "own.txt": fmt.Sprint(i % 4)})
-			if _, err := Pack(t.Context(), l, fsys, build(t, fsys), PackOptions{Tag: fmt.Sprint("v", i)}); err != nil {
+			if _, err := Pack(t.Context(), l, fsys, PackOptions{Tag: fmt.Sprint("v", i)}); err != nil {
 				t.Error(err)
 			}
 		})

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"path"
 	"regexp"
 	"slices"
@@ -113,9 +112,11 @@ type image struct {
 	manifest     []byte
 }
 
-// newImage computes the image manifest and config of a tree. It reads headers of files below fsys
-// and writes nothing.
-func newImage(fsys fs.FS, m *manifest.Manifest, opts PackOptions) (*image, error) {
+// opener opens a file of a tree, which must be as it was when it was hashed.
+type opener func(manifest.File) (*manifest.StableFile, error)
+
+// newImage computes the image manifest and config of a tree. It reads headers of files and writes nothing.
+func newImage(open opener, m *manifest.Manifest, opts PackOptions) (*image, error) {
 	img := &image{layers: layersOf(m, opts.Type)}
 	var config modelConfig
 	config.Descriptor.Name = opts.Name
@@ -124,7 +125,7 @@ func newImage(fsys fs.FS, m *manifest.Manifest, opts PackOptions) (*image, error
 		config.ModelFS.DiffIDs = append(config.ModelFS.DiffIDs, layer.Digest)
 	}
 	if opts.Type == TypeModel {
-		if err := describe(&config, fsys, m); err != nil {
+		if err := describe(&config, open, m); err != nil {
 			return nil, err
 		}
 	}
@@ -133,21 +134,32 @@ func newImage(fsys fs.FS, m *manifest.Manifest, opts PackOptions) (*image, error
 		return nil, err
 	}
 	img.configDesc = describeBytes(MediaTypeConfig, img.config)
-	img.manifest, err = json.Marshal(ocispec.Manifest{
-		Versioned:    specs.Versioned{SchemaVersion: 2},
-		MediaType:    ocispec.MediaTypeImageManifest,
-		ArtifactType: ArtifactType,
-		Config:       img.configDesc,
-		Layers:       img.layers,
-	})
-	if err != nil {
+	if img.manifest, err = marshalImage(img.configDesc, img.layers); err != nil {
 		return nil, err
 	}
 	img.manifestDesc = describeBytes(ocispec.MediaTypeImageManifest, img.manifest)
-	if size := max(len(img.manifest), len(img.config)); size > MaxManifestBytes {
-		return nil, fmt.Errorf("oci: %w: %d files need a manifest of %d bytes, registries take %d", ErrLimit, len(m.Files), size, MaxManifestBytes)
+	return img, checkImageSize(len(m.Files), max(len(img.manifest), len(img.config)))
+}
+
+func marshalImage(config ocispec.Descriptor, layers []ocispec.Descriptor) ([]byte, error) {
+	return json.Marshal(ocispec.Manifest{
+		Versioned:    specs.Versioned{SchemaVersion: 2},
+		MediaType:    ocispec.MediaTypeImageManifest,
+		ArtifactType: ArtifactType,
+		Config:       config,
+		Layers:       layers,
+	})
+}
+
+func checkImageSize(files, size int) error {
+	if size > MaxManifestBytes {
+		return tooLarge(files, int64(size))
 	}
-	return img, nil
+	return nil
+}
+
+func tooLarge(files int, size int64) error {
+	return fmt.Errorf("oci: %w: %d files need a manifest of %d bytes, registries take %d", ErrLimit, files, size, MaxManifestBytes)
 }
 
 func describeBytes(mediaType string, data []byte) ocispec.Descriptor {
@@ -184,7 +196,7 @@ func layerKind(mediaType string) string {
 }
 
 // describe fills in what the headers of the files say. What they do not say stays out.
-func describe(config *modelConfig, fsys fs.FS, m *manifest.Manifest) error {
+func describe(config *modelConfig, open opener, m *manifest.Manifest) error {
 	byFormat, byPrecision := map[string]int64{}, map[string]int64{}
 	var tensors []string
 	var parameters int64
@@ -192,7 +204,7 @@ func describe(config *modelConfig, fsys fs.FS, m *manifest.Manifest) error {
 		if !format.Known(f.Path) {
 			continue
 		}
-		info, err := readHeader(fsys, f)
+		info, err := readHeader(open, f)
 		if err != nil {
 			return err
 		}
@@ -217,8 +229,8 @@ func describe(config *modelConfig, fsys fs.FS, m *manifest.Manifest) error {
 }
 
 // readHeader reads the header of one file. A header that is not understood says nothing.
-func readHeader(fsys fs.FS, f manifest.File) (format.Info, error) {
-	r, err := manifest.OpenStable(fsys, f.Path, nil)
+func readHeader(open opener, f manifest.File) (format.Info, error) {
+	r, err := open(f)
 	if err != nil {
 		return format.Info{}, fmt.Errorf("oci: %w", err)
 	}

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
+	"strings"
 	"sync"
 
 	"github.com/opencontainers/go-digest"
@@ -24,112 +26,343 @@ const blobsAtOnce = 4
 // request that failed can be sent again.
 const bufferedBlob = 1 << 20
 
-// PackOptions of Pack. The zero value packs a model without a tag.
+// PackOptions of Pack and NewVirtual. The zero value packs a whole directory as a model without a tag.
 type PackOptions struct {
-	Tag      string      // put on the package; may be empty
-	Type     string      // TypeModel or TypeDataset; empty for TypeModel
-	Name     string      // written into the config; empty for none: it never comes from the directory
-	Progress func(n int) // told the bytes handled, from several goroutines at once; may be nil
+	Tag  string // put on the package; may be empty
+	Type string // TypeModel or TypeDataset; empty for TypeModel
+	Name string // written into the config; empty for none: it never comes from the directory
+	// Build says which files belong to the tree and how they are hashed; Copy is Pack's own. Its Progress is told each file once, as it
+	// is hashed or, with a remembered digest, as it is written.
+	Build manifest.Options
+	// Link puts hard links to the files into a layout instead of copies. They take no room, and a later edit of such a file in
+	// place alters the package. It fails for other targets, across file systems, and where the system does not let the user link.
+	Link bool
+	// Ready, when it is not nil, is called once all files are written, before the package is visible. Its error ends Pack.
+	Ready func(*Packed) error
+}
+
+// Packed is a package that was made.
+type Packed struct {
+	Descriptor ocispec.Descriptor // of the image manifest
+	Tree       *manifest.Manifest // its files, with what Build.Serialization asked for
 }
 
 // sink takes the parts of a package.
 type sink interface {
-	// putFile writes the file's blob, unless it is there.
-	putFile(ctx context.Context, fsys fs.FS, f manifest.File, progress func(int)) error
+	// begin starts the copy of a file whose digest is not known before it is read. A nil copy says that the file is better read again
+	// when it is known.
+	begin(ctx context.Context, o origin) (manifest.FileCopy, error)
+	// putFile writes the blob of a file whose digest is known, unless it is there.
+	putFile(ctx context.Context, o origin, progress func(int)) error
 	// publish writes config and manifest and makes the package visible.
 	publish(ctx context.Context, img *image, tag string) error
 	// discard takes back what the others wrote, after a failure.
 	discard(ctx context.Context)
 }
 
-// Pack writes the tree m, whose files stand below fsys, to target and returns the descriptor of its
-// image manifest, which is the same for the same tree, Type and Name. Each file is hashed while it is
-// written; one that is not what m says fails with manifest.ErrChanged. A tree with git's files at its top
-// level, which no package has, fails with manifest.ErrName. Nothing is visible in target
+// Pack writes the tree below fsys to target as a package. Its image manifest is the same for the same tree, Type and Name.
+// Each file is read once: it is hashed, serialized as Build.Serialization says and written in the same pass, and looked at again behind
+// it; one that changed fails with manifest.ErrChanged. A file whose digest is remembered (Build.Digests) is not read where the
+// target has the blob, and verified while it is written where it has not; a layout's blob is verified in any case. A file is read a
+// second time when a target cannot take bytes before their digest is known, or a layout has a blob of its size.
+//
+// A tree with git's files at its top level, which no package has, fails with manifest.ErrName. Nothing is visible in target
 // before everything is there. A tree that needs a manifest of more than MaxManifestBytes fails with
-// ErrLimit before anything is written.
-func Pack(ctx context.Context, target Target, fsys fs.FS, m *manifest.Manifest, opts PackOptions) (ocispec.Descriptor, error) {
-	if err := opts.check(m); err != nil {
-		return ocispec.Descriptor{}, err
+// ErrLimit before anything is read.
+func Pack(ctx context.Context, target Target, fsys fs.FS, opts PackOptions) (*Packed, error) {
+	if err := opts.check(); err != nil {
+		return nil, err
 	}
-	if opts.Type == "" {
-		opts.Type = TypeModel
-	}
-	img, err := newImage(fsys, m, opts)
+	to, err := newSink(target, opts)
 	if err != nil {
-		return ocispec.Descriptor{}, err
+		return nil, err
 	}
-	to := newSink(target)
-	if err := packTo(ctx, to, fsys, m, img, opts); err != nil {
+	p := newPacking(fsys, to, opts)
+	packed, err := p.pack(ctx)
+	if err != nil {
 		to.discard(context.WithoutCancel(ctx))
-		return ocispec.Descriptor{}, err
+		return nil, err
 	}
-	return img.manifestDesc, nil
+	return packed, nil
 }
 
-func (opts PackOptions) check(m *manifest.Manifest) error {
+// errChecked ends a Build that was to walk only.
+var errChecked = errors.New("checked")
+
+// CheckTree refuses, without reading a file, a tree below fsys that Pack would refuse: so that a target need not be made for it.
+func CheckTree(ctx context.Context, fsys fs.FS, opts PackOptions) error {
+	if err := opts.check(); err != nil {
+		return err
+	}
+	build := opts.Build
+	build.Found = func(files []manifest.File) error {
+		if err := opts.checkFiles(files); err != nil {
+			return err
+		}
+		return errChecked
+	}
+	if _, err := manifest.Build(ctx, fsys, build); !errors.Is(err, errChecked) {
+		return err
+	}
+	return nil
+}
+
+func (opts PackOptions) check() error {
 	switch {
 	case opts.Type != "" && opts.Type != TypeModel && opts.Type != TypeDataset:
 		return fmt.Errorf("oci: unknown type %q: %s or %s", opts.Type, TypeModel, TypeDataset)
 	case opts.Tag != "" && !tagGrammar.MatchString(opts.Tag):
 		return fmt.Errorf("oci: %q: %w: not a tag", opts.Tag, ErrReference)
-	case len(m.Files) == 0:
-		return fmt.Errorf("oci: %w to pack", manifest.ErrEmpty)
+	case opts.Build.Serialization.AllowSymlinks:
+		return fmt.Errorf("oci: %w: a package holds files, not links to them", manifest.ErrSymlink)
 	}
-	tree, err := newTree(m.Files)
+	return nil
+}
+
+// unread stands for the digest of a file that was not read yet.
+var unread = digest.NewDigestFromEncoded(digest.SHA256, strings.Repeat("0", 64))
+
+// checkFiles refuses a tree that cannot be a package, before its files are read.
+func (opts PackOptions) checkFiles(files []manifest.File) error {
+	if len(files) > MaxManifestBytes/len(layerPrefix) {
+		return tooLarge(len(files), int64(len(files))*int64(len(layerPrefix)))
+	}
+	for i := range files {
+		files[i].Digest = unread
+	}
+	tree, err := newTree(files)
 	if err != nil {
 		return err
 	}
 	for _, f := range tree.Files {
-		if inGit(f.Path) { // the package would have another dirHash than m
+		if inGit(f.Path) { // the package would have another dirHash than the tree
 			return fmt.Errorf("oci: %q: %w: a package leaves git's files out of its tree", f.Path, manifest.ErrName)
 		}
 	}
-	return checkNames(tree) // what Pull would refuse is not packed
+	if err := checkNames(tree); err != nil { // what Pull would refuse is not packed
+		return err
+	}
+	// A digest has one length, so that the size is right but for the digits of the config's.
+	data, err := marshalImage(ocispec.Descriptor{MediaType: MediaTypeConfig, Digest: unread}, layersOf(tree, opts.Type))
+	if err != nil {
+		return err
+	}
+	return checkImageSize(len(files), len(data))
 }
 
-func newSink(target Target) sink {
+func newSink(target Target, opts PackOptions) (sink, error) {
 	if l, ok := target.(*Layout); ok {
-		return &layoutSink{layout: l}
+		return newLayoutSink(l, opts.Link)
 	}
-	return targetSink{target}
+	if opts.Link {
+		return nil, fmt.Errorf("oci: %w: hard links go into layouts only", errors.ErrUnsupported)
+	}
+	return targetSink{target}, nil
 }
 
-// packTo writes the blobs and publishes. A blob that somebody else took back in between (see
+// packing is one run of Pack, or of NewVirtual, which has no sink.
+type packing struct {
+	fsys fs.FS
+	to   sink
+	opts PackOptions
+
+	mu    sync.Mutex
+	infos map[string]fs.FileInfo // of the files as they were found
+	taken map[digest.Digest]bool // blobs that somebody writes or has written
+}
+
+func newPacking(fsys fs.FS, to sink, opts PackOptions) *packing {
+	if opts.Type == "" {
+		opts.Type = TypeModel
+	}
+	if opts.Link {
+		opts.Build.Digests = nil // a link is not verified while it is made
+	}
+	if _, remote := to.(targetSink); remote && opts.Build.Concurrency == 0 {
+		opts.Build.Concurrency = blobsAtOnce
+	}
+	return &packing{fsys: fsys, to: to, opts: opts, infos: map[string]fs.FileInfo{}, taken: map[digest.Digest]bool{}}
+}
+
+// build reads the tree, copies it to the sink, and computes the package.
+func (p *packing) build(ctx context.Context) (*Packed, *image, error) {
+	opts := p.opts.Build
+	found := opts.Found
+	opts.Found = func(files []manifest.File) error {
+		if err := p.opts.checkFiles(slices.Clone(files)); err != nil || found == nil {
+			return err
+		}
+		return found(files)
+	}
+	opts.Copy = p.copy
+	m, err := manifest.Build(ctx, p.fsys, opts)
+	if err != nil {
+		return nil, nil, err
+	}
+	img, err := newImage(p.open, m, p.opts)
+	if err != nil {
+		return nil, nil, err
+	}
+	return &Packed{img.manifestDesc, m}, img, nil
+}
+
+// pack builds and publishes. A blob that somebody else took back in between (see
 // layoutSink.discard) makes publish fail with errBlobGone; then what is missing is written again.
-func packTo(ctx context.Context, to sink, fsys fs.FS, m *manifest.Manifest, img *image, opts PackOptions) error {
-	const attempts = 3
-	var err error
-	for range attempts {
-		if err = putFiles(ctx, to, fsys, m, opts.Progress); err != nil {
-			return err
-		}
-		if err = to.publish(ctx, img, opts.Tag); !errors.Is(err, errBlobGone) {
-			return err
-		}
-		opts.Progress = nil // counted already
+func (p *packing) pack(ctx context.Context) (*Packed, error) {
+	packed, img, err := p.build(ctx)
+	if err != nil {
+		return nil, err
 	}
-	return err
+	if p.opts.Link {
+		if err := p.putFiles(ctx, packed.Tree); err != nil {
+			return nil, err
+		}
+	}
+	if p.opts.Ready != nil {
+		if err := p.opts.Ready(packed); err != nil {
+			return nil, err
+		}
+	}
+	const attempts = 3
+	for range attempts {
+		if err = p.to.publish(ctx, img, p.opts.Tag); !errors.Is(err, errBlobGone) {
+			break
+		}
+		if err := p.putFiles(ctx, packed.Tree); err != nil {
+			return nil, err
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return packed, nil
 }
 
-func putFiles(ctx context.Context, to sink, fsys fs.FS, m *manifest.Manifest, progress func(int)) error {
-	var distinct []manifest.File // the same bytes under two names are one blob
-	seen := map[digest.Digest]bool{}
-	for _, f := range m.Files {
-		if seen[f.Digest] {
-			report(progress, f.Size)
-			continue
+// copy is manifest.Options.Copy.
+func (p *packing) copy(ctx context.Context, f manifest.File, info fs.FileInfo) (manifest.FileCopy, error) {
+	p.mu.Lock()
+	p.infos[f.Path] = info
+	p.mu.Unlock()
+	switch {
+	case p.to == nil || p.opts.Link: // links are made at the end: each one changes the ctime of its file
+		if f.Digest != "" {
+			report(p.opts.Build.Progress, f.Size)
 		}
-		seen[f.Digest] = true
-		distinct = append(distinct, f)
+		return nil, nil
+	case f.Digest != "":
+		return nil, p.put(ctx, f, p.opts.Build.Progress)
 	}
-	return eachBlob(ctx, blobsAtOnce, len(distinct), func(ctx context.Context, i int) error {
-		if err := to.putFile(ctx, fsys, distinct[i], progress); err != nil {
-			return fmt.Errorf("oci: %s: %w", distinct[i].Path, err)
-		}
+	to, err := p.to.begin(ctx, p.origin(f))
+	if err != nil {
+		return nil, fmt.Errorf("oci: %s: %w", f.Path, err)
+	}
+	if to == nil {
+		return late{ctx, p}, nil
+	}
+	once := onceCopy{to, p}
+	if clone, ok := to.(manifest.Clone); ok {
+		return onceClone{once, clone}, nil
+	}
+	return once, nil
+}
+
+// put writes the blob of a file whose digest is known, once.
+func (p *packing) put(ctx context.Context, f manifest.File, progress func(int)) error {
+	if !p.take(f.Digest) {
+		report(progress, f.Size)
 		return nil
+	}
+	if err := p.to.putFile(ctx, p.origin(f), progress); err != nil {
+		return fmt.Errorf("oci: %s: %w", f.Path, err)
+	}
+	return nil
+}
+
+// take reports whether nobody else writes the blob: the same bytes under two names are one.
+func (p *packing) take(d digest.Digest) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.taken[d] {
+		return false
+	}
+	p.taken[d] = true
+	return true
+}
+
+// putFiles writes what is missing of a tree that was read already.
+func (p *packing) putFiles(ctx context.Context, m *manifest.Manifest) error {
+	clear(p.taken)
+	return eachBlob(ctx, blobsAtOnce, len(m.Files), func(ctx context.Context, i int) error {
+		return p.put(ctx, m.Files[i], nil)
 	})
 }
+
+// origin is where the bytes of a blob come from: a file as it was found.
+type origin struct {
+	fsys fs.FS
+	file manifest.File
+	info fs.FileInfo
+}
+
+func (p *packing) origin(f manifest.File) origin {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return origin{p.fsys, f, p.infos[f.Path]}
+}
+
+func (p *packing) open(f manifest.File) (*manifest.StableFile, error) { return p.origin(f).open() }
+
+func (o origin) open() (*manifest.StableFile, error) {
+	return manifest.OpenStable(o.fsys, o.file.Path, o.info)
+}
+
+// reread opens the file from an offset on.
+func (o origin) reread(offset int64) (io.ReadCloser, error) {
+	file, err := o.open()
+	if err != nil {
+		return nil, err
+	}
+	if err := file.Skip(offset); err != nil {
+		_ = file.Close()
+		return nil, err
+	}
+	return file, nil
+}
+
+// late puts a file when its digest is known.
+type late struct {
+	ctx context.Context
+	p   *packing
+}
+
+func (l late) Write(b []byte) (int, error)  { return len(b), nil }
+func (l late) Commit(f manifest.File) error { return l.p.put(l.ctx, f, nil) }
+func (l late) Abort()                       {}
+
+// onceCopy is given up when another file had the same bytes.
+type onceCopy struct {
+	manifest.FileCopy
+	p *packing
+}
+
+func (c onceCopy) Commit(f manifest.File) error {
+	if !c.p.take(f.Digest) {
+		c.Abort()
+		return nil
+	}
+	if err := c.FileCopy.Commit(f); err != nil {
+		return fmt.Errorf("oci: %s: %w", f.Path, err)
+	}
+	return nil
+}
+
+// onceClone is a onceCopy that is a manifest.Clone.
+type onceClone struct {
+	onceCopy
+	clone manifest.Clone
+}
+
+func (c onceClone) Shared() io.Reader { return c.clone.Shared() }
 
 // report tells progress of n bytes at once.
 func report(progress func(int), n int64) {
@@ -138,28 +371,92 @@ func report(progress func(int), n int64) {
 	}
 }
 
+// blobStarter is a target that takes the bytes of a blob before their digest is known.
+type blobStarter interface {
+	// startBlob begins an upload of size bytes. reread opens them again from an offset on, to go on after a failure.
+	startBlob(ctx context.Context, size int64, reread func(offset int64) (io.ReadCloser, error)) (blobUpload, error)
+}
+
+// blobUpload takes all bytes of one blob, in order.
+type blobUpload interface {
+	io.Writer
+	// Commit ends the upload; the target refuses it unless desc describes the bytes.
+	Commit(ctx context.Context, desc ocispec.Descriptor) error
+	// Abort gives the upload up, whatever state it is in.
+	Abort(ctx context.Context)
+}
+
 // targetSink writes to a registry, or to any other target.
 type targetSink struct{ target Target }
 
 func (s targetSink) discard(context.Context) {} // registries collect garbage themselves
 
-func (s targetSink) putFile(ctx context.Context, fsys fs.FS, f manifest.File, progress func(int)) error {
-	desc := ocispec.Descriptor{MediaType: "application/octet-stream", Digest: f.Digest, Size: f.Size}
+// blobOf describes a file as a blob.
+func blobOf(f manifest.File) ocispec.Descriptor {
+	return ocispec.Descriptor{MediaType: "application/octet-stream", Digest: f.Digest, Size: f.Size}
+}
+
+func (s targetSink) begin(ctx context.Context, o origin) (manifest.FileCopy, error) {
+	if o.file.Size <= bufferedBlob {
+		return &buffered{ctx: ctx, target: s.target}, nil
+	}
+	starter, ok := s.target.(blobStarter)
+	if !ok {
+		return nil, nil
+	}
+	upload, err := starter.startBlob(ctx, o.file.Size, o.reread)
+	if err != nil {
+		return nil, err
+	}
+	return uploading{ctx, upload}, nil
+}
+
+// buffered holds a small file until its digest is known.
+type buffered struct {
+	bytes.Buffer
+	ctx    context.Context
+	target Target
+}
+
+func (b *buffered) Commit(f manifest.File) error {
+	return pushBytes(b.ctx, b.target, blobOf(f), b.Bytes())
+}
+
+func (b *buffered) Abort() {}
+
+// uploading is a file that is sent while it is hashed.
+type uploading struct {
+	ctx    context.Context
+	upload blobUpload
+}
+
+func (u uploading) Write(p []byte) (int, error) { return u.upload.Write(p) }
+
+func (u uploading) Commit(f manifest.File) error { return u.upload.Commit(u.ctx, blobOf(f)) }
+
+func (u uploading) Abort() {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(u.ctx), discardTimeout)
+	defer cancel()
+	u.upload.Abort(ctx)
+}
+
+func (s targetSink) putFile(ctx context.Context, o origin, progress func(int)) error {
+	desc := blobOf(o.file)
 	exists, err := s.target.Exists(ctx, desc)
 	if err != nil {
 		return err
 	}
 	if exists {
-		report(progress, f.Size)
+		report(progress, o.file.Size)
 		return nil
 	}
-	source, err := openSource(fsys, f, progress)
+	source, err := openSource(o, progress)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = source.file.Close() }()
 	var body io.Reader = source
-	if f.Size <= bufferedBlob {
+	if desc.Size <= bufferedBlob {
 		data, err := io.ReadAll(source)
 		if err != nil {
 			return err
@@ -215,16 +512,16 @@ type source struct {
 	progress func(int)
 }
 
-func openSource(fsys fs.FS, f manifest.File, progress func(int)) (*source, error) {
-	file, err := manifest.OpenStable(fsys, f.Path, nil)
+func openSource(o origin, progress func(int)) (*source, error) {
+	file, err := o.open()
 	if err != nil {
 		return nil, err
 	}
-	if file.Size() != f.Size {
+	if file.Size() != o.file.Size {
 		_ = file.Close()
-		return nil, fmt.Errorf("%w: %d bytes instead of %d", manifest.ErrChanged, file.Size(), f.Size)
+		return nil, fmt.Errorf("%w: %d bytes instead of %d", manifest.ErrChanged, file.Size(), o.file.Size)
 	}
-	return &source{file: file, want: f, hash: digest.SHA256.Digester(), progress: progress}, nil
+	return &source{file: file, want: o.file, hash: digest.SHA256.Digester(), progress: progress}, nil
 }
 
 func (s *source) Read(p []byte) (int, error) {

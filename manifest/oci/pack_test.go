@@ -42,9 +42,9 @@ func TestPackIsDeterministic(t *testing.T) {
 	}
 	onEveryTarget(t, func(t *testing.T, target Target) {
 		for _, fsys := range []fs.FS{os.DirFS(first), os.DirFS(second), os.DirFS(first), mapFS(sampleTree)} {
-			desc, err := Pack(t.Context(), target, fsys, build(t, fsys), PackOptions{Tag: "v1"})
-			if err != nil || desc.Digest != samplePackage {
-				t.Errorf("%s, %v, want %s", desc.Digest, err, samplePackage)
+			packed, err := Pack(t.Context(), target, fsys, PackOptions{Tag: "v1"})
+			if err != nil || packed.Descriptor.Digest != samplePackage {
+				t.Errorf("%v, %v, want %s", packed, err, samplePackage)
 			}
 		}
 	})
@@ -201,36 +201,52 @@ func TestOneModel(t *testing.T) {
 func TestPackRefuses(t *testing.T) {
 	l := newLayout(t)
 	before := tree(t, l.dir)
-	one := func(path string) *manifest.Manifest {
-		return &manifest.Manifest{Files: []manifest.File{{Path: path, Digest: digest.FromString("")}}}
-	}
-	many := &manifest.Manifest{}
+	one := fstest.MapFS{"a": {}}
+	many := fstest.MapFS{}
 	for i := range 20_000 {
-		many.Files = append(many.Files, manifest.File{Path: fmt.Sprintf("%06d.txt", i), Digest: digest.FromString("")})
+		many[fmt.Sprintf("%06d.txt", i)] = &fstest.MapFile{}
 	}
-	twins := &manifest.Manifest{Files: []manifest.File{one("A").Files[0], one("a").Files[0]}}
 	for name, tt := range map[string]struct {
-		m    *manifest.Manifest
-		opts PackOptions
-		want error
+		files fstest.MapFS
+		opts  PackOptions
+		want  error
 	}{
-		"no files":    {&manifest.Manifest{}, PackOptions{}, manifest.ErrEmpty},
-		"type":        {one("a"), PackOptions{Type: "image"}, nil},
-		"tag":         {one("a"), PackOptions{Tag: "a b"}, ErrReference},
-		"name":        {one("../a"), PackOptions{}, manifest.ErrName},
-		"case twins":  {twins, PackOptions{}, manifest.ErrName},
-		"many files":  {many, PackOptions{}, ErrLimit},
-		"not a file":  {one("a"), PackOptions{}, fs.ErrNotExist},
-		"missing hdr": {one("a.gguf"), PackOptions{}, fs.ErrNotExist},
+		"no files":   {fstest.MapFS{}, PackOptions{}, manifest.ErrEmpty},
+		"type":       {one, PackOptions{Type: "image"}, nil},
+		"tag":        {one, PackOptions{Tag: "a b"}, ErrReference},
+		"name":       {fstest.MapFS{"a\\b": {}}, PackOptions{}, manifest.ErrName},
+		"case twins": {fstest.MapFS{"A": {}, "a": {}}, PackOptions{}, manifest.ErrName},
+		"git":        {fstest.MapFS{".gitignore": {}, "a": {}}, PackOptions{Build: manifest.Options{IncludeGit: true}}, manifest.ErrName},
+		"links":      {one, PackOptions{Build: manifest.Options{Serialization: manifest.Serialization{AllowSymlinks: true}}}, manifest.ErrSymlink},
+		"many files": {many, PackOptions{}, ErrLimit},
+		"found":      {one, PackOptions{Build: manifest.Options{Found: func([]manifest.File) error { return ErrLimit }}}, ErrLimit},
+		"no disk":    {one, PackOptions{Link: true}, errors.ErrUnsupported},
 	} {
-		_, err := Pack(t.Context(), l, fstest.MapFS{}, tt.m, tt.opts)
+		opened := 0
+		_, err := Pack(t.Context(), l, countingFS{tt.files, &opened}, tt.opts)
 		if err == nil || tt.want != nil && !errors.Is(err, tt.want) {
 			t.Errorf("%s: %v", name, err)
+		}
+		if opened > 0 && name != "no disk" {
+			t.Errorf("%s: %d files were opened before it was refused", name, opened)
 		}
 	}
 	if after := tree(t, l.dir); !maps.Equal(before, withoutLock(after)) {
 		t.Errorf("a refused pack changed the layout: %v", after)
 	}
+}
+
+// countingFS counts the regular files that are opened.
+type countingFS struct {
+	fstest.MapFS
+	opened *int
+}
+
+func (c countingFS) Open(name string) (fs.File, error) {
+	if f := c.MapFS[name]; f != nil && f.Mode.IsRegular() {
+		*c.opened++
+	}
+	return c.MapFS.Open(name)
 }
 
 func withoutLock(files map[string]string) map[string]string {
@@ -239,8 +255,8 @@ func withoutLock(files map[string]string) map[string]string {
 	return files
 }
 
-// A file that is not what the tree says fails, and leaves the layout as it was.
-func TestPackNoticesChange(t *testing.T) {
+// A file that is not what is remembered of it fails, leaves the layout as it was, and is remembered no more.
+func TestPackNoticesStaleDigests(t *testing.T) {
 	onEveryTarget(t, func(t *testing.T, target Target) {
 		l, isLayout := target.(*Layout)
 		good := pack(t, target, map[string]string{"old.txt": "old"}, PackOptions{Tag: "old"})
@@ -255,7 +271,11 @@ func TestPackNoticesChange(t *testing.T) {
 				was = hello
 			}
 			m := build(t, mapFS(map[string]string{"a.txt": "first", "z.txt": was}))
-			_, err := Pack(t.Context(), target, mapFS(map[string]string{"a.txt": "first", "z.txt": changed}), m, PackOptions{Tag: "new"})
+			stale := digestsOf(m)
+			_, err := Pack(t.Context(), target, mapFS(map[string]string{"a.txt": "first", "z.txt": changed}), PackOptions{Tag: "new", Build: manifest.Options{Digests: stale}})
+			if !slices.Equal(stale.forgotten, []string{"z.txt"}) {
+				t.Errorf("%s: forgotten: %v", name, stale.forgotten)
+			}
 			if !errors.Is(err, manifest.ErrChanged) || !strings.Contains(err.Error(), "z.txt") {
 				t.Errorf("%s: %v", name, err)
 			}
@@ -275,11 +295,10 @@ func TestPackNoticesChange(t *testing.T) {
 // A failed pack must not take away what another package uses.
 func TestFailedPackKeepsSharedBlobs(t *testing.T) {
 	l := newLayout(t)
-	sink := newSink(l).(*layoutSink)
+	sink := sinkOf(t, l)
 	fsys := mapFS(map[string]string{"shared.txt": "shared", "own.txt": "own"})
-	m := build(t, fsys)
-	for _, f := range m.Files {
-		if err := sink.putFile(t.Context(), fsys, f, nil); err != nil {
+	for _, f := range build(t, fsys).Files {
+		if err := sink.putFile(t.Context(), origin{fsys: fsys, file: f}, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -297,18 +316,23 @@ func TestFailedPackKeepsSharedBlobs(t *testing.T) {
 func TestPackWritesVanishedBlobsAgain(t *testing.T) {
 	l := newLayout(t)
 	fsys := mapFS(sampleTree)
-	m := build(t, fsys)
-	img, err := newImage(fsys, m, PackOptions{Type: TypeModel})
+	vanish := &vanishingSink{layoutSink: sinkOf(t, l), t: t, name: blobFile(t, l, build(t, fsys).Files[0].Digest)}
+	packed, err := newPacking(fsys, vanish, PackOptions{Tag: "v1"}).pack(t.Context())
+	if err != nil || vanish.n != 2 {
+		t.Fatalf("%v after %d attempts", err, vanish.n)
+	}
+	if r, err := VerifyContent(t.Context(), l, fetch(t, l, packed.Descriptor), ContentOptions{}); err != nil || r.Err() != nil {
+		t.Errorf("%v, %v", err, r.Err())
+	}
+}
+
+func sinkOf(t *testing.T, l *Layout) *layoutSink {
+	t.Helper()
+	s, err := newLayoutSink(l, false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	vanish := &vanishingSink{layoutSink: newSink(l).(*layoutSink), t: t, name: blobFile(t, l, m.Files[0].Digest)}
-	if err := packTo(t.Context(), vanish, fsys, m, img, PackOptions{Tag: "v1"}); err != nil || vanish.n != 2 {
-		t.Errorf("%v after %d attempts", err, vanish.n)
-	}
-	if r, err := VerifyContent(t.Context(), l, fetch(t, l, img.manifestDesc), ContentOptions{}); err != nil || r.Err() != nil {
-		t.Errorf("%v, %v", err, r.Err())
-	}
+	return s
 }
 
 type vanishingSink struct {
@@ -347,15 +371,21 @@ func TestClonesAreVerified(t *testing.T) {
 	dir := t.TempDir()
 	writeTree(t, dir, map[string]string{"a.bin": "hello"})
 	fsys := os.DirFS(dir)
-	m := build(t, fsys)
+	digests := digestsOf(build(t, fsys))
 	clones := 0
-	cloneFile = func(to, from *os.File) error {
-		clones++
-		_, err := to.WriteAt([]byte("HELLO"), 0)
-		return err
+	clone := func(data string) func(to, from *os.File) error {
+		return func(to, from *os.File) error {
+			clones++
+			_, err := to.WriteAt([]byte(data), 0)
+			return err
+		}
 	}
-	if _, err := Pack(t.Context(), newLayout(t), fsys, m, PackOptions{}); !errors.Is(err, manifest.ErrChanged) || clones != 1 {
-		t.Errorf("a bad clone: %v (%d)", err, clones)
+	// The clone is what is hashed: it may not be longer, and not another one than is remembered.
+	for data, known := range map[string]manifest.Digests{"HELLO": digests, "hello again": nil} {
+		cloneFile, clones = clone(data), 0
+		if _, err := Pack(t.Context(), newLayout(t), fsys, PackOptions{Build: manifest.Options{Digests: known}}); !errors.Is(err, manifest.ErrChanged) || clones != 1 {
+			t.Errorf("a bad clone: %v (%d)", err, clones)
+		}
 	}
 	cloneFile = func(to, from *os.File) error {
 		data, _ := io.ReadAll(from)
@@ -363,11 +393,11 @@ func TestClonesAreVerified(t *testing.T) {
 		return err
 	}
 	l := newLayout(t)
-	desc, err := Pack(t.Context(), l, fsys, m, PackOptions{})
+	packed, err := Pack(t.Context(), l, fsys, PackOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r, err := VerifyContent(t.Context(), l, fetch(t, l, desc), ContentOptions{}); err != nil || r.Err() != nil {
+	if r, err := VerifyContent(t.Context(), l, fetch(t, l, packed.Descriptor), ContentOptions{}); err != nil || r.Err() != nil {
 		t.Errorf("%v, %v", err, r.Err())
 	}
 }
@@ -379,7 +409,7 @@ func TestPackCancelled(t *testing.T) {
 	fsys := mapFS(map[string]string{"a.bin": strings.Repeat("x", 8<<20), "small.txt": "small"})
 	small := blobFile(t, l, digest.FromString("small"))
 	ctx, cancel := context.WithCancel(t.Context())
-	_, err := Pack(ctx, l, fsys, build(t, fsys), PackOptions{Tag: "v1", Progress: func(n int) {
+	_, err := Pack(ctx, l, fsys, PackOptions{Tag: "v1", Build: manifest.Options{Progress: func(n int) {
 		if n < 1<<16 {
 			return
 		}
@@ -388,7 +418,7 @@ func TestPackCancelled(t *testing.T) {
 		}
 		time.Sleep(10 * time.Millisecond)
 		cancel()
-	}})
+	}}})
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
 	}
@@ -401,13 +431,14 @@ func TestPackCountsEveryByte(t *testing.T) {
 	onEveryTarget(t, func(t *testing.T, target Target) {
 		fsys := mapFS(sampleTree)
 		m := build(t, fsys)
-		for range 2 {
-			var n atomic.Int64
-			if _, err := Pack(t.Context(), target, fsys, m, PackOptions{Progress: func(k int) { n.Add(int64(k)) }}); err != nil {
+		for round, known := range []manifest.Digests{digestsOf(m), nil, digestsOf(m), nil} {
+			var n, total atomic.Int64
+			opts := PackOptions{Build: manifest.Options{Digests: known, Total: total.Store, Progress: func(k int) { n.Add(int64(k)) }}}
+			if _, err := Pack(t.Context(), target, fsys, opts); err != nil {
 				t.Fatal(err)
 			}
-			if n.Load() != m.Size() {
-				t.Errorf("%d bytes told, want %d", n.Load(), m.Size())
+			if n.Load() != m.Size() || total.Load() != m.Size() {
+				t.Errorf("round %d: %d bytes of %d told, want %d", round, n.Load(), total.Load(), m.Size())
 			}
 		}
 	})
@@ -427,15 +458,14 @@ func TestPackNeedsLittleMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	fsys := os.DirFS(dir)
-	m := build(t, fsys)
 	l := newLayout(t)
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	desc, err := Pack(t.Context(), l, fsys, m, PackOptions{})
+	packed, err := Pack(t.Context(), l, fsys, PackOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := Pull(t.Context(), l, fetch(t, l, desc), filepath.Join(dir, "out"), PullOptions{}); err != nil {
+	if err := Pull(t.Context(), l, fetch(t, l, packed.Descriptor), filepath.Join(dir, "out"), PullOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	runtime.ReadMemStats(&after)
@@ -448,13 +478,12 @@ func TestRegistryFailuresAreUnavailable(t *testing.T) {
 	r := newRegistry(t, true)
 	target := r.open(t)
 	fsys := mapFS(sampleTree)
-	m := build(t, fsys)
 	for _, status := range []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusBadRequest} {
 		r.answerWith(func(w http.ResponseWriter, _ *http.Request) bool {
 			w.WriteHeader(status)
 			return true
 		})
-		if _, err := Pack(t.Context(), target, fsys, m, PackOptions{Tag: "v1"}); !errors.Is(err, ErrUnavailable) {
+		if _, err := Pack(t.Context(), target, fsys, PackOptions{Tag: "v1"}); !errors.Is(err, ErrUnavailable) {
 			t.Errorf("status %d: %v", status, err)
 		}
 		if _, err := Resolve(t.Context(), target, Reference{Tag: "v1"}); !errors.Is(err, ErrUnavailable) {

@@ -16,6 +16,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/mlseal/mlseal/internal/escape"
+	"github.com/mlseal/mlseal/internal/filelock"
 	"github.com/mlseal/mlseal/manifest"
 )
 
@@ -101,7 +102,7 @@ func lockDir(ctx context.Context, dir string) (unlock func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("oci: %w", err)
 	}
-	if err := waitLock(ctx, f); err != nil && ctx.Err() != nil {
+	if err := filelock.Wait(ctx, f); err != nil && ctx.Err() != nil {
 		_ = f.Close()
 		return nil, fmt.Errorf("oci: %s: another pull is at work: %w", dir, ctx.Err())
 	}

@@ -384,7 +384,7 @@ func TestAttachBundleMakesSureThatItIsListed(t *testing.T) {
 func TestPackNoticesAnUploadThatNobodyRead(t *testing.T) {
 	fsys := mapFS(map[string]string{"big.bin": strings.Repeat("x", 2*bufferedBlob)})
 	target := &careless{newRegistry(t, true).open(t), "application/octet-stream", 1}
-	if _, err := Pack(t.Context(), target, fsys, build(t, fsys), PackOptions{}); !errors.Is(err, ErrContent) {
+	if _, err := Pack(t.Context(), target, fsys, PackOptions{}); !errors.Is(err, ErrContent) {
 		t.Errorf("%v", err)
 	}
 }
@@ -451,7 +451,7 @@ func TestLockThatIsALink(t *testing.T) {
 	if err := os.Symlink(elsewhere, store.path(lockName)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Pack(t.Context(), store, mapFS(map[string]string{"f": "x"}), build(t, mapFS(map[string]string{"f": "x"})), PackOptions{}); !errors.Is(err, ErrNotLayout) {
+	if _, err := Pack(t.Context(), store, mapFS(map[string]string{"f": "x"}), PackOptions{}); !errors.Is(err, ErrNotLayout) {
 		t.Errorf("error is %v", err)
 	}
 	if _, err := os.Lstat(elsewhere); !errors.Is(err, fs.ErrNotExist) {

@@ -1,0 +1,119 @@
+package oci
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"oras.land/oras-go/v2"
+
+	"github.com/mlseal/mlseal/manifest"
+)
+
+// Virtual is a store of one package that serves its layers from the files themselves: it takes no room. It is an oras target to read from, as
+// for oras.Copy. Its methods may be called concurrently.
+type Virtual struct {
+	packed *Packed
+	img    *image
+	tag    string
+	layers map[digest.Digest]origin
+}
+
+var _ oras.ReadOnlyGraphTarget = (*Virtual)(nil)
+
+// NewVirtual reads the tree below fsys once and computes the package that Pack would write, with the same errors for trees that cannot be
+// one. It writes nothing. PackOptions.Link and Ready are not used; fsys must stay open for as long as layers are fetched.
+func NewVirtual(ctx context.Context, fsys fs.FS, opts PackOptions) (*Virtual, error) {
+	if err := opts.check(); err != nil {
+		return nil, err
+	}
+	p := newPacking(fsys, nil, opts)
+	packed, img, err := p.build(ctx)
+	if err != nil {
+		return nil, err
+	}
+	v := &Virtual{packed, img, opts.Tag, map[digest.Digest]origin{}}
+	for _, f := range packed.Tree.Files {
+		v.layers[f.Digest] = p.origin(f)
+	}
+	return v, nil
+}
+
+// Packed is the package that the store holds.
+func (v *Virtual) Packed() *Packed { return v.packed }
+
+// Fetch opens a blob. A file is verified while it is read: one that is not what it was when it was hashed fails with
+// manifest.ErrChanged, at the latest instead of its end.
+func (v *Virtual) Fetch(_ context.Context, desc ocispec.Descriptor) (io.ReadCloser, error) {
+	for _, blob := range v.blobs() {
+		if blob.desc.Digest == desc.Digest {
+			return io.NopCloser(bytes.NewReader(blob.data)), nil
+		}
+	}
+	o, ok := v.layers[desc.Digest]
+	if !ok {
+		return nil, fmt.Errorf("%s: %w", desc.Digest, ErrNotFound)
+	}
+	source, err := openSource(o, nil)
+	if err != nil {
+		return nil, fmt.Errorf("oci: %s: %w", o.file.Path, err)
+	}
+	return verifiedSource{source}, nil
+}
+
+type virtualBlob struct {
+	desc ocispec.Descriptor
+	data []byte
+}
+
+// blobs are those that are no files.
+func (v *Virtual) blobs() []virtualBlob {
+	return []virtualBlob{{v.img.manifestDesc, v.img.manifest}, {v.img.configDesc, v.img.config}}
+}
+
+// Exists reports whether the package has the blob.
+func (v *Virtual) Exists(_ context.Context, desc ocispec.Descriptor) (bool, error) {
+	_, ok := v.layers[desc.Digest]
+	return ok || desc.Digest == v.img.manifestDesc.Digest || desc.Digest == v.img.configDesc.Digest, nil
+}
+
+// Resolve knows the package by its tag and by its digest.
+func (v *Virtual) Resolve(_ context.Context, reference string) (ocispec.Descriptor, error) {
+	if reference != "" && (reference == v.tag || reference == v.img.manifestDesc.Digest.String()) {
+		return v.img.manifestDesc, nil
+	}
+	return ocispec.Descriptor{}, fmt.Errorf("%s: %w", reference, ErrNotFound)
+}
+
+// Predecessors is empty for the package, to which nothing is attached, and the package for its blobs.
+func (v *Virtual) Predecessors(_ context.Context, node ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+	if _, ok := v.layers[node.Digest]; ok || node.Digest == v.img.configDesc.Digest {
+		return []ocispec.Descriptor{v.img.manifestDesc}, nil
+	}
+	return nil, nil
+}
+
+// verifiedSource does not come to its end unless the file is what it was.
+type verifiedSource struct{ *source }
+
+func (s verifiedSource) Read(p []byte) (int, error) {
+	n, err := s.source.Read(p)
+	if err == io.EOF {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if changed := s.check(); changed != nil {
+			return n, fmt.Errorf("oci: %s: %w", s.want.Path, changed)
+		}
+	}
+	if errors.Is(err, manifest.ErrChanged) {
+		return n, fmt.Errorf("oci: %s: %w", s.want.Path, err)
+	}
+	return n, err
+}
+
+func (s verifiedSource) Close() error { return s.file.Close() }
