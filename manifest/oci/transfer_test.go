@@ -2,7 +2,6 @@ package oci
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -14,10 +13,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/fstest"
 	"time"
-
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/mlseal/mlseal/internal/registrytest"
 )
@@ -460,7 +456,3 @@ func TestPullThatIsCutLeavesItsPart(t *testing.T) {
 		t.Errorf("%v, %d bytes", err, g.Sent()-before)
 	}
 }
-
-var _ = fstest.MapFS{}
-var _ ocispec.Descriptor
-var _ context.Context
