@@ -68,6 +68,8 @@ var (
 	ErrRefused = errors.New("refused by the registry")
 	// ErrReferred says that something else still refers to what should be removed.
 	ErrReferred = errors.New("still referred to")
+	// ErrCredentials says that a registry does not accept a user and password.
+	ErrCredentials = errors.New("the registry does not accept the user name and password")
 	// ErrCertificates says that a text holds no PEM certificates.
 	ErrCertificates = errors.New("no PEM certificates")
 	// ErrManifest says that something is neither an image manifest nor an index.
