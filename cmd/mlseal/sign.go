@@ -30,6 +30,7 @@ Sign a package (oci:DIR:TAG or registry/repo:tag): a statement that cosign verif
 		Args:    takes("PATH|REF"),
 	}
 	key.add(cmd)
+	replace := replaceFlag(cmd)
 	cmd.Flags().StringVar(&f.signature, "signature", "", "where the bundle of a directory or file is written (default model.sig)")
 	hashFlag(cmd, &f.hash, "digests of a directory's files in its bundle")
 	cmd.Flags().Var(&f.shards, "shards", "list the files in shards of so many bytes, such as 1GB or 16MiB (default whole files)")
@@ -44,7 +45,10 @@ Sign a package (oci:DIR:TAG or registry/repo:tag): a statement that cosign verif
 			if err := refuseTreeFlags(cmd); err != nil {
 				return err
 			}
-			return a.attach(cmd.Context(), args[0], attachment{key: key, predicateType: attest.SignaturePredicateType, predicate: []byte("{}"), output: output}, store)
+			return a.attach(cmd.Context(), args[0], attachment{key: key, predicateType: attest.SignaturePredicateType, predicate: []byte("{}"), replace: *replace, output: output}, store)
+		}
+		if *replace {
+			return usage(errors.New("sign: --replace is for packages; the bundle of a directory or file is written over"))
 		}
 		if f.signature == "" {
 			f.signature = "model.sig"
@@ -126,6 +130,7 @@ type attachment struct {
 	key           signWithFlags
 	predicateType string
 	predicate     json.RawMessage
+	replace       bool // earlier ones of the type by the same signer go
 	output        string
 }
 
@@ -136,29 +141,4 @@ func (what attachment) sign(ctx context.Context, key attest.Signer, subjects []a
 		return nil, err
 	}
 	return attest.Sign(ctx, statement, key)
-}
-
-// attach signs a statement about the package ref and attaches it as a referrer.
-func (a *app) attach(ctx context.Context, ref string, what attachment, flags storeFlags) error {
-	if what.key.certificate != "" {
-		return usage(errors.New("--certificate is for directories and files: a policy does not know certificates of your own authority yet, so nothing could verify it"))
-	}
-	key, err := a.loadSigner(ctx, what.key)
-	if err != nil {
-		return err
-	}
-	p, err := a.openPackage(ctx, ref, flags)
-	if err != nil {
-		return err
-	}
-	bundle, err := what.sign(ctx, key, p.subjects())
-	if err != nil {
-		return err
-	}
-	referrer, err := p.attach(ctx, bundle.JSON(), what.predicateType, a.now())
-	if err != nil {
-		return err
-	}
-	return a.printFields(what.output, field{"subject", p.name + "@" + p.pkg.Descriptor.Digest.String()}, field{"dirHash", p.pkg.Tree.DirHash()},
-		field{"statement", what.predicateType}, field{"attached", referrer}, key.signedBy(bundle))
 }

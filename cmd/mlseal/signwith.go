@@ -50,6 +50,7 @@ func (f *signWithFlags) add(cmd *cobra.Command) {
 type signingKey struct {
 	attest.Signer
 	hint   string        // of the key; empty when it is keyless
+	public *trust.Key    // of the key; nil when it is keyless
 	anchor verify.Anchor // what the bundle has to pass, for a key that is witnessed; nil when it has to pass nothing
 	root   *trust.Root   // what a keyless bundle has to pass; nil when no trusted root was named
 }
@@ -104,6 +105,9 @@ func (a *app) loadSigner(ctx context.Context, f signWithFlags) (*signingKey, err
 		return nil, err
 	}
 	k := &signingKey{hint: key.Hint()}
+	if k.public, err = trust.ParseKey(key.PublicKeyPEM()); err != nil {
+		return nil, err
+	}
 	if k.anchor, err = f.keyAnchor(key, witnesses); err != nil {
 		return nil, err
 	}
