@@ -257,4 +257,3 @@ func TestLogin(t *testing.T) {
 		t.Errorf("%s: %v", data, err)
 	}
 }
-
