@@ -349,6 +349,7 @@ func TestRegistryThatLies(t *testing.T) {
 func TestHangingTransfers(t *testing.T) {
 	quick(t)
 	impatient(t)
+	usualPatience.idle = time.Minute
 	data := randomBytes(chunkBytes + 1)
 	for _, method := range []string{"HEAD", "POST", "PATCH", "PUT", "GET"} {
 		end := make(chan struct{})
@@ -367,8 +368,8 @@ func TestHangingTransfers(t *testing.T) {
 			if method == "GET" {
 				err = copyBlob(t.Context(), r, desc, io.Discard, nil)
 			}
-			if !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "no answer within") {
-				t.Errorf("%s: %v", method, err)
+			if !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "no answer within") || strings.Contains(err.Error(), "secret") {
+				t.Errorf("%s: %v", method, err) // an upload's address may hold a secret
 			}
 		})
 	}

@@ -368,7 +368,11 @@ func (r *repository) send(ctx context.Context, method string, to *url.URL, body 
 			return nil, err
 		}
 	}
-	return r.direct.Do(req)
+	resp, err := r.direct.Do(req)
+	if broken := (*url.Error)(nil); errors.As(err, &broken) {
+		broken.URL = withoutQuery(to).String()
+	}
+	return resp, err
 }
 
 // endpoint is the address of something in the repository.
