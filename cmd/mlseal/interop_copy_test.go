@@ -33,11 +33,11 @@ func TestInteropCopy(t *testing.T) {
 			if got := strings.TrimSpace(l.run(oras, "resolve", "--plain-http", prod)); got != digest {
 				t.Errorf("the digest is %s, want %s", got, digest)
 			}
-			if out := l.run(oras, "discover", "--plain-http", prod); !strings.Contains(out, "vnd.dev.sigstore.bundle.v0.3+json") {
+			if out := l.run(oras, "discover", "--plain-http", prod); !strings.Contains(out, "dev.sigstore.bundle.predicateType") {
 				t.Errorf("oras discovers no bundle:\n%s", out)
 			}
 			l.run(l.mlseal, "copy", prod, "oci:"+layout+":v1")
-			if out := l.run(oras, "discover", "--oci-layout", layout+":v1"); !strings.Contains(out, "vnd.dev.sigstore.bundle.v0.3+json") {
+			if out := l.run(oras, "discover", "--oci-layout", layout+":v1"); !strings.Contains(out, "dev.sigstore.bundle.predicateType") {
 				t.Errorf("oras discovers no bundle in the layout:\n%s", out)
 			}
 			l.run(l.mlseal, "verify", "oci:"+layout+":v1", "--key", "mlseal.pub")

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/opencontainers/go-digest"
 	specs "github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -319,4 +320,57 @@ func TestTagThatMovesMeanwhile(t *testing.T) {
 	dst := newLayout(t)
 	mustCopy(t, src, desc, dst, CopyOptions{Tag: "v1"})
 	wholeCopy(t, dst, first, "v1", 0)
+}
+
+// Case 44, for copies: what a registry lists as attached says itself what it is about.
+func TestCopyOfAForeignReferrer(t *testing.T) {
+	g := &registrytest.Registry{}
+	src := openAt(t, serve(t, g)+"/team/model")
+	desc := pack(t, src, sampleTree, PackOptions{Tag: "v1"})
+	other := pack(t, src, map[string]string{"a": "a"}, PackOptions{Tag: "v2"})
+	foreign := statement(t, src, other, "about the other")
+	g.Change(func(g *registrytest.Registry) {
+		g.Answer = func(w http.ResponseWriter, r *http.Request) bool {
+			if !strings.HasSuffix(r.URL.Path, "/referrers/"+desc.Digest.String()) {
+				return false
+			}
+			w.Header().Set("Content-Type", ocispec.MediaTypeImageIndex)
+			_, _ = w.Write(marshal(t, ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, Manifests: []ocispec.Descriptor{foreign}}))
+			return true
+		}
+	})
+	dst := newLayout(t)
+	if _, err := Copy(t.Context(), src, desc, dst, CopyOptions{Tag: "v1", Referrers: true}); !errors.Is(err, ErrContent) || !strings.Contains(err.Error(), "does not name") {
+		t.Errorf("%v", err)
+	}
+	// It is not deleted as something of the artifact's either.
+	if removed, err := Remove(t.Context(), src, desc, RemoveOptions{Tag: "v1"}); err != nil || len(removed) != 1 {
+		t.Errorf("%v: %v", removed, err)
+	}
+	if _, err := src.Resolve(t.Context(), foreign.Digest.String()); err != nil {
+		t.Error(err)
+	}
+}
+
+// A blob that is collected while the copy is at work is noticed before anything is listed.
+func TestCopyNoticesWhatIsGone(t *testing.T) {
+	src, dst := newLayout(t), newLayout(t)
+	desc := pack(t, src, sampleTree, PackOptions{})
+	p := &plan{src: src, known: map[digest.Digest]*part{}, sizes: map[digest.Digest]int64{}}
+	if err := p.visit(t.Context(), desc, nil, 0); err != nil {
+		t.Fatal(err)
+	}
+	c := &copier{plan: p, dst: dst}
+	if err := c.copyBlobs(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if report, err := dst.Collect(t.Context(), CollectOptions{}); err != nil || len(report.Removed) == 0 {
+		t.Fatalf("%+v: %v", report, err)
+	}
+	if err := c.list(t.Context(), dst); !errors.Is(err, errBlobGone) {
+		t.Errorf("%v", err)
+	}
+	if index, err := dst.readIndex(); err != nil || len(index.Manifests) != 0 {
+		t.Errorf("%d entries: %v", len(index.Manifests), err)
+	}
 }
