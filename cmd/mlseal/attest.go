@@ -33,6 +33,7 @@ A predicate of type dataset, evaluation or slsa-provenance must satisfy its sche
 	cmd.Flags().StringVar(&typeName, "type", "", "predicate type: a short name or a URI")
 	cmd.Flags().StringVar(&predicateFile, "predicate", "", "file with the predicate as JSON")
 	what.key.add(cmd)
+	replace := replaceFlag(cmd)
 	cmd.Flags().StringVar(&bundleFile, "bundle", "", "where the statement about a directory or file is written")
 	outputFlag(cmd, &what.output, "text", "json")
 	store.add(cmd)
@@ -45,6 +46,8 @@ A predicate of type dataset, evaluation or slsa-provenance must satisfy its sche
 		switch {
 		case toPackage && bundleFile != "":
 			return usage(errors.New("attest: --bundle is for directories and files; a statement about a package is attached to it"))
+		case !toPackage && *replace:
+			return usage(errors.New("attest: --replace is for packages; the bundle of a directory or file is written over"))
 		case !toPackage && bundleFile == "":
 			return usage(errors.New("attest: a directory or file has no place for a statement: name a file with --bundle, or pack it first"))
 		}
@@ -52,6 +55,7 @@ A predicate of type dataset, evaluation or slsa-provenance must satisfy its sche
 		if what.predicateType, what.predicate, err = loadPredicate(typeName, predicateFile); err != nil {
 			return err
 		}
+		what.replace = *replace
 		if toPackage {
 			return a.attach(cmd.Context(), args[0], what, store)
 		}

@@ -70,11 +70,11 @@ func exitStatus(err error) int {
 	switch {
 	case err == nil:
 		return statusDone
-	case errors.As(err, &onUsage), isAny(err, policies.ErrPolicy, oci.ErrReference, signer.ErrKey, signer.ErrCertificate, signer.ErrPassword, signer.ErrPasswordNeeded, signer.ErrPINNeeded,
+	case errors.As(err, &onUsage), isAny(err, policies.ErrPolicy, oci.ErrReference, oci.ErrCredentials, oci.ErrCertificates, signer.ErrKey, signer.ErrCertificate, signer.ErrPassword, signer.ErrPasswordNeeded, signer.ErrPINNeeded,
 		signer.ErrToken, signer.ErrSigningConfig, signer.ErrServiceURL,
 		verify.ErrKey, verify.ErrAuthority, verify.ErrRoot, verify.ErrNoIdentity, atomicfile.ErrExists):
 		return statusUsage
-	case isAny(err, policies.ErrDenied, verify.ErrFailed, errTooLarge, errMixed, oci.ErrNotLayout, oci.ErrContent, oci.ErrNotPackage, oci.ErrLimit, oci.ErrExtra,
+	case isAny(err, policies.ErrDenied, verify.ErrFailed, errTooLarge, errMixed, oci.ErrNotLayout, oci.ErrContent, oci.ErrNotPackage, oci.ErrManifest, oci.ErrReferred, oci.ErrLimit, oci.ErrExtra,
 		oci.ErrNotFound, // of something that a package said is there: what the command line named is a usageError
 		attest.ErrBundle, attest.ErrStatement, attest.ErrOMS, attest.ErrPredicate, strictjson.ErrSyntax, strictjson.ErrAmbiguous, strictjson.ErrLimit),
 		manifest.IsRefusal(err):
@@ -142,8 +142,14 @@ func hintFor(err error) string {
 		return "pull into an empty directory, or remove those files"
 	case isAny(err, oci.ErrReference):
 		return oci.ReferenceForms
+	case isAny(err, oci.ErrReferred):
+		return "remove what refers to it first; statements go with it with --with-attestations"
+	case isAny(err, oci.ErrRefused):
+		return "the registry's operator, or what you may do there, forbids it; what it is about is still there"
+	case isAny(err, oci.ErrCredentials):
+		return "check the user name and the password or token"
 	case isAny(err, oci.ErrUnavailable):
-		return "check the registry's name and the network; nothing was decided"
+		return "check the registry's name, the network and `mlseal login`; nothing was decided. Run the command again: what was transferred is not sent twice"
 	case errors.As(err, &onUsage) && onUsage.general:
 		return "mlseal --help lists the commands, mlseal COMMAND --help the flags"
 	case isAny(err, fs.ErrPermission):

@@ -15,6 +15,7 @@ import (
 	// every guarded package one of those things.
 	_ "github.com/mlseal/mlseal/attest"
 	_ "github.com/mlseal/mlseal/attest/signer"
+	_ "github.com/mlseal/mlseal/internal/registrytest"
 	_ "github.com/mlseal/mlseal/internal/sigstoretest"
 	_ "github.com/mlseal/mlseal/manifest"
 	_ "github.com/mlseal/mlseal/manifest/cache"
@@ -64,14 +65,14 @@ var doors = map[string][]string{
 	"cloud.google.com/go/":                           {"attest/signer"},
 	"github.com/spf13/cobra":                         {"cmd/mlseal"},
 	"go.yaml.in/yaml/":                               {"policies"},
-	"net/http":                                       {"attest/signer", "internal/sigstoretest", "manifest/oci"},
+	"net/http":                                       {"attest/signer", "internal/registrytest", "internal/sigstoretest", "manifest/oci"},
 	"github.com/ThalesIgnite/":                       {"attest/signer"},
 	"github.com/miekg/pkcs11":                        {"attest/signer"},
 	module + "manifest/cache":                        {"cmd/mlseal"}, // what judges a claim reads the files
 }
 
 // forTests are the packages that only tests import: they bring servers and testing into whatever does.
-var forTests = []string{"internal/sigstoretest", "internal/testenv"}
+var forTests = []string{"internal/registrytest", "internal/sigstoretest", "internal/testenv"}
 
 // TestImportsRunDownward reads the imports of every source file that is not a test.
 func TestImportsRunDownward(t *testing.T) {

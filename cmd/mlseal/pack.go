@@ -220,11 +220,11 @@ func (a *app) attachSigned(ctx context.Context, p *openedPackage, s *packSigning
 		return nil
 	}
 	for i, bundle := range s.bundles {
-		referrer, err := p.attach(ctx, bundle.JSON(), s.statements[i].predicateType, a.now())
+		done, err := p.attachOnce(ctx, s.key, bundle, s.statements[i], a.now())
 		if err != nil {
 			return err
 		}
-		s.referrers = append(s.referrers, referrer)
+		s.referrers = append(s.referrers, done.digest)
 	}
 	if s.bundle == nil {
 		return nil
@@ -273,34 +273,4 @@ func (a *app) printPacked(ref string, packed *oci.Packed, s *packSigning, output
 		return err
 	}
 	return a.printFields("text", append(fields, field{"left out", strings.Join(m.LeftOut, ", ")})...)
-}
-
-func (a *app) pullCommand() *cobra.Command {
-	var store storeFlags
-	var output string
-	cmd := &cobra.Command{
-		Use:     "pull REF DIR",
-		Short:   "Extract a package into a directory and verify every byte while it is written",
-		Long:    "Extract a package into a directory. Each file is written under a temporary name, hashed, and renamed only when its digest is right.",
-		Example: "  mlseal pull oci:store:v1 ./model",
-		Args:    takes("REF", "DIR"),
-	}
-	outputFlag(cmd, &output, "text", "json")
-	store.add(cmd)
-	cmd.RunE = a.do(func(cmd *cobra.Command, args []string) error {
-		p, err := a.openPackage(cmd.Context(), args[0], store)
-		if err != nil {
-			return err
-		}
-		meter := a.progress("pulling", p.pkg.Tree.Size())
-		err = oci.Pull(cmd.Context(), p.target, p.pkg, args[1], oci.PullOptions{Progress: func(e oci.PullEvent) { meter.Add(e.Bytes) }})
-		meter.Done()
-		if err != nil {
-			return err
-		}
-		return a.printFields(output, field{"pulled", p.name + "@" + p.pkg.Descriptor.Digest.String()},
-			field{"into", args[1]}, field{"files", fmt.Sprintf("%d, %s, each verified", len(p.pkg.Tree.Files), progress.Bytes(p.pkg.Tree.Size()))},
-			field{"dirHash", p.pkg.Tree.DirHash()}, field{"left out", strings.Join(p.pkg.LeftOut, ", ")})
-	})
-	return cmd
 }

@@ -18,6 +18,7 @@ import (
 	"testing"
 
 	"github.com/google/go-containerregistry/pkg/registry"
+	"github.com/mlseal/mlseal/internal/registrytest"
 	"github.com/mlseal/mlseal/internal/testenv"
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -51,6 +52,7 @@ func TestScripts(t *testing.T) {
 			"sigstore":  startSigstore(t),
 			"authority": startAuthority,
 			"registry":  startRegistry,
+			"faulty":    startFaulty,
 			"transit":   startTransit,
 			"flip":      flip,
 			"replace":   replaceText,
@@ -117,6 +119,50 @@ func startRegistry(ts *testscript.TestScript, neg bool, args []string) {
 	server := httptest.NewServer(testRegistry(api))
 	ts.Defer(server.Close)
 	ts.Setenv(args[0], strings.TrimPrefix(server.URL, "http://"))
+}
+
+// faulty NAME [FAULT...] starts a registry that fails as it is told to, and puts its address into the variable NAME.
+func startFaulty(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 {
+		ts.Fatalf("usage: faulty NAME [FAULT...]")
+	}
+	g := &registrytest.Registry{}
+	for _, fault := range args[1:] {
+		name, value, _ := strings.Cut(fault, "=")
+		n, _ := strconv.ParseInt(value, 10, 64)
+		switch name {
+		case "fallback":
+			g.NoReferrers = true
+		case "nodelete":
+			g.NoDelete = true
+		case "login":
+			g.User, g.Password, _ = strings.Cut(value, ":")
+		case "cut":
+			g.CutUploads, g.CutDownloads = append(g.CutUploads, n), append(g.CutDownloads, n)
+		case "forbid":
+			g.Answer = answering(value, http.StatusForbidden, "")
+		case "lie":
+			g.Answer = answering(value, http.StatusOK, "something else")
+		default:
+			ts.Fatalf("no such fault: %s", fault)
+		}
+	}
+	server := httptest.NewServer(g)
+	ts.Defer(server.Close)
+	ts.Setenv(args[0], strings.TrimPrefix(server.URL, "http://"))
+}
+
+// answering answers requests "METHOD:PATHPART" always in one way.
+func answering(what string, status int, body string) func(http.ResponseWriter, *http.Request) bool {
+	method, part, _ := strings.Cut(what, ":")
+	return func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method != method || !strings.Contains(r.URL.Path, part) {
+			return false
+		}
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, body)
+		return true
+	}
 }
 
 // testRegistry mends what go-containerregistry's registry leaves out of the OCI distribution

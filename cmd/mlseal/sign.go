@@ -30,6 +30,7 @@ Sign a package (oci:DIR:TAG or registry/repo:tag): a statement that cosign verif
 		Args:    takes("PATH|REF"),
 	}
 	key.add(cmd)
+	replace := replaceFlag(cmd)
 	f.addOMS(cmd, "where the bundle of a directory or file is written (default model.sig)")
 	f.tree.add(cmd)
 	f.cache.add(cmd)
@@ -43,7 +44,10 @@ Sign a package (oci:DIR:TAG or registry/repo:tag): a statement that cosign verif
 			if err := refuseTreeFlags(cmd); err != nil {
 				return err
 			}
-			return a.attach(cmd.Context(), args[0], attachment{key: key, predicateType: attest.SignaturePredicateType, predicate: []byte("{}"), output: output}, store)
+			return a.attach(cmd.Context(), args[0], attachment{key: key, predicateType: attest.SignaturePredicateType, predicate: []byte("{}"), replace: *replace, output: output}, store)
+		}
+		if *replace {
+			return usage(errors.New("sign: --replace is for packages; the bundle of a directory or file is written over"))
 		}
 		if f.signature == "" {
 			f.signature = "model.sig"
@@ -163,6 +167,7 @@ type attachment struct {
 	key           signWithFlags
 	predicateType string
 	predicate     json.RawMessage
+	replace       bool // earlier ones of the type by the same signer go
 	output        string
 }
 
@@ -173,26 +178,4 @@ func (what attachment) sign(ctx context.Context, key attest.Signer, subjects []a
 		return nil, err
 	}
 	return attest.Sign(ctx, statement, key)
-}
-
-// attach signs a statement about the package ref and attaches it as a referrer.
-func (a *app) attach(ctx context.Context, ref string, what attachment, flags storeFlags) error {
-	key, err := a.loadSigner(ctx, what.key)
-	if err != nil {
-		return err
-	}
-	p, err := a.openPackage(ctx, ref, flags)
-	if err != nil {
-		return err
-	}
-	bundle, err := what.sign(ctx, key, p.subjects())
-	if err != nil {
-		return err
-	}
-	referrer, err := p.attach(ctx, bundle.JSON(), what.predicateType, a.now())
-	if err != nil {
-		return err
-	}
-	return a.printFields(what.output, field{"subject", p.name + "@" + p.pkg.Descriptor.Digest.String()}, field{"dirHash", p.pkg.Tree.DirHash()},
-		field{"statement", what.predicateType}, field{"attached", referrer}, key.signedBy(bundle))
 }

@@ -49,7 +49,8 @@ func (f *signWithFlags) add(cmd *cobra.Command) {
 // signingKey is a signer that checks what it made.
 type signingKey struct {
 	attest.Signer
-	hint string // of the key; empty when it is keyless
+	hint   string     // of the key; empty when it is keyless
+	public *trust.Key // of the key; nil when it is keyless
 	// check is what a bundle has to pass that services had a part in; nil when no trusted root was named.
 	check func(*attest.Bundle, verify.Options) *verify.Result
 }
@@ -107,6 +108,9 @@ func (a *app) loadSigner(ctx context.Context, f signWithFlags) (*signingKey, err
 		return nil, err
 	}
 	k := &signingKey{hint: key.Hint()}
+	if k.public, err = trust.ParseKey(key.PublicKeyPEM()); err != nil {
+		return nil, err
+	}
 	if k.check, err = f.keyCheck(key, witnesses); err != nil {
 		return nil, err
 	}

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-	"time"
 
 	"github.com/mlseal/mlseal/attest"
 	"github.com/mlseal/mlseal/manifest/oci"
@@ -20,17 +19,36 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// maxCABytes bounds the file of --ca-file.
+const maxCABytes = 4 << 20
+
 // storeFlags are the flags of every command that opens a registry.
 type storeFlags struct {
 	plainHTTP bool
+	caFile    string
 }
 
 func (f *storeFlags) add(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&f.plainHTTP, "plain-http", false, "use http for a registry that is not on this machine too")
+	cmd.Flags().StringVar(&f.caFile, "ca-file", "", "PEM certificates of a registry's own authority, trusted beside the system's")
 }
 
 func (f storeFlags) open(ctx context.Context, ref oci.Reference, create bool) (oci.Target, error) {
-	return oci.Open(ctx, ref, oci.OpenOptions{Create: create, PlainHTTP: f.plainHTTP, UserAgent: "mlseal/" + version})
+	opts, err := f.options()
+	if err != nil {
+		return nil, err
+	}
+	opts.Create = create
+	return oci.Open(ctx, ref, opts)
+}
+
+func (f storeFlags) options() (oci.OpenOptions, error) {
+	opts := oci.OpenOptions{PlainHTTP: f.plainHTTP, UserAgent: "mlseal/" + version}
+	var err error
+	if f.caFile != "" {
+		opts.CACertificates, err = readInput("--ca-file", f.caFile, maxCABytes)
+	}
+	return opts, err
 }
 
 // isPackage tells a package from a directory or file: it is written like a reference and no such path
@@ -152,14 +170,6 @@ func (p *openedPackage) digests() map[string]string {
 
 func (p *openedPackage) subject() policies.Subject {
 	return policies.Subject{Name: p.name, Digests: p.digests()}
-}
-
-func (p *openedPackage) attach(ctx context.Context, bundle []byte, predicateType string, now time.Time) (string, error) {
-	desc, err := oci.AttachBundle(ctx, p.target, p.pkg.Descriptor, bundle, predicateType, now)
-	if err != nil {
-		return "", err
-	}
-	return desc.Digest.String(), nil
 }
 
 // statements lists what is attached to the package.

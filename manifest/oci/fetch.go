@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"os"
 
@@ -63,12 +64,16 @@ func copyBlob(ctx context.Context, target content.Fetcher, desc ocispec.Descript
 }
 
 func copyVerified(ctx context.Context, r io.Reader, desc ocispec.Descriptor, w io.Writer, progress func(int)) error {
-	h := desc.Digest.Algorithm().Hash()
-	n, err := manifest.Copy(ctx, io.MultiWriter(h, w), io.LimitReader(r, desc.Size+1), progress)
+	return copyRest(ctx, r, desc, desc.Digest.Algorithm().Hash(), 0, w, progress)
+}
+
+// copyRest is copyVerified for the rest of a blob, of which have bytes went through h already.
+func copyRest(ctx context.Context, r io.Reader, desc ocispec.Descriptor, h hash.Hash, have int64, w io.Writer, progress func(int)) error {
+	n, err := manifest.Copy(ctx, io.MultiWriter(h, w), io.LimitReader(r, desc.Size-have+1), progress)
 	if err != nil {
 		return err
 	}
-	if n != desc.Size {
+	if n += have; n != desc.Size {
 		return &mismatchError{want: desc, gotSize: n, linked: hasOtherNames(r)}
 	}
 	if got := digest.NewDigest(desc.Digest.Algorithm(), h); got != desc.Digest {

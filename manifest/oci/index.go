@@ -33,6 +33,8 @@ const (
 const (
 	mediaTypeDockerManifest = "application/vnd.docker.distribution.manifest.v2+json"
 	mediaTypeDockerList     = "application/vnd.docker.distribution.manifest.list.v2+json"
+	// What image-spec v1.1.0-rc had for artifacts; registries serve it as a manifest.
+	mediaTypeArtifactManifest = "application/vnd.oci.artifact.manifest.v1+json"
 )
 
 // isManifest reports whether a blob of this media type is listed in index.json.

@@ -2,6 +2,8 @@ package oci
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -46,6 +48,28 @@ var sharedTransport = sync.OnceValue(func() http.RoundTripper {
 	t.TLSHandshakeTimeout = HandshakeTimeout
 	return t
 })
+
+// baseTransport is the shared one, or one of its own that trusts further authorities.
+func baseTransport(certificates []byte) (http.RoundTripper, error) {
+	shared := sharedTransport()
+	t, ok := shared.(*http.Transport)
+	if len(certificates) == 0 {
+		return shared, nil
+	}
+	if !ok {
+		return nil, errors.New("oci: certificates of an authority, and a transport that takes none")
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		pool = x509.NewCertPool() // some systems have none
+	}
+	if !pool.AppendCertsFromPEM(certificates) {
+		return nil, fmt.Errorf("oci: %w", ErrCertificates)
+	}
+	t = t.Clone()
+	t.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+	return t, nil
+}
 
 // stallTransport ends requests that do not go on. One watch sees the whole exchange: net/http has no limit for
 // a body that stands still, and over HTTP/2 none for an upload that the other side does not take.

@@ -64,6 +64,16 @@ var (
 	ErrNotPackage = errors.New("not a model or dataset package")
 	// ErrNotBundle says that a referrer is something else than a Sigstore bundle.
 	ErrNotBundle = errors.New("not a Sigstore bundle")
+	// ErrRefused says that a registry does not do what it was asked for, such as deleting.
+	ErrRefused = errors.New("refused by the registry")
+	// ErrReferred says that something else still refers to what should be removed.
+	ErrReferred = errors.New("still referred to")
+	// ErrCredentials says that a registry does not accept a user and password.
+	ErrCredentials = errors.New("the registry does not accept the user name and password")
+	// ErrCertificates says that a text holds no PEM certificates.
+	ErrCertificates = errors.New("no PEM certificates")
+	// ErrManifest says that something is neither an image manifest nor an index.
+	ErrManifest = errors.New("neither an image manifest nor an index")
 	// ErrExtra says that the destination of a pull holds files that are not in the package.
 	ErrExtra = errors.New("files that are not in the package")
 )

@@ -3,8 +3,11 @@ package oci
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"io/fs"
 	"os"
@@ -21,8 +24,15 @@ import (
 )
 
 // pullPrefix begins the names of files that are not verified yet. They stand at the top of the
-// destination; the next pull removes what a killed one left.
+// destination. The next pull goes on from what an interrupted one left of the same file, and removes the rest.
 const pullPrefix = ".mlseal-pull-"
+
+// tempName is where a file is written while it is not verified. The name says which bytes belong there; that they
+// do is found out anew by every pull.
+func tempName(f manifest.File) string {
+	path := sha256.Sum256([]byte(f.Path)) // the same bytes may be written to two paths at once
+	return pullPrefix + f.Digest.Encoded() + "-" + hex.EncodeToString(path[:8])
+}
 
 // Action is what Pull did with a file.
 type Action string
@@ -52,6 +62,7 @@ type puller struct {
 	target Target
 	root   *os.Root
 	opts   PullOptions
+	alone  bool       // no other pull writes to the destination
 	mu     sync.Mutex // of opts.Progress and of making directories
 }
 
@@ -61,7 +72,8 @@ type puller struct {
 // ErrExtra before anything is written, since dest would not be the tree of p; top-level git files
 // are part of no tree, so that those in dest stay and those in p.LeftOut are not written. Names that are unfit
 // on some system fail with manifest.ErrName, links in the way with manifest.ErrSymlink. After a
-// failure finished files stay, for the next pull to go on from.
+// failure finished files stay, and after an interruption or a failure of the registry unfinished ones under
+// temporary names too, for the next pull to go on from.
 func Pull(ctx context.Context, target Target, p *Package, dest string, opts PullOptions) error {
 	if err := checkNames(p.Tree); err != nil {
 		return err
@@ -69,7 +81,7 @@ func Pull(ctx context.Context, target Target, p *Package, dest string, opts Pull
 	if err := os.MkdirAll(dest, 0o777); err != nil {
 		return fmt.Errorf("oci: %w", err)
 	}
-	unlock, err := lockDir(ctx, dest)
+	unlock, alone, err := lockDir(ctx, dest)
 	if err != nil {
 		return err
 	}
@@ -79,7 +91,7 @@ func Pull(ctx context.Context, target Target, p *Package, dest string, opts Pull
 		return fmt.Errorf("oci: %w", err)
 	}
 	defer func() { _ = root.Close() }()
-	pl := &puller{target: target, root: root, opts: opts}
+	pl := &puller{target: target, root: root, opts: opts, alone: alone}
 	if err := pl.checkDest(p.Tree); err != nil {
 		return fmt.Errorf("oci: %s: %w", dest, err)
 	}
@@ -95,25 +107,27 @@ func Pull(ctx context.Context, target Target, p *Package, dest string, opts Pull
 	return err
 }
 
-// lockDir keeps two pulls from one destination. Where a directory cannot be locked (NFS, Windows)
-// the second one fails on the first one's temporary files, and never leaves a bad file.
-func lockDir(ctx context.Context, dir string) (unlock func(), err error) {
+// lockDir keeps two pulls from one destination. Where a directory cannot be locked (NFS, Windows), alone is false: then
+// no pull goes on from another one's temporary files, which may still be written.
+func lockDir(ctx context.Context, dir string) (unlock func(), alone bool, err error) {
 	f, err := os.Open(dir)
 	if err != nil {
-		return nil, fmt.Errorf("oci: %w", err)
+		return nil, false, fmt.Errorf("oci: %w", err)
 	}
-	if err := filelock.Wait(ctx, f); err != nil && ctx.Err() != nil {
+	err = filelock.Wait(ctx, f)
+	if err != nil && ctx.Err() != nil {
 		_ = f.Close()
-		return nil, fmt.Errorf("oci: %s: another pull is at work: %w", dir, ctx.Err())
+		return nil, false, fmt.Errorf("oci: %s: another pull is at work: %w", dir, ctx.Err())
 	}
-	return func() { _ = f.Close() }, nil
+	return func() { _ = f.Close() }, err == nil, nil
 }
 
 // checkDest looks at everything that is in the destination, before anything is written.
 func (pl *puller) checkDest(tree *manifest.Manifest) error {
-	expected := map[string]bool{}
+	expected, begun := map[string]bool{}, map[string]bool{}
 	for _, f := range tree.Files {
 		expected[f.Path] = true
+		begun[tempName(f)] = pl.alone
 	}
 	var extra []string
 	err := fs.WalkDir(pl.root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
@@ -123,6 +137,9 @@ func (pl *puller) checkDest(tree *manifest.Manifest) error {
 		case name == ".":
 			return nil
 		case strings.HasPrefix(name, pullPrefix) && d.Type().IsRegular() && !expected[name]:
+			if begun[name] && ownFile(d) {
+				return nil
+			}
 			return pl.root.Remove(name)
 		case d.Type()&fs.ModeSymlink != 0:
 			return fmt.Errorf("%s: %w: a pull goes through none", escape.Line(name), manifest.ErrSymlink)
@@ -245,29 +262,64 @@ func (pl *puller) makeParents(name string) error {
 	return nil
 }
 
-// write fetches the file under a temporary name and renames it when it is verified and synced.
-func (pl *puller) write(ctx context.Context, f manifest.File) (err error) {
-	temp := pullPrefix + rand.Text()
-	out, err := pl.root.OpenFile(temp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o666)
-	if err != nil {
-		return err
+// write fetches the file under a temporary name and renames it when it is verified and synced. What an
+// interrupted pull left is hashed and gone on from; when the whole is wrong then, it is fetched anew. A
+// file stays for the next pull unless its bytes are wrong.
+func (pl *puller) write(ctx context.Context, f manifest.File) error {
+	temp := tempName(f)
+	if !pl.alone {
+		temp = pullPrefix + rand.Text()
 	}
-	defer func() {
-		if err != nil {
-			_ = out.Close()
-			_ = pl.root.Remove(temp)
+	resumed, err := pl.fill(ctx, f, temp)
+	if resumed && errors.Is(err, ErrContent) {
+		if err = pl.root.Remove(temp); err == nil {
+			_, err = pl.fill(ctx, f, temp)
 		}
-	}()
-	if err := copyBlob(ctx, pl.target, layerOf(f), out, pl.bytes); err != nil {
-		return err
 	}
-	if err := out.Sync(); err != nil {
-		return err
+	if err == nil {
+		return pl.root.Rename(temp, f.Path)
 	}
-	if err := out.Close(); err != nil {
-		return err
+	_, far := pl.target.(ranger)
+	if !pl.alone || !far || !errors.Is(err, ErrUnavailable) && ctx.Err() == nil {
+		_ = pl.root.Remove(temp) // the next pull tries again
 	}
-	return pl.root.Rename(temp, f.Path)
+	return err
+}
+
+// fill writes and syncs the file name, and reports whether something was there already.
+func (pl *puller) fill(ctx context.Context, f manifest.File, name string) (resumed bool, err error) {
+	out, err := pl.root.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o666)
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = out.Close() }()
+	h := f.Digest.Algorithm().Hash()
+	have, err := manifest.Copy(ctx, h, io.LimitReader(out, f.Size+1), nil)
+	if err != nil {
+		return false, err
+	}
+	if have > f.Size {
+		return true, &mismatchError{want: layerOf(f), gotSize: have}
+	}
+	report(pl.bytes, have)
+	if err := pl.fetch(ctx, f, out, h, have); err != nil {
+		return have > 0, err
+	}
+	return have > 0, errors.Join(out.Sync(), out.Close())
+}
+
+// fetch appends what is missing of the file, of which have bytes went through h.
+func (pl *puller) fetch(ctx context.Context, f manifest.File, out io.Writer, h hash.Hash, have int64) error {
+	desc := layerOf(f)
+	var rc io.ReadCloser = io.NopCloser(strings.NewReader(""))
+	var err error
+	if have < f.Size || have == 0 {
+		if rc, err = fetchFrom(ctx, pl.target, desc, have); err != nil {
+			return err
+		}
+	}
+	defer func() { _ = rc.Close() }()
+	return copyRest(ctx, rc, desc, h, have, out, pl.bytes)
 }
 
 // sync makes the renames durable.

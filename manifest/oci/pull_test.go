@@ -265,14 +265,14 @@ func TestPullCancelled(t *testing.T) {
 
 func TestPullsWaitForEachOther(t *testing.T) {
 	dest := t.TempDir()
-	unlock, err := lockDir(t.Context(), dest)
+	unlock, _, err := lockDir(t.Context(), dest)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer unlock()
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if _, err := lockDir(ctx, dest); !errors.Is(err, context.DeadlineExceeded) {
+	if _, _, err := lockDir(ctx, dest); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("%v", err)
 	}
 }

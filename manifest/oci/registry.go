@@ -1,6 +1,7 @@
 package oci
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,6 +37,7 @@ const (
 // package's classes.
 type repository struct {
 	*remote.Repository
+	direct *auth.Client // tries nothing again: blobs have their own way to go on
 }
 
 func openRepository(name string, opts OpenOptions) (*repository, error) {
@@ -47,15 +49,14 @@ func openRepository(name string, opts OpenOptions) (*repository, error) {
 	if err != nil {
 		return nil, fmt.Errorf("oci: credentials for registries: %w", err)
 	}
-	client := &auth.Client{
-		Client:     &http.Client{Transport: boundedTransport{retry.NewTransport(stallTransport{sharedTransport(), usualPatience})}},
-		Cache:      auth.NewCache(),
-		Credential: credentials.Credential(store),
+	base, err := baseTransport(opts.CACertificates)
+	if err != nil {
+		return nil, err
 	}
-	if opts.UserAgent == "" {
-		opts.UserAgent = "mlseal"
-	}
-	client.SetUserAgent(opts.UserAgent)
+	once := stallTransport{base, usualPatience}
+	client := newClient(boundedTransport{retry.NewTransport(once)}, store, opts)
+	direct := *client
+	direct.Client = &http.Client{Transport: once, CheckRedirect: checkRedirect}
 	repo.Client = client
 	repo.PlainHTTP = opts.PlainHTTP || isLoopback(repo.Reference.Registry)
 	repo.TagListMaxPages, repo.ReferrerListMaxPages = MaxListPages, MaxListPages
@@ -63,7 +64,30 @@ func openRepository(name string, opts OpenOptions) (*repository, error) {
 	repo.MaxMetadataBytes = MaxListBytes + 1
 	// Registries that forbid deletion would otherwise fail each update of the referrers tag.
 	repo.SkipReferrersGC = true
-	return &repository{repo}, nil
+	return &repository{repo, &direct}, nil
+}
+
+func newClient(transport http.RoundTripper, store credentials.Store, opts OpenOptions) *auth.Client {
+	client := &auth.Client{
+		Client:     &http.Client{Transport: transport, CheckRedirect: checkRedirect},
+		Cache:      auth.NewCache(),
+		Credential: credentials.Credential(store),
+	}
+	client.SetUserAgent(cmp.Or(opts.UserAgent, "mlseal"))
+	return client
+}
+
+// checkRedirect refuses to go on without TLS what began with it. That no credentials go to another host, oras-go
+// sees to.
+func checkRedirect(req *http.Request, via []*http.Request) error {
+	const most = 10
+	if len(via) >= most {
+		return fmt.Errorf("%w: more than %d redirects", ErrUnavailable, most)
+	}
+	if req.URL.Scheme != "https" && via[0].URL.Scheme == "https" {
+		return fmt.Errorf("%w: it redirects from https to %s://%s", ErrContent, req.URL.Scheme, req.URL.Host)
+	}
+	return nil
 }
 
 // isLoopback reports whether host[:port] is this machine.
@@ -111,8 +135,12 @@ func podmanFiles() []string {
 	return names
 }
 
-// Fetch opens the content of desc. The bytes are not verified.
+// Fetch opens the content of desc. The bytes are not verified. A blob whose connection breaks off is
+// taken up again.
 func (r *repository) Fetch(ctx context.Context, desc ocispec.Descriptor) (io.ReadCloser, error) {
+	if !isManifest(desc.MediaType) && desc.MediaType != mediaTypeArtifactManifest {
+		return r.fetchFrom(ctx, desc, 0)
+	}
 	rc, err := r.Repository.Fetch(ctx, desc)
 	if err != nil {
 		return nil, remoteError(err)

@@ -19,6 +19,8 @@ type OpenOptions struct {
 	Create    bool   // create the layout when the directory is missing or empty
 	PlainHTTP bool   // use http for registries that are not on this machine too
 	UserAgent string // sent to registries; empty for "mlseal"
+	// CACertificates are PEM certificates of authorities that are trusted beside the system's.
+	CACertificates []byte
 }
 
 // Open returns the target that ref names. A layout that is missing fails with ErrNotFound, a

@@ -1,0 +1,142 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/mlseal/mlseal/attest"
+	"github.com/mlseal/mlseal/manifest/oci"
+	"github.com/mlseal/mlseal/verify"
+	"github.com/mlseal/mlseal/verify/trust"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/spf13/cobra"
+)
+
+func replaceFlag(cmd *cobra.Command) *bool {
+	return cmd.Flags().Bool("replace", false, "remove earlier statements of the type that the same signer made about the package, once the new one is attached")
+}
+
+// attach signs a statement about the package ref and attaches it as a referrer.
+func (a *app) attach(ctx context.Context, ref string, what attachment, flags storeFlags) error {
+	key, err := a.loadSigner(ctx, what.key)
+	if err != nil {
+		return err
+	}
+	p, err := a.openPackage(ctx, ref, flags)
+	if err != nil {
+		return err
+	}
+	bundle, err := what.sign(ctx, key, p.subjects())
+	if err != nil {
+		return err
+	}
+	done, err := p.attachOnce(ctx, key, bundle, what, a.now())
+	if err != nil {
+		return err
+	}
+	return a.printFields(what.output, field{"subject", p.name + "@" + p.pkg.Descriptor.Digest.String()}, field{"dirHash", p.pkg.Tree.DirHash()},
+		field{"statement", what.predicateType}, field{"attached", done.digest}, field{"status", done.status}, field{"replaced", strings.Join(done.replaced, ", ")},
+		key.signedBy(bundle))
+}
+
+// attachedOnce is how attachOnce ended.
+type attachedOnce struct {
+	digest   string   // of the referrer
+	status   string   // empty when it is new
+	replaced []string // the referrers that were removed
+}
+
+// attachOnce attaches a statement, unless the same signer has attached the same one before.
+func (p *openedPackage) attachOnce(ctx context.Context, key *signingKey, bundle *attest.Bundle, what attachment, now time.Time) (done attachedOnce, err error) {
+	earlier, err := p.earlier(ctx, key, bundle, what.predicateType)
+	if err != nil {
+		return done, err
+	}
+	if same := identical(earlier, bundle); same != nil && !what.replace {
+		return attachedOnce{digest: same.desc.Digest.String(), status: "already attached"}, nil
+	}
+	referrer, err := oci.AttachBundle(ctx, p.target, p.pkg.Descriptor, bundle.JSON(), what.predicateType, now)
+	if err != nil {
+		return done, err
+	}
+	done.digest = referrer.Digest.String()
+	if what.replace {
+		done.replaced, err = p.replace(ctx, referrer, earlier)
+	}
+	return done, err
+}
+
+// earlierStatement is a statement of the same type by the same signer, which was verified.
+type earlierStatement struct {
+	desc   ocispec.Descriptor
+	bundle *attest.Bundle
+}
+
+// earlier finds the statements of the type that are attached to the package and that whoever made bundle has signed. The
+// signatures are verified: what only looks like the signer's own must not stand in its way, nor be removed in its name.
+func (p *openedPackage) earlier(ctx context.Context, key *signingKey, bundle *attest.Bundle, predicateType string) ([]earlierStatement, error) {
+	found, err := oci.Bundles(ctx, p.target, p.pkg.Descriptor)
+	if err != nil {
+		return nil, err
+	}
+	var all []earlierStatement
+	for _, f := range found {
+		if errors.Is(f.Err, oci.ErrUnavailable) {
+			return nil, f.Err
+		}
+		if f.Err != nil {
+			continue // not this signer's, whatever it is
+		}
+		other, err := attest.Parse(f.Bundle)
+		if err != nil || !key.made(other, bundle) {
+			continue
+		}
+		statement, err := other.UnverifiedStatement(attest.StatementType, attest.StatementTypeV01)
+		if err == nil && statement.PredicateType == predicateType {
+			all = append(all, earlierStatement{f.Descriptor, other})
+		}
+	}
+	return all, nil
+}
+
+// made reports whether the signer of own signed the other bundle too. Without a trusted root nobody knows that of a
+// keyless one.
+func (k *signingKey) made(other, own *attest.Bundle) bool {
+	if k.public != nil {
+		return k.public.Verify(other) == nil
+	}
+	if k.check == nil {
+		return false
+	}
+	who, result := trust.UnverifiedIdentity(own), k.check(other, verify.Options{})
+	return result.Err() == nil && result.Signer == who.Subject && result.Issuer == who.Issuer
+}
+
+// identical finds the statement that says what bundle says, byte for byte, and is witnessed as well.
+func identical(earlier []earlierStatement, bundle *attest.Bundle) *earlierStatement {
+	for _, e := range earlier {
+		if bytes.Equal(e.bundle.Envelope.Payload, bundle.Envelope.Payload) && e.bundle.Envelope.PayloadType == bundle.Envelope.PayloadType &&
+			len(e.bundle.Material.TlogEntries) >= len(bundle.Material.TlogEntries) && len(e.bundle.Material.Timestamps) >= len(bundle.Material.Timestamps) {
+			return &e
+		}
+	}
+	return nil
+}
+
+// replace removes the earlier statements, and what is attached to them.
+func (p *openedPackage) replace(ctx context.Context, now ocispec.Descriptor, earlier []earlierStatement) (removed []string, err error) {
+	for _, e := range earlier {
+		if e.desc.Digest == now.Digest {
+			continue
+		}
+		if _, err := oci.Remove(ctx, p.target, e.desc, oci.RemoveOptions{Referrers: true}); err != nil {
+			return removed, fmt.Errorf("the new statement %s is attached, and an earlier one stays: %w", now.Digest, err)
+		}
+		removed = append(removed, e.desc.Digest.String())
+	}
+	return removed, nil
+}

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/mlseal/mlseal/internal/atomicfile"
+	"github.com/mlseal/mlseal/internal/progress"
+	"github.com/mlseal/mlseal/manifest/oci"
+	"github.com/spf13/cobra"
+)
+
+func (a *app) pullCommand() *cobra.Command {
+	var store storeFlags
+	var output, statements string
+	cmd := &cobra.Command{
+		Use:   "pull REF DIR",
+		Short: "Extract a package into a directory and verify every byte while it is written",
+		Long: `Extract a package into a directory. Each file is written under a temporary name, hashed, and renamed only when its digest is
+right. What is there already is hashed and kept; a pull that was interrupted is gone on from, and what it left is hashed too.
+
+With --attestations the statements that are attached to the package are written into a directory of their own, for
+mlseal verify --attestations.`,
+		Example: "  mlseal pull oci:store:v1 ./model\n  mlseal pull oci:store:v1 ./model --attestations ./statements",
+		Args:    takes("REF", "DIR"),
+	}
+	cmd.Flags().StringVar(&statements, "attestations", "", "directory into which the attached statements are written too")
+	_ = cmd.MarkFlagDirname("attestations")
+	outputFlag(cmd, &output, "text", "json")
+	store.add(cmd)
+	cmd.RunE = a.do(func(cmd *cobra.Command, args []string) error {
+		if err := checkBeside(args[1], statements); err != nil {
+			return err
+		}
+		p, err := a.openPackage(cmd.Context(), args[0], store)
+		if err != nil {
+			return err
+		}
+		meter := a.progress("pulling", p.pkg.Tree.Size())
+		err = oci.Pull(cmd.Context(), p.target, p.pkg, args[1], oci.PullOptions{Progress: func(e oci.PullEvent) { meter.Add(e.Bytes) }})
+		meter.Done()
+		if err != nil {
+			return err
+		}
+		written, err := p.writeStatements(cmd.Context(), statements)
+		if err != nil {
+			return err
+		}
+		return a.printFields(output, field{"pulled", p.name + "@" + p.pkg.Descriptor.Digest.String()},
+			field{"into", args[1]}, field{"files", fmt.Sprintf("%d, %s, each verified", len(p.pkg.Tree.Files), progress.Bytes(p.pkg.Tree.Size()))},
+			field{"dirHash", p.pkg.Tree.DirHash()}, field{"left out", strings.Join(p.pkg.LeftOut, ", ")}, field{"statements", written})
+	})
+	return cmd
+}
+
+// checkBeside refuses a place for statements inside the tree that is pulled, which it would change.
+func checkBeside(dir, statements string) error {
+	if statements == "" {
+		return nil
+	}
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return err
+	}
+	t := &tree{dir: abs}
+	inside, err := t.inside(statements)
+	if other, err2 := filepath.Abs(statements); err == nil && (err2 != nil || other == abs) {
+		inside = statements
+	}
+	if err != nil || inside != "" {
+		return usage(fmt.Errorf("pull: --attestations %s lies in the directory that is pulled and would change it", statements))
+	}
+	return nil
+}
+
+// writeStatements writes the bundles that are attached to the package into dir, named by their digests, and says how
+// many. They are verified by whoever uses them. One that cannot be read is an error: it may be the one that says no.
+func (p *openedPackage) writeStatements(ctx context.Context, dir string) (string, error) {
+	if dir == "" {
+		return "", nil
+	}
+	found, err := oci.Bundles(ctx, p.target, p.pkg.Descriptor)
+	if err != nil {
+		return "", err
+	}
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return "", err
+	}
+	written := 0
+	for _, f := range found {
+		if errors.Is(f.Err, oci.ErrNotBundle) {
+			continue
+		}
+		if f.Err != nil {
+			return "", f.Err
+		}
+		name := filepath.Join(dir, f.Descriptor.Digest.Encoded()+".sigstore.json")
+		if err := atomicfile.Write(name, f.Bundle, atomicfile.Options{}); err != nil {
+			return "", fmt.Errorf("--attestations: %w", err)
+		}
+		written++
+	}
+	return fmt.Sprintf("%d, in %s, not verified", written, dir), nil
+}
