@@ -67,6 +67,8 @@ type Evidence struct {
 	// SignedBy names the policy's signers whose key verified the signature. It is empty when
 	// none did.
 	SignedBy []string
+	// VerifiedWith is the key and the names of whoever signed, so that one person does not count as two members of a group.
+	VerifiedWith VerifiedWith
 	// SignatureNote says why SignedBy is empty, for people.
 	SignatureNote string
 	// Time is when the statement was made as far as anything says, and TimeSource who says so

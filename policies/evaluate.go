@@ -118,6 +118,7 @@ func compareItems(a, b *item) int {
 		strings.Compare(a.ID, b.ID),
 		-strings.Compare(string(a.Problem), string(b.Problem)),
 		slices.Compare(a.SignedBy, b.SignedBy),
+		a.VerifiedWith.compare(b.VerifiedWith),
 		strings.Compare(a.Origin, b.Origin),
 		strings.Compare(a.PredicateType, b.PredicateType),
 		a.Time.Compare(b.Time))

@@ -101,23 +101,52 @@ func (l *loader) distinguishedName(n *yaml.Node, what string) string {
 		l.failf(n, "%s is %q; write the distinguished name, such as CN=trainer,O=Acme; a URI, an email address or a DNS name goes into san", what, s)
 	case spacedComma.MatchString(s):
 		l.failf(n, "%s is %q; it is compared whole with the form of RFC 4514, which has no spaces after its commas", what, s)
+	default:
+		l.attributeSpelling(n, what, s)
 	}
 	return s
 }
 
-// overlap fails when one certificate could be two members of a group.
+// attributeSpelling refuses attributes that a certificate's subject is never written with.
+func (l *loader) attributeSpelling(n *yaml.Node, what, subject string) {
+	kind, spelling, found := misspelt(subject)
+	switch {
+	case !found:
+	case spelling != "":
+		l.failf(n, "%s is %q; it is compared whole, and the attribute %s is written %s", what, subject, kind, spelling)
+	case kind == "":
+		l.failf(n, "%s is %q; a part of it has no attribute, and a comma or a plus that belongs to a value is written with a backslash before it", what, subject)
+	default:
+		l.failf(n, "%s is %q; the attribute %s is written as its number, such as 1.2.840.113549.1.9.1=#1603…; those with names are CN, O, OU, C, L, ST, STREET, POSTALCODE and SERIALNUMBER", what, subject, kind)
+	}
+}
+
+// overlap fails when one certificate could be two members of a group, or when two of them have one name.
 func (l *loader) overlap(n *yaml.Node, what string, members []string) {
-	var seen []certified
-	for _, c := range l.certified {
-		if !slices.Contains(members, c.signer) {
-			continue
-		}
-		for _, other := range seen {
-			if c.mayBe(other) {
-				l.failf(n, "%s.group.of names %s and %s, and one certificate of their authority could be both; one identity must not count twice", what, other.signer, c.signer)
-				return
+	for i, name := range members {
+		for _, other := range members[:i] {
+			if text := sharedName(l.policy.signers[name], l.policy.signers[other]); text != "" {
+				l.failf(n, "%s.group.of names %s and %s, and both are called %q; one name must not count twice", what, other, name, text)
+			} else if l.mayBeOne(name, other) {
+				l.failf(n, "%s.group.of names %s and %s, and one certificate of their authority could be both; one identity must not count twice", what, other, name)
 			}
 		}
-		seen = append(seen, c)
 	}
+}
+
+// sharedName is the name that two signers have in common, whoever vouches for it.
+func sharedName(a, b signer) string {
+	for _, t := range a.traits() {
+		if slices.Contains(b.traits(), t) {
+			return t.text
+		}
+	}
+	return ""
+}
+
+// mayBeOne reports whether one certificate could be both signers.
+func (l *loader) mayBeOne(name, other string) bool {
+	return slices.ContainsFunc(l.certified, func(a certified) bool {
+		return a.signer == name && slices.ContainsFunc(l.certified, func(b certified) bool { return b.signer == other && a.mayBe(b) })
+	})
 }

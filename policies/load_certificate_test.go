@@ -36,7 +36,7 @@ func issue(name, issuer string, serial int64, authority bool) []byte {
 func certificateOptions() LoadOptions {
 	root, middle := issue("root", "root", 1, true), issue("middle", "root", 2, true)
 	files := map[string][]byte{
-		"ca.pem": root, "other.pem": issue("other", "other", 1, true), "empty.pem": nil, "middle.pem": middle, "ci.pub": publicKey("ci"), "eve.pub": publicKey("eve"),
+		"ca.pem": root, "other.pem": issue("other", "other", 1, true), "other2.pem": issue("other2", "other2", 1, true), "guest.pem": issue("guest", "guest", 1, true), "empty.pem": nil, "middle.pem": middle, "ci.pub": publicKey("ci"), "eve.pub": publicKey("eve"), "ci2.pub": publicKey("ci2"), "visitor.pub": publicKey("visitor"),
 		"full.pem":    bytes.Join([][]byte{[]byte("a note\n"), middle, root, root}, nil),
 		"sorted.pem":  bytes.Join([][]byte{root, middle}, nil),
 		"renewed.pem": issue("root", "root", 9, true),
@@ -133,6 +133,10 @@ func TestLoadCertificateErrors(t *testing.T) {
 		"san is a pattern":              {"{ci: {certificate: {authority: ca.pem, san: '*.example'}}}", "it is compared whole"},
 		"subject is a URI":              {"{ci: {certificate: {authority: ca.pem, subject: 'https://acme.example/'}}}", "goes into san"},
 		"subject with spaces":           {"{ci: {certificate: {authority: ca.pem, subject: 'CN=a, O=b'}}}", "no spaces after its commas"},
+		"subject in lower case":         {"{ci: {certificate: {authority: ca.pem, subject: 'cn=trainer,o=Acme'}}}", "the attribute cn is written CN"},
+		"subject by its numbers":        {"{ci: {certificate: {authority: ca.pem, subject: 'CN=a+2.5.4.10=b'}}}", "the attribute 2.5.4.10 is written O"},
+		"subject with an email address": {"{ci: {certificate: {authority: ca.pem, subject: 'CN=a,emailAddress=b'}}}", "the attribute emailAddress is written as its number"},
+		"subject with a bare comma":     {"{ci: {certificate: {authority: ca.pem, subject: 'CN=Acme,Inc.'}}}", "a part of it has no attribute"},
 		"subject with spaces, escaped":  {`{ci: {certificate: {authority: ca.pem, subject: 'CN=a\\, O=b'}}}`, "no spaces after its commas"},
 		"authority empty":               {"{ci: {certificate: {authority: '', anySubject: true}}}", "signers.ci.certificate.authority is empty"},
 		"authority is a list":           {"{ci: {certificate: {authority: [ca.pem], anySubject: true}}}", "must be a string, not a list"},
@@ -154,6 +158,10 @@ func TestLoadCertificateErrors(t *testing.T) {
 		"root renewed with its key":     {two("authority: ca.pem, subject: CN=a", "authority: renewed.pem, subject: CN=a"), clash},
 		"root signed by the other":      {two("authority: other.pem, subject: CN=a", "authority: crossed.pem, subject: CN=a"), clash},
 		"group of anybody and somebody": {group("authority: ca.pem, subject: CN=a", "authority: ca.pem, anySubject: true"), overlap},
+		"group of one subject, twice":   {group("authority: ca.pem, subject: CN=a", "authority: other.pem, subject: CN=a"), `names a and b, and both are called "CN=a"`},
+		"group of one san, twice":       {group("authority: ca.pem, san: a", "authority: other.pem, san: a"), `names a and b, and both are called "a"`},
+		"group of a keyless and a san":  {"{a: {keyless: {issuer: i, subject: x}}, b: {certificate: {authority: ca.pem, san: x}}, g: {group: {of: [b, a], atLeast: 2}}}", `both are called "x"`},
+		"group of two issuers":          {"{a: {keyless: {issuer: i, subject: x}}, b: {keyless: {issuer: j, subject: x}}, g: {group: {of: [a, b], atLeast: 2}}}", `both are called "x"`},
 		"group of a subject and a san":  {group("authority: ca.pem, subject: CN=a", "authority: renewed.pem, san: a"), overlap},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -164,6 +172,9 @@ func TestLoadCertificateErrors(t *testing.T) {
 		"group of two subjects":                       group("authority: ca.pem, subject: CN=a", "authority: ca.pem, subject: CN=b"),
 		"group of two authorities":                    group("authority: ca.pem, anySubject: true", "authority: other.pem, anySubject: true"),
 		"one subject of two authorities":              two("authority: ca.pem, subject: CN=a", "authority: other.pem, subject: CN=a"),
+		"group of a subject and a san of that text":   group("authority: ca.pem, subject: CN=a", "authority: other.pem, san: CN=a"),
+		"one name of a keyless and a san":             "{a: {keyless: {issuer: i, subject: x}}, b: {certificate: {authority: ca.pem, san: x}}}",
+		"attributes with numbers":                     two(`authority: ca.pem, subject: 'CN=a\+b=c,1.2.840.113549.1.9.1=#1603612e62+OU=d'`, "authority: ca.pem, san: a"),
 		"anybody and somebody, in no group":           two("authority: ca.pem, subject: CN=a", "authority: ca.pem, anySubject: true"),
 		"a comma with a space that belongs to a name": two(`authority: ca.pem, subject: 'CN=a\, b'`, "authority: ca.pem, san: a"),
 	} {
@@ -174,32 +185,102 @@ func TestLoadCertificateErrors(t *testing.T) {
 	}
 }
 
-// TestOneCertificateIsOneMember is case 15 where the document does not show it: a keyless identity whose certificate is also one
-// of an authority. Two keys on one statement are still two people.
-func TestOneCertificateIsOneMember(t *testing.T) {
+// onePerson is a policy of two of a group of signers of each kind.
+func onePerson(t *testing.T) *Policy {
+	t.Helper()
 	p, err := Load(certificateDocument(`
-  web: {keyless: {issuer: i, subject: a@b.example}}
+  web: {keyless: {issuer: i, subject: w@b.example}}
   own: {certificate: {authority: ca.pem, san: a@b.example}}
-  eve: {certificate: {authority: other.pem, anySubject: true}}
-  ci: {key: ci.pub}
+  tom: {certificate: {authority: ca.pem, san: t@b.example}}
+  dn: {certificate: {authority: other.pem, subject: 'CN=a,O=Acme'}}
+  any: {certificate: {authority: other2.pem, anySubject: true}}
+  ci: {keys: [ci.pub, ci2.pub]}
   key: {key: eve.pub}
-  two: {group: {of: [web, own, eve, ci, key], atLeast: 2}}
+  guest: {certificate: {authority: guest.pem, anySubject: true}}
+  visitor: {key: visitor.pub}
+  guests: {group: {of: [guest, visitor], atLeast: 2}}
+  two: {group: {of: [web, own, tom, dn, any, ci, key], atLeast: 2}}
+require: [{id: r, attestation: evaluation, by: [two, guests]}]`), certificateOptions())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// by whom and with what; the names are of a certificate, and of a keyless identity.
+func verified(signers, key, subject string, names ...string) change {
+	return func(ev *Evidence) {
+		ev.SignedBy = strings.Fields(signers)
+		ev.VerifiedWith = VerifiedWith{Subject: subject, Names: names}
+		if key != "" {
+			ev.VerifiedWith.Keys = []string{key}
+		}
+	}
+}
+
+// TestOnePersonIsOneMember is case 15 where the document does not show it: whatever the split of the statements, one key and one name
+// are one person. Two people are two.
+func TestOnePersonIsOneMember(t *testing.T) {
+	p := onePerson(t)
+	const code = ThresholdNotMet
+	for name, tc := range map[string]struct {
+		want Code
+		by   []change
+	}{
+		"one statement of two certificate signers": {code, []change{by("web", "own")}},
+		"the same again":                               {code, []change{by("web", "own"), by("own", "web"), by("own")}},
+		"joined by a name of the policy":               {code, []change{by("web", "own"), by("own", "any")}},
+		"joined by another statement":                  {code, []change{by("web"), by("any"), by("own", "any", "web")}},
+		"a key, and the same with a certificate":       {code, []change{verified("key", "1", ""), verified("own", "1", "", "a@b.example")}},
+		"two keys of a signer, and one certificate":    {code, []change{verified("ci", "1", ""), verified("ci", "2", ""), verified("own", "2", "", "a@b.example")}},
+		"one certificate under two authorities":        {code, []change{verified("dn", "1", "CN=a,O=Acme", "x@b.example"), verified("own", "1", "CN=a,O=Acme", "x@b.example")}},
+		"one subject, renewed":                         {code, []change{verified("dn", "1", "CN=a,O=Acme"), verified("any", "2", "CN=a,O=Acme")}},
+		"one alternative name, renewed":                {code, []change{verified("dn", "1", "CN=a,O=Acme", "z"), verified("any", "2", "CN=z", "y", "z")}},
+		"the subject of another member":                {code, []change{verified("dn", "1", "CN=a,O=Acme"), verified("own", "2", "CN=a,O=Acme", "a@b.example")}},
+		"the alternative name of another member":       {code, []change{verified("own", "1", "", "a@b.example"), verified("any", "2", "CN=x", "a@b.example")}},
+		"the same, of a member who is not there":       {code, []change{verified("dn", "1", "CN=a,O=Acme", "w@b.example"), verified("any", "2", "", "w@b.example")}},
+		"a keyless identity and a certificate":         {code, []change{verified("web", "1", "", "w@b.example"), verified("any", "2", "", "w@b.example")}},
+		"three in a row":                               {code, []change{verified("web", "1", "", "n"), verified("own", "2", "", "n", "m"), verified("any", "3", "", "m")}},
+		"one statement that verifies with two keys":    {code, []change{verified("ci key", "1", "")}},
+		"an organization without other names":          {code, []change{verified("dn", "1", "O=Acme"), verified("any", "2", "O=Acme")}},
+		"two keys of one signer":                       {code, []change{verified("ci", "1", ""), verified("ci", "2", "")}},
+		"the name of a member of whom no more is said": {code, []change{by("own"), verified("any", "2", "", "a@b.example")}},
+		"two people":                                   {"", []change{verified("own", "1", "CN=b", "a@b.example"), verified("dn", "2", "CN=a,O=Acme", "c@b.example")}},
+		"two people, each with a key":                  {"", []change{verified("ci", "1", ""), verified("key", "2", "")}},
+		"two people, a key and a certificate":          {"", []change{verified("ci", "1", ""), verified("own", "2", "", "a@b.example")}},
+		"two people without names":                     {"", []change{verified("any", "1", ""), verified("own", "2", "")}},
+		"two people with empty names":                  {"", []change{verified("any", "1", "", ""), verified("own", "2", "", "")}},
+		"two people of one organization":               {"", []change{verified("own", "1", "O=SPIRE,C=US", "a@b.example"), verified("tom", "2", "O=SPIRE,C=US", "t@b.example")}},
+		"two people who are somebody of an authority ": {"", []change{verified("own guest", "1", "CN=a", "a@b.example"), verified("tom guest", "2", "CN=b", "t@b.example")}},
+		"one person twice, and another one":            {"", []change{by("web", "own"), by("any")}},
+		"one certificate, and a key":                   {"", []change{by("web", "own"), by("ci")}},
+		"two keys, of which nothing is said":           {"", []change{by("ci", "key")}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var all []Evidence
+			for i, c := range tc.by {
+				all = append(all, statement(string(rune('1'+i)), evaluation, `{}`, c))
+			}
+			want(t, p, "r", tc.want, all...)
+		})
+	}
+	d := want(t, p, "r", ThresholdNotMet, statement("1", evaluation, `{}`, by("web", "own")))
+	if detail := requirement(t, d, "r").Detail; !strings.HasPrefix(detail, "1 of 2 signers of two (own, web; several are one key or one name)") {
+		t.Errorf("detail %q", detail)
+	}
+}
+
+// TestSubjectsOfOrganizations: a subject that the policy names is somebody, whatever it consists of.
+func TestSubjectsOfOrganizations(t *testing.T) {
+	p, err := Load(certificateDocument(`
+  org: {certificate: {authority: ca.pem, subject: 'O=a\, CN=b'}}
+  own: {certificate: {authority: other.pem, san: a@b.example}}
+  two: {group: {of: [org, own], atLeast: 2}}
 require: [{id: r, attestation: evaluation, by: [two]}]`), certificateOptions())
 	if err != nil {
 		t.Fatal(err)
 	}
-	one := func(names ...string) Evidence { return statement("1", evaluation, `{}`, by(names...)) }
-	again := func(names ...string) Evidence { return statement("2", evaluation, `{}`, by(names...)) }
-	third := func(names ...string) Evidence { return statement("3", evaluation, `{}`, by(names...)) }
-	d := want(t, p, "r", ThresholdNotMet, one("web", "own"))
-	if detail := requirement(t, d, "r").Detail; detail != "1 of 2 signers of two (own, web; several have one certificate)" {
-		t.Errorf("detail %q", detail)
-	}
-	want(t, p, "r", ThresholdNotMet, one("web", "own"), again("own", "web"), third("own"))
-	want(t, p, "r", ThresholdNotMet, one("web", "own"), again("own", "eve"))
-	want(t, p, "r", ThresholdNotMet, one("web"), again("eve"), third("own", "eve", "web"))
-	want(t, p, "r", "", one("web", "own"), again("eve"))
-	want(t, p, "r", "", one("web", "own"), again("ci"))
-	want(t, p, "r", "", one("ci", "key"))
-	want(t, p, "r", "", one("web"), again("own"))
+	one := statement("1", evaluation, `{}`, verified("org", "1", `O=a\, CN=b`, "n"))
+	want(t, p, "r", ThresholdNotMet, one, statement("2", evaluation, `{}`, verified("own", "2", `O=a\, CN=b`, "a@b.example")))
+	want(t, p, "r", "", one, statement("2", evaluation, `{}`, verified("own", "2", "O=a", "a@b.example")))
 }

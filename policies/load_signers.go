@@ -6,6 +6,7 @@ import (
 	"encoding/pem"
 	"slices"
 
+	"github.com/mlseal/mlseal/internal/certificates"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -100,6 +101,10 @@ func (l *loader) publicKey(n *yaml.Node, file string, data []byte) []byte {
 	key, err := x509.ParsePKIXPublicKey(block.Bytes)
 	if err != nil {
 		l.failf(n, "key file %q holds no public key that is understood: %v", file, err)
+		return nil
+	}
+	if err := certificates.CheckKey(key); err != nil {
+		l.failf(n, "key file %q holds no key to verify with: %v", file, err)
 		return nil
 	}
 	der, err := x509.MarshalPKIXPublicKey(key)

@@ -60,46 +60,11 @@ func (p *Policy) missing(by []string, counted []*item) string {
 		}
 		who := strings.Join(have, ", ")
 		if n < len(have) {
-			who += "; several have one certificate"
+			who += "; several are one key or one name"
 		}
 		short = append(short, fmt.Sprintf("%d of %d signers of %s (%s)", n, s.atLeast, name, who))
 	}
 	return strings.Join(short, "; ")
-}
-
-// people counts the members who signed. Those with certificates for whom one statement speaks at once are one: a bundle has one
-// certificate, and it goes by several names.
-func (p *Policy) people(members []string, counted []*item) int {
-	var different [][]string
-	for _, it := range counted {
-		var same []string
-		for _, name := range it.SignedBy {
-			switch s := p.signers[name]; {
-			case !slices.Contains(members, name):
-			case s.keyless != nil || s.certificate != nil:
-				same = append(same, name)
-			default:
-				different = join(different, []string{name})
-			}
-		}
-		different = join(different, same)
-	}
-	return len(different)
-}
-
-// join adds a set of names to disjoint ones, together with those that it has a name in common with.
-func join(sets [][]string, names []string) [][]string {
-	if len(names) == 0 {
-		return sets
-	}
-	sets = slices.DeleteFunc(sets, func(set []string) bool {
-		shared := slices.ContainsFunc(set, func(name string) bool { return slices.Contains(names, name) })
-		if shared {
-			names = append(names, set...)
-		}
-		return shared
-	})
-	return append(sets, names)
 }
 
 // signersOf are the different signers of the statements, sorted.

@@ -145,6 +145,10 @@ type Result struct {
 	Signer, Issuer string
 	// Names are those of the certificate, set only when all checks passed with an authority of one's own.
 	Names CertificateNames
+	// Key is the lower-case hexadecimal SHA-256 of the SubjectPublicKeyInfo that verified the signature, and AllNames are all
+	// subject alternative names of a certificate that are a URI, an email address or a DNS name, and a keyless identity's; set only when all checks passed.
+	Key      string
+	AllNames []string
 	// Time is the earliest verified time of signing and TimeSource says who vouches for it: FromLog or
 	// FromTimestampAuthority; both are empty when nobody does, or when a check failed.
 	Time       time.Time
@@ -214,5 +218,6 @@ func (r *Result) Fail(name string, err error) *Result {
 	}
 	r.failures[name] = err
 	r.Signer, r.Issuer, r.Names, r.Time, r.TimeSource = "", "", CertificateNames{}, time.Time{}, ""
+	r.Key, r.AllNames = "", nil
 	return r
 }

@@ -109,10 +109,8 @@ func (s *signers) check(b *attest.Bundle, e *policies.Evidence) (policies.Code, 
 func (s *signers) checkKey(b *attest.Bundle, e *policies.Evidence) (policies.Code, string) {
 	hinted := ""
 	for _, k := range s.keys {
-		if k.key.Check(b, Options{}).Err() == nil {
-			if !slices.Contains(e.SignedBy, k.signer) {
-				e.SignedBy = append(e.SignedBy, k.signer)
-			}
+		if r := k.key.Check(b, Options{}); r.Err() == nil {
+			signed(e, k.signer, r)
 			continue
 		}
 		if k.key.Hinted(b) {
@@ -212,10 +210,26 @@ func (o signerCertificate) check(b *attest.Bundle, now time.Time, e *policies.Ev
 	return out
 }
 
-// signed notes who signed, and when if somebody trusted says so.
+// signed notes who signed and with what, and when if somebody trusted says so.
 func signed(e *policies.Evidence, name string, r *Result) {
-	e.SignedBy = append(e.SignedBy, name)
+	e.SignedBy = addNew(e.SignedBy, name)
+	with := &e.VerifiedWith
+	with.Keys = addNew(with.Keys, r.Key)
+	with.Names = addNew(with.Names, r.AllNames...)
+	if r.Names.Subject != "" {
+		with.Subject = r.Names.Subject
+	}
 	if e.TimeSource == "" {
 		e.Time, e.TimeSource = r.Time, r.TimeSource
 	}
+}
+
+// addNew appends those that are not empty and not in the list already.
+func addNew(list []string, more ...string) []string {
+	for _, s := range more {
+		if s != "" && !slices.Contains(list, s) {
+			list = append(list, s)
+		}
+	}
+	return list
 }

@@ -3,10 +3,13 @@ package certificates
 
 import (
 	"bytes"
+	"crypto"
+	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"math"
 )
 
 // Parse reads a text that holds PEM certificates and no other PEM blocks; what stands between them is skipped (RFC 7468
@@ -26,12 +29,34 @@ func Parse(text []byte) ([]*x509.Certificate, error) {
 		if err != nil {
 			return nil, err
 		}
+		if err := CheckKey(cert.PublicKey); err != nil {
+			return nil, fmt.Errorf("%q: %w", cert.Subject, err)
+		}
 		all = append(all, cert)
 	}
 	if len(all) != blocks {
 		return nil, fmt.Errorf("%d of its %d PEM blocks can be read", len(all), blocks)
 	}
 	return all, nil
+}
+
+// MaxRSABits is the size of the largest RSA modulus that anything is verified with, as in Go's TLS: the time grows with its square.
+const MaxRSABits = 8192
+
+// CheckKey refuses RSA keys with a modulus of more than MaxRSABits or a public exponent that does not fit 32 bits. It looks at sizes
+// alone, before anything is verified with the key. With all other keys that Go verifies with the time is bounded.
+func CheckKey(public crypto.PublicKey) error {
+	key, ok := public.(*rsa.PublicKey)
+	if !ok {
+		return nil
+	}
+	if bits := key.N.BitLen(); bits > MaxRSABits {
+		return fmt.Errorf("an RSA key of %d bits, at most %d are verified with", bits, MaxRSABits)
+	}
+	if int64(key.E) > math.MaxInt32 {
+		return fmt.Errorf("an RSA key whose public exponent %d does not fit 32 bits", key.E)
+	}
+	return nil
 }
 
 // SelfSigned looks at the signature: a certificate may have its issuer's name and not be its issuer.

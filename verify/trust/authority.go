@@ -55,7 +55,20 @@ func ParseTimestampAuthority(text []byte) (*Root, error) {
 	if tsa.Root == nil {
 		return nil, fmt.Errorf("trust: %w: it holds no self-signed root certificate", verify.ErrAuthority)
 	}
-	return &Root{material: &authorityMaterial{timestamps: []root.TimestampingAuthority{tsa}}}, nil
+	return &Root{material: &authorityMaterial{timestamps: []root.TimestampingAuthority{timestampAuthority{tsa}}}}, nil
+}
+
+// timestampAuthority is one whose certificates the user gave.
+type timestampAuthority struct {
+	*root.SigstoreTimestampingAuthority
+}
+
+// Verify says what to add to the certificates where neither they nor the timestamp hold the authority's own.
+func (a timestampAuthority) Verify(stamp, signature []byte) (*root.Timestamp, error) {
+	if token, err := readToken(stamp); a.Leaf == nil && err == nil && token != nil && len(token.Certificates) == 0 {
+		return nil, errors.New("the timestamp holds no certificate: add the timestamp authority's own certificate to the file of its certificates")
+	}
+	return a.SigstoreTimestampingAuthority.Verify(stamp, signature)
 }
 
 // readAuthority reads certificates out of a text of bounded size.
@@ -77,6 +90,9 @@ func noRootInChain(b *attest.Bundle) error {
 	for i, der := range b.Material.Chain {
 		cert, err := x509.ParseCertificate(der)
 		if err != nil {
+			return fmt.Errorf("%w: certificate %d: %w", ErrCertificate, i, err)
+		}
+		if err := certificates.CheckKey(cert.PublicKey); err != nil {
 			return fmt.Errorf("%w: certificate %d: %w", ErrCertificate, i, err)
 		}
 		if i > 0 && certificates.SelfSigned(cert) {
@@ -119,6 +135,7 @@ func (a *Authority) Check(b *attest.Bundle, opts verify.Options) *verify.Result 
 	if r.Failed() == "" {
 		leaf := x.chains[0][0]
 		r.Signer, r.Issuer, r.Names = certificateName(leaf), leaf.Issuer.String(), certificateNames(leaf)
+		nameOwner(r, leaf)
 	}
 	return r
 }

@@ -26,8 +26,11 @@ const (
 )
 
 // newEntity shows the named parts of a bundle to sigstore-go: what attest.Parse read, and not the text
-// again, so that no two parsers can disagree about it.
+// again, so that no two parsers can disagree about it. The error wraps verify.ErrBundle, or those of bounded.
 func newEntity(b *attest.Bundle, parts part) (*bundle.Bundle, error) {
+	if err := bounded(b, parts); err != nil {
+		return nil, err
+	}
 	material, err := protoMaterial(b, parts)
 	if err != nil {
 		return nil, err
@@ -75,6 +78,9 @@ func protoMaterial(b *attest.Bundle, parts part) (*protobundle.VerificationMater
 		for i, text := range b.Material.TlogEntries {
 			entry := &protorekor.TransparencyLogEntry{}
 			if err := protojson.Unmarshal(text, entry); err != nil {
+				return nil, fmt.Errorf("%w: tlogEntries[%d]: %w", verify.ErrBundle, i, err)
+			}
+			if err := boundedEntry(entry.CanonicalizedBody); err != nil {
 				return nil, fmt.Errorf("%w: tlogEntries[%d]: %w", verify.ErrBundle, i, err)
 			}
 			m.TlogEntries = append(m.TlogEntries, entry)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/mlseal/mlseal/attest"
+	"github.com/mlseal/mlseal/internal/certificates"
 	"github.com/mlseal/mlseal/verify"
 	"github.com/sigstore/sigstore-go/pkg/root"
 	"github.com/sigstore/sigstore/pkg/cryptoutils"
@@ -52,6 +53,9 @@ func ParseKey(text []byte) (*Key, error) {
 }
 
 func newKey(public crypto.PublicKey) (*Key, error) {
+	if err := certificates.CheckKey(public); err != nil {
+		return nil, fmt.Errorf("trust: %w: %w", verify.ErrKey, err)
+	}
 	verifier, err := signature.LoadDefaultVerifier(public)
 	if err != nil {
 		return nil, fmt.Errorf("trust: %w: %w", verify.ErrKey, err)
@@ -71,7 +75,11 @@ func newKey(public crypto.PublicKey) (*Key, error) {
 
 // Fingerprint is the lower-case hexadecimal sha256 of the key's PEM text (OMS v1.0 section 4.1).
 func (k *Key) Fingerprint() string {
-	sum := sha256.Sum256(k.pem)
+	return hexDigest(k.pem)
+}
+
+func hexDigest(data []byte) string {
+	sum := sha256.Sum256(data)
 	return hex.EncodeToString(sum[:])
 }
 
@@ -88,7 +96,7 @@ func (k *Key) Hinted(b *attest.Bundle) bool {
 	}
 	derSum := sha256.Sum256(k.der)
 	switch hint.Hint {
-	case k.Fingerprint(), hex.EncodeToString(derSum[:]), base64.StdEncoding.EncodeToString(derSum[:]):
+	case k.Fingerprint(), hexDigest(k.der), base64.StdEncoding.EncodeToString(derSum[:]):
 		return true
 	}
 	return false
@@ -123,7 +131,7 @@ func (k *Key) verify(b *attest.Bundle, artifact *verify.Artifact) error {
 func (k *Key) Check(b *attest.Bundle, opts verify.Options) *verify.Result {
 	r := &verify.Result{}
 	if k.checkSignature(r, b, opts); r.Failed() == "" {
-		r.Signer = k.Fingerprint()
+		r.Signer, r.Key = k.Fingerprint(), hexDigest(k.der)
 	}
 	r.Skip("signed with a key", verify.CheckCertificate, verify.CheckSCT)
 	r.Skip("the bundle is signed with a key; log entries in it are not looked at", verify.CheckLog)

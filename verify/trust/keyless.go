@@ -2,6 +2,7 @@ package trust
 
 import (
 	"crypto/x509"
+	"errors"
 	"fmt"
 
 	"github.com/mlseal/mlseal/attest"
@@ -78,27 +79,38 @@ func (t *Root) Identify(b *attest.Bundle, opts verify.Options) *verify.Result {
 	x.conclude(r, verdict)
 	if verdict == nil && r.Failed() == "" {
 		r.Signer, r.Issuer = summary.Subject, summary.Issuer
+		nameOwner(r, x.chains[0][0], summary.Subject) // which may be of a kind that no other signer is known by
 	}
 	return r
 }
 
-// unusable blames the log entries when the bundle is usable without them, and the chain when it is usable with
-// its first certificate alone.
+// unusable blames the log entries when the bundle is usable without them, the chain when it is usable with its first certificate
+// alone, and the timestamps when these are what is at fault.
 func unusable(r *verify.Result, b *attest.Bundle, err error) *verify.Result {
 	blamed, as := verify.CheckSignature, verify.ErrBundle
-	if _, other := newEntity(b, withTimestamps|withChain); other == nil {
+	if errors.Is(err, ErrTimestamp) {
+		blamed, as = verify.CheckTimestamp, ErrTimestamp
+	} else if _, other := newEntity(b, withTimestamps|withChain); other == nil {
 		blamed, as = verify.CheckLog, ErrLog
 	} else if _, other := newEntity(b, withTimestamps|withLog); other == nil {
 		blamed, as = verify.CheckCertificate, ErrCertificate
 	}
 	for _, name := range []string{verify.CheckSignature, verify.CheckCertificate, verify.CheckSCT, verify.CheckLog, verify.CheckTimestamp} {
 		if name == blamed {
-			r.Fail(name, fmt.Errorf("%w: %w", as, err))
+			r.Fail(name, wrapped(as, err))
 		} else {
 			r.Skip("the bundle is not usable", name)
 		}
 	}
 	return r
+}
+
+// wrapped says what is at fault, once.
+func wrapped(as, err error) error {
+	if errors.Is(err, as) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", as, err)
 }
 
 // keylessVerdict is sigstore-go's: a log entry, an SCT and a verified time are needed, and where a timestamp

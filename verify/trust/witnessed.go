@@ -1,6 +1,8 @@
 package trust
 
 import (
+	"errors"
+
 	"github.com/mlseal/mlseal/attest"
 	"github.com/mlseal/mlseal/verify"
 	"github.com/sigstore/sigstore-go/pkg/root"
@@ -43,14 +45,18 @@ func (k *WitnessedKey) Check(b *attest.Bundle, opts verify.Options) *verify.Resu
 		x.conclude(r, x.keyVerdict(k.logged))
 	}
 	if r.Failed() == "" {
-		r.Signer = k.key.Fingerprint()
+		r.Signer, r.Key = k.key.Fingerprint(), hexDigest(k.key.der)
 	}
 	return r
 }
 
 func (k *WitnessedKey) checkLogged(r *verify.Result, x *examination, b *attest.Bundle) {
 	var err error
-	if x.entity, err = newEntity(b, withTimestamps|withLog); err != nil {
+	if x.entity, err = newEntity(b, withTimestamps|withLog); errors.Is(err, ErrTimestamp) {
+		r.Skip("the timestamps are not usable", verify.CheckLog)
+		r.Fail(verify.CheckTimestamp, err)
+		return
+	} else if err != nil {
 		r.Fail(verify.CheckLog, err)
 		r.Skip("the log entries are not usable", verify.CheckTimestamp)
 		return
