@@ -342,3 +342,50 @@ func TestBoundsOfTrustedKeys(t *testing.T) {
 		}
 	}
 }
+
+// TestTimestampWithoutCertificate: the authority's own certificate stands in the timestamp or in the file.
+func TestTimestampWithoutCertificate(t *testing.T) {
+	s := newInstance(t)
+	key := testKey(t)
+	usage, err := asn1.Marshal([]asn1.ObjectIdentifier{{1, 3, 6, 1, 5, 5, 7, 3, 8}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf := s.certificate(&x509.Certificate{Subject: pkix.Name{CommonName: "tsa"}, KeyUsage: x509.KeyUsageDigitalSignature,
+		ExtraExtensions: []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 37}, Critical: true, Value: usage}}}, -time.Hour, time.Hour, s.caRoot, &key.PublicKey, s.caRootKey)
+	stamp := func(sig []byte) []byte {
+		digest := crypto.SHA256.New()
+		digest.Write(sig)
+		ts := timestamp.Timestamp{HashAlgorithm: crypto.SHA256, HashedMessage: digest.Sum(nil), Time: time.Now(), Policy: asn1.ObjectIdentifier{1, 2, 3}}
+		token, err := ts.CreateResponseWithOpts(leaf, key, crypto.SHA256)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return token
+	}
+	bundle, public := bare(t, s.sign(keylessStatement, workflow, signing{timestamp: stamp, change: s.chained()}))
+	b, err := attest.Parse(bundle)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parsed, err := trust.ParseKey(public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tc := range map[string]struct {
+		file []byte
+		says string
+	}{
+		"root alone":      {certificatePEM(s.caRoot), "add the timestamp authority's own certificate to the file"},
+		"with the leaf's": {certificatePEM(s.caRoot, leaf), ""},
+	} {
+		tsa, err := trust.ParseTimestampAuthority(tc.file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = trust.NewTimestampedKey(parsed, tsa).Check(b, verify.Options{}).Err()
+		if (err == nil) != (tc.says == "") || err != nil && !strings.Contains(err.Error(), tc.says) {
+			t.Errorf("%s: %v, want %q", name, err, tc.says)
+		}
+	}
+}

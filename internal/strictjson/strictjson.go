@@ -178,9 +178,12 @@ func hex4(data []byte, at int) (uint32, bool) {
 // object is an open object or array while checkObjects runs.
 type object struct {
 	isArray bool
-	keys    []string          // as they stand, up to fewKeys of them
+	keys    []spelling        // up to fewKeys of them
 	more    map[string]string // folded to as it stands, from then on
 }
+
+// spelling is a key in both of its forms: to fold one is the most of the work.
+type spelling struct{ folded, key string }
 
 // fewKeys is up to how many keys are compared one by one, which is faster than a map.
 const fewKeys = 8
@@ -253,17 +256,17 @@ func (o *object) find(key string) (string, bool) {
 	folded := Fold(key)
 	if o.more == nil && len(o.keys) < fewKeys {
 		for _, k := range o.keys {
-			if Fold(k) == folded {
-				return k, true
+			if k.folded == folded {
+				return k.key, true
 			}
 		}
-		o.keys = append(o.keys, key)
+		o.keys = append(o.keys, spelling{folded, key})
 		return "", false
 	}
 	if o.more == nil {
 		o.more = make(map[string]string, 2*fewKeys)
 		for _, k := range o.keys {
-			o.more[Fold(k)] = k
+			o.more[k.folded] = k.key
 		}
 	}
 	if k, ok := o.more[folded]; ok {

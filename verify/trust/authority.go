@@ -55,7 +55,20 @@ func ParseTimestampAuthority(text []byte) (*Root, error) {
 	if tsa.Root == nil {
 		return nil, fmt.Errorf("trust: %w: it holds no self-signed root certificate", verify.ErrAuthority)
 	}
-	return &Root{material: &authorityMaterial{timestamps: []root.TimestampingAuthority{tsa}}}, nil
+	return &Root{material: &authorityMaterial{timestamps: []root.TimestampingAuthority{timestampAuthority{tsa}}}}, nil
+}
+
+// timestampAuthority is one whose certificates the user gave.
+type timestampAuthority struct {
+	*root.SigstoreTimestampingAuthority
+}
+
+// Verify says what to add to the certificates where neither they nor the timestamp hold the authority's own.
+func (a timestampAuthority) Verify(stamp, signature []byte) (*root.Timestamp, error) {
+	if token, err := readToken(stamp); a.Leaf == nil && err == nil && token != nil && len(token.Certificates) == 0 {
+		return nil, errors.New("the timestamp holds no certificate: add the timestamp authority's own certificate to the file of its certificates")
+	}
+	return a.SigstoreTimestampingAuthority.Verify(stamp, signature)
 }
 
 // readAuthority reads certificates out of a text of bounded size.

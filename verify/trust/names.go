@@ -69,25 +69,39 @@ type alternativeName struct {
 func alternativeNames(c *x509.Certificate) []alternativeName {
 	var out []alternativeName
 	for _, extension := range c.Extensions {
-		var names asn1.RawValue
 		if !extension.Id.Equal(asn1.ObjectIdentifier{2, 5, 29, 17}) {
 			continue
 		}
-		if _, err := asn1.Unmarshal(extension.Value, &names); err != nil {
+		names, ok := generalNames(extension.Value)
+		if !ok {
 			return nil
 		}
-		for rest := names.Bytes; len(rest) > 0; {
-			var name asn1.RawValue
-			var err error
-			if rest, err = asn1.Unmarshal(rest, &name); err != nil {
-				return nil
-			}
-			if name.Tag == tagURI || name.Tag == tagEmail || name.Tag == tagDNS {
-				out = append(out, alternativeName{name.Tag, string(name.Bytes)})
-			}
-		}
+		out = append(out, names...)
 	}
 	return out
+}
+
+// generalNames reads the names of a list that holds nothing else: a name of another class than a GeneralName's is none, and it
+// makes the whole list one that is not understood.
+func generalNames(der []byte) (out []alternativeName, ok bool) {
+	var names asn1.RawValue
+	if rest, err := asn1.Unmarshal(der, &names); err != nil || len(rest) > 0 || names.Class != asn1.ClassUniversal || names.Tag != asn1.TagSequence || !names.IsCompound {
+		return nil, false
+	}
+	for rest := names.Bytes; len(rest) > 0; {
+		var name asn1.RawValue
+		var err error
+		if rest, err = asn1.Unmarshal(rest, &name); err != nil || name.Class != asn1.ClassContextSpecific {
+			return nil, false
+		}
+		if name.Tag == tagURI || name.Tag == tagEmail || name.Tag == tagDNS {
+			if name.IsCompound {
+				return nil, false
+			}
+			out = append(out, alternativeName{name.Tag, string(name.Bytes)})
+		}
+	}
+	return out, true
 }
 
 var scheme = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*:`)

@@ -55,3 +55,39 @@ func TestCertificateNames(t *testing.T) {
 		t.Errorf("garbage is called %+v", got)
 	}
 }
+
+// TestClassOfAlternativeNames: a tag is one of a GeneralName in its class alone, and what else stands in the list spoils it.
+func TestClassOfAlternativeNames(t *testing.T) {
+	email := func(class int, compound bool) asn1.RawValue {
+		return asn1.RawValue{Class: class, Tag: tagEmail, IsCompound: compound, Bytes: []byte("a@b.example")}
+	}
+	good := email(asn1.ClassContextSpecific, false)
+	for name, tc := range map[string]struct {
+		names    []asn1.RawValue
+		trailing []byte
+		set      bool
+		want     string
+	}{
+		"a GeneralName":                 {[]asn1.RawValue{good}, nil, false, "a@b.example"},
+		"universal":                     {[]asn1.RawValue{email(asn1.ClassUniversal, false)}, nil, false, ""},
+		"application":                   {[]asn1.RawValue{email(asn1.ClassApplication, false)}, nil, false, ""},
+		"private":                       {[]asn1.RawValue{email(asn1.ClassPrivate, false)}, nil, false, ""},
+		"constructed":                   {[]asn1.RawValue{{Class: asn1.ClassContextSpecific, Tag: tagEmail, IsCompound: true, Bytes: []byte{4, 1, 'a'}}}, nil, false, ""},
+		"a good one beside another":     {[]asn1.RawValue{good, email(asn1.ClassPrivate, false)}, nil, false, ""},
+		"a good one beside another tag": {[]asn1.RawValue{good, {Class: asn1.ClassUniversal, Tag: asn1.TagInteger, Bytes: []byte{1}}}, nil, false, ""},
+		"something behind the list":     {[]asn1.RawValue{good}, []byte{5, 0}, false, ""},
+		"a set":                         {[]asn1.RawValue{good}, nil, true, ""},
+	} {
+		value, err := asn1.Marshal(tc.names)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if tc.set {
+			value[0] = 0x31
+		}
+		c := &x509.Certificate{RawSubject: []byte{0x30, 0}, Extensions: []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 17}, Value: append(value, tc.trailing...)}}}
+		if got := certificateNames(c).SAN; got != tc.want {
+			t.Errorf("%s: %q, want %q", name, got, tc.want)
+		}
+	}
+}
