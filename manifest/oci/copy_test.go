@@ -85,6 +85,11 @@ func TestCopyBetweenAllTargets(t *testing.T) {
 				if found, err := Bundles(t.Context(), dst, first); err != nil || len(found) != 1 {
 					t.Errorf("%d statements about the statement: %v", len(found), err)
 				}
+				if l, ok := dst.(*Layout); ok { // oras finds what index.json lists
+					if index, err := l.readIndex(); err != nil || len(index.Manifests) != 4 {
+						t.Errorf("%d entries in index.json: %v", len(index.Manifests), err)
+					}
+				}
 				again := mustCopy(t, src, desc, dst, CopyOptions{Tag: "v2", Referrers: true})
 				if again.Copied.Count != 0 || again.Referrers != 3 || again.Skipped.Bytes != report.Copied.Bytes+report.Skipped.Bytes {
 					t.Errorf("again: %+v after %+v", again, report)
@@ -148,6 +153,14 @@ func TestCopyMounts(t *testing.T) {
 	if report := mustCopy(t, l, desc, openAt(t, host+"/third/model"), CopyOptions{Tag: "v1", MountFrom: "team/model"}); report.Mounted.Count == 0 {
 		t.Errorf("%+v", report)
 	}
+	// Another registry is not told where the package comes from.
+	other := &registrytest.Registry{Answer: func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Query().Has("mount") {
+			t.Errorf("%s", r.URL)
+		}
+		return false
+	}}
+	mustCopy(t, src, desc, openAt(t, serve(t, other)+"/prod/model"), CopyOptions{Tag: "v1"})
 	g.Change(func(g *registrytest.Registry) { g.NoMount = true })
 	to := openAt(t, host+"/fourth/model")
 	if report := mustCopy(t, src, desc, to, CopyOptions{Tag: "v1"}); report.Mounted.Count != 0 || report.Copied.Count == 0 {
@@ -285,8 +298,9 @@ func TestCopyOfTooMuch(t *testing.T) {
 
 func TestCopyOfConfusedManifests(t *testing.T) {
 	for name, text := range map[string]string{
-		"index and image":   `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{},"layers":[],"manifests":[]}`,
+		"index and image":   `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","layers":[],"manifests":[]}`,
 		"another type":      `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}`,
+		"docker's type":     `{"schemaVersion":2,"mediaType":"application/vnd.docker.distribution.manifest.v2+json","layers":[]}`,
 		"another spelling":  `{"schemaVersion":2,"Layers":[]}`,
 		"twice":             `{"schemaVersion":2,"layers":[],"layers":[]}`,
 		"two sizes":         `{"schemaVersion":2,"layers":[{"digest":"sha256:` + strings.Repeat("a", 64) + `","size":1},{"digest":"sha256:` + strings.Repeat("a", 64) + `","size":2}]}`,

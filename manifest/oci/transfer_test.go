@@ -150,6 +150,30 @@ func TestUploadForms(t *testing.T) {
 	}
 }
 
+// A file that grows while it is read does not fill the memory.
+func TestUploadOfMoreThanAnnounced(t *testing.T) {
+	r := openAt(t, serve(t, &registrytest.Registry{})+"/team/model")
+	data := randomBytes(chunkBytes + 10)
+	for _, announced := range []int64{0, 5, chunkBytes, chunkBytes + 9} {
+		inTime(t, func() {
+			w := r.newBlobWriter(t.Context(), announced, openBytes(data))
+			if _, err := io.Copy(w, bytes.NewReader(data)); !errors.Is(err, ErrContent) {
+				t.Errorf("%d announced: %v", announced, err)
+			}
+		})
+	}
+}
+
+// A registry does not get to say how much memory an upload takes.
+func TestChunksAreBounded(t *testing.T) {
+	for header, want := range map[string]error{"": nil, "x": nil, "-1": nil, "1000": nil, "1099511627776": errChunks, "20000000": errShortChunk} {
+		w := &blobWriter{chunk: chunkBytes, size: 1 << 40}
+		if err := w.grow(header); !errors.Is(err, want) {
+			t.Errorf("%q: %v, want %v", header, err, want)
+		}
+	}
+}
+
 // failing answers the first n requests of a method about uploads or blobs with a status.
 func failing(method, about string, n, status int, header http.Header) func(http.ResponseWriter, *http.Request) bool {
 	return func(w http.ResponseWriter, r *http.Request) bool {
@@ -300,8 +324,8 @@ func TestRegistryThatLies(t *testing.T) {
 		"content":             send(nil, 200, other),
 		"digest header":       send(http.Header{"Docker-Content-Digest": {string(describeBytes("", other).Digest)}}, 200, data),
 		"broken digest":       send(http.Header{"Docker-Content-Digest": {"sha256:x"}}, 200, data),
-		"shorter":             send(nil, 200, data[1:]),
-		"longer":              send(nil, 200, append(slices.Clone(data), 0)),
+		"shorter":             send(http.Header{"Content-Length": {"99999"}}, 200, data[1:]),
+		"longer":              send(http.Header{"Content-Length": {"100001"}}, 200, append(slices.Clone(data), 0)),
 		"shorter, not saying": send(chunked, 200, data[1:]),
 		"longer, not saying":  send(chunked, 200, append(slices.Clone(data), 0)),
 	} {
@@ -311,6 +335,9 @@ func TestRegistryThatLies(t *testing.T) {
 		err := copyBlob(t.Context(), r, desc, io.Discard, nil)
 		if !errors.Is(err, ErrContent) || errors.Is(err, ErrUnavailable) {
 			t.Errorf("%s: %v", name, err)
+		}
+		if early := name == "shorter" || name == "longer"; early && !strings.Contains(err.Error(), "the registry sends") {
+			t.Errorf("%s: it is read before it is refused: %v", name, err)
 		}
 	}
 	// Lies about where a download goes on.

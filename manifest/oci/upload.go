@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -22,7 +23,7 @@ import (
 const (
 	// chunkBytes is the size of a chunk, which is held in memory so that it can be sent again. A blob of
 	// at most as many bytes is sent in one request.
-	chunkBytes = 16 << 20
+	chunkBytes = 8 << 20
 	// MaxChunkBytes is the largest minimum of a chunk that a registry may ask for, in bytes.
 	MaxChunkBytes = 64 << 20
 	// abortTimeout bounds the request that ends an upload which failed.
@@ -57,9 +58,28 @@ func (r *repository) startBlob(ctx context.Context, size int64, reread func(offs
 func (r *repository) newBlobWriter(ctx context.Context, size int64, reread func(int64) (io.ReadCloser, error)) *blobWriter {
 	return &blobWriter{
 		repo: r, ctx: r.pushScope(ctx), size: size, reread: reread, chunk: chunkBytes,
-		buf:   make([]byte, 0, max(0, min(size, chunkBytes))),
+		buf:   chunkBuffer(size),
 		whole: !takesChunks(r.Reference.Host()) && size > chunkBytes,
 	}
+}
+
+// chunkBuffers are used again: a model has many blobs, and each would leave one behind for the garbage collector.
+var chunkBuffers = sync.Pool{New: func() any { buf := make([]byte, 0, chunkBytes); return &buf }}
+
+func chunkBuffer(size int64) []byte {
+	if size < chunkBytes {
+		return make([]byte, 0, max(0, size))
+	}
+	return (*chunkBuffers.Get().(*[]byte))[:0]
+}
+
+// release gives the buffer back.
+func (w *blobWriter) release() {
+	if cap(w.buf) == chunkBytes {
+		buf := w.buf[:0]
+		chunkBuffers.Put(&buf)
+	}
+	w.buf = nil
 }
 
 // blobWriter is an upload in chunks.
@@ -87,14 +107,18 @@ func (w *blobWriter) Write(p []byte) (int, error) {
 	for len(p) > 0 && w.err == nil && !w.whole {
 		k := min(len(p), w.chunk-len(w.buf))
 		w.buf, p = append(w.buf, p[:k]...), p[k:]
-		if len(w.buf) == w.chunk && w.end() < w.size {
+		switch {
+		case w.end() > w.size || k == 0:
+			w.err = fmt.Errorf("%w: more than the %d bytes that were announced", ErrContent, w.size)
+		case len(w.buf) == w.chunk && w.end() < w.size:
 			if w.err = w.deliver(); errors.Is(w.err, errChunks) {
 				w.drop()
 			}
 		}
 	}
 	if w.whole {
-		w.base, w.buf = w.end()+int64(len(p)), nil
+		w.base = w.end() + int64(len(p))
+		w.release()
 	}
 	if w.err != nil {
 		return 0, w.err
@@ -105,8 +129,13 @@ func (w *blobWriter) Write(p []byte) (int, error) {
 func (w *blobWriter) end() int64 { return w.base + int64(len(w.buf)) }
 
 // Commit implements blobUpload.
-func (w *blobWriter) Commit(ctx context.Context, desc ocispec.Descriptor) error {
+func (w *blobWriter) Commit(ctx context.Context, desc ocispec.Descriptor) (err error) {
 	w.ctx = w.repo.pushScope(ctx)
+	defer func() {
+		if err == nil {
+			w.release()
+		}
+	}()
 	if w.err != nil {
 		return w.err
 	}
