@@ -24,9 +24,14 @@ import (
 const (
 	lockName      = ".mlseal.lock"
 	tempPrefix    = ".mlseal-" // of internal/atomicfile
-	tempLifetime  = 24 * time.Hour
 	lockPoll      = 10 * time.Millisecond
 	maxLayoutFile = 4 << 10
+)
+
+// How old a temporary file is that nobody writes any more: by its lock, and where locks say nothing.
+const (
+	tempLifetime         = time.Hour
+	tempLifetimeUnlocked = 24 * time.Hour
 )
 
 // Layout is an OCI image layout on disk (OCI image-spec v1.1, image-layout.md) as an oras target.
@@ -204,11 +209,26 @@ func (l *Layout) removeLeftovers(before time.Time) {
 			if !strings.HasPrefix(e.Name(), tempPrefix) {
 				continue
 			}
-			if info, err := e.Info(); err == nil && info.Mode().IsRegular() && info.ModTime().Before(before) {
-				_ = os.Remove(filepath.Join(dir, e.Name())) // the next one tries again
+			name := filepath.Join(dir, e.Name())
+			if info, err := e.Info(); err == nil && info.Mode().IsRegular() && info.ModTime().Before(before) && !beingWritten(name, info) {
+				_ = os.Remove(name) // the next one tries again
 			}
 		}
 	}
+}
+
+// beingWritten reports whether a process has the temporary file name open to write it: writeBlob holds its lock, which ends with
+// the process. A writer may have waited for its source for any time, so that the age alone tells little.
+func beingWritten(name string, info fs.FileInfo) bool {
+	f, err := os.Open(name)
+	if err == nil {
+		defer func() { _ = f.Close() }()
+		held := false
+		if held, err = tryLock(f); err == nil {
+			return held
+		}
+	}
+	return info.ModTime().After(time.Now().Add(-tempLifetimeUnlocked))
 }
 
 // Fetch opens the blob that desc describes. The bytes are not verified; the size is.
@@ -279,7 +299,12 @@ func (l *Layout) writeBlob(desc ocispec.Descriptor, fill func(io.Writer) error) 
 		return err
 	}
 	// Read-only, so that an editor that opens a blob by mistake does not damage it.
-	return atomicfile.WriteFunc(name, atomicfile.Options{Perm: 0o444}, fill)
+	return atomicfile.WriteFunc(name, atomicfile.Options{Perm: 0o444}, func(w io.Writer) error {
+		if f, ok := w.(*os.File); ok {
+			_, _ = tryLock(f) // see beingWritten
+		}
+		return fill(w)
+	})
 }
 
 // blobPath is OCI image-spec v1.1, image-layout.md: "blobs/<alg>/<encoded>".
