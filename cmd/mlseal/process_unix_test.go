@@ -153,6 +153,22 @@ func readTree(t *testing.T, dir string) testFiles {
 	return files
 }
 
+// unchanged fails when a file is new, another one or gone. An empty lock is what a layout leaves that could not be made.
+func unchanged(t *testing.T, before, after testFiles) {
+	t.Helper()
+	for name, data := range after {
+		old, ok := before[name]
+		if (!ok || !bytes.Equal(old, data)) && (name != "fresh/.mlseal.lock" || len(data) > 0) {
+			t.Errorf("%s is new or another one", name)
+		}
+	}
+	for name := range before {
+		if _, ok := after[name]; !ok {
+			t.Errorf("%s is gone", name)
+		}
+	}
+}
+
 // temporary tells the names of files that a layout's writer has not finished.
 var temporary = regexp.MustCompile(`(^|/)\.mlseal-[0-9]+$`)
 
