@@ -394,7 +394,9 @@ func (k *killer) check() {
 	if _, err := os.Stat(filepath.Join(k.store, "oci-layout")); err == nil {
 		state := checkLayout(t, k.store)
 		for tag := range state.tags {
-			checkTarget(t, "oci:"+k.store+":"+tag)
+			if reference := "oci:" + k.store + ":" + tag; k.known[reference] == nil {
+				checkTarget(t, reference) // the command was killed, and nevertheless done
+			}
 		}
 	}
 	for reference, a := range k.known {
