@@ -200,19 +200,16 @@ func (k *killer) newTree() (dir string, files testFiles) {
 	return dir, files
 }
 
-// any picks a finished artifact; in a layout only if wanted.
+// any picks a finished artifact, in the layout if that is wanted.
 func (k *killer) any(layout bool) (reference string, a *artifact) {
-	for {
-		reference = k.order[k.rng.IntN(len(k.order))]
-		if !layout || reference[:4] == "oci:" {
-			return reference, k.known[reference]
+	reference = k.order[k.rng.IntN(len(k.order))]
+	if layout && reference[:4] != "oci:" {
+		reference = "oci:" + k.store + ":picked"
+		if k.known[reference] == nil {
+			k.packDone(reference)
 		}
-		if k.known["oci:"+k.store+":t1"] == nil {
-			k.packDone("oci:" + k.store + ":t1")
-		}
-		reference = "oci:" + k.store + ":t1"
-		return reference, k.known[reference]
 	}
+	return reference, k.known[reference]
 }
 
 // packDone packs a tree without a kill.
