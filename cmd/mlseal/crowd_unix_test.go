@@ -102,7 +102,7 @@ func TestProcessesAttachAtOnce(t *testing.T) {
 	for _, reference := range []string{c.ref("v1"), serveRegistry(t) + "/team/model:v1"} {
 		succeed(t, c.dir, "pack", "same", reference)
 		c.atOnce(processes, func(i int) {
-			if i%2 == 0 {
+			if i > 0 { // one signature only: signing twice may be the same
 				succeed(t, c.dir, "attest", reference, "--type", "https://example.com/note/v1", "--predicate", fmt.Sprint(i, ".json"), "--key", "k.key")
 			} else {
 				succeed(t, c.dir, "sign", reference, "--key", "k.key")
