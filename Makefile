@@ -24,7 +24,7 @@ demo: build
 	@testdata/demo/demo.sh $(CURDIR)/$(BIN) $(CURDIR)/testdata $(DEMO)
 
 test:
-	$(GO) test ./...
+	$(GO) test -timeout 20m ./...
 
 lint:
 	@unformatted=$$(gofmt -l cmd attest internal manifest policies verify); \

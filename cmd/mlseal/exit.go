@@ -122,6 +122,8 @@ func hintFor(err error) string {
 		return "hard links need the layout on the file system of the files; leave --link out to copy them"
 	case isAny(err, syscall.ENOSPC):
 		return "free some space and run the command again; what was there before is whole"
+	case isAny(err, syscall.EROFS):
+		return "choose a place that can be written to"
 	case isAny(err, verify.ErrNoRoot):
 		return "name a Sigstore trusted root with --trusted-root, or in the policy (trust: {root: FILE}); `cosign trusted-root create` writes one. Nothing was decided"
 	case isAny(err, signer.ErrNoSigningConfig):

@@ -64,11 +64,11 @@ files are those of cosign: both programs read them.`,
 			return err
 		}
 		if err := atomicfile.Write(private, privateText, atomicfile.Options{Perm: 0o600, NoOverwrite: true}); err != nil {
-			return fmt.Errorf("keys generate: %w", err)
+			return fmt.Errorf("keys generate: %s: %w", private, err)
 		}
 		if err := atomicfile.Write(public, publicText, atomicfile.Options{NoOverwrite: true}); err != nil {
 			_ = os.Remove(private) // half a pair is of no use
-			return fmt.Errorf("keys generate: %w", err)
+			return fmt.Errorf("keys generate: %s: %w", public, err)
 		}
 		return a.printf("private key  %s  (keep it secret)\npublic key   %s  (give it to whoever verifies)\n", private, public)
 	})

@@ -26,8 +26,13 @@ import (
 const (
 	lockName      = ".mlseal.lock"
 	tempPrefix    = ".mlseal-" // of internal/atomicfile
-	tempLifetime  = 24 * time.Hour
 	maxLayoutFile = 4 << 10
+)
+
+// How old a temporary file is that nobody writes any more: by its lock, and where locks say nothing.
+const (
+	tempLifetime         = time.Hour
+	tempLifetimeUnlocked = 24 * time.Hour
 )
 
 // Layout is an OCI image layout on disk (OCI image-spec v1.1, image-layout.md) as an oras target.
@@ -191,11 +196,33 @@ func (l *Layout) removeLeftovers(before time.Time) {
 			if !strings.HasPrefix(e.Name(), tempPrefix) {
 				continue
 			}
-			if info, err := e.Info(); err == nil && info.Mode().IsRegular() && info.ModTime().Before(before) {
-				_ = os.Remove(filepath.Join(dir, e.Name())) // the next one tries again
+			name := filepath.Join(dir, e.Name())
+			if info, err := e.Info(); err == nil && info.Mode().IsRegular() && info.ModTime().Before(before) && !beingWritten(name, info) {
+				_ = os.Remove(name) // the next one tries again
 			}
 		}
 	}
+}
+
+// hold says to others that the temporary file is being written. Where files cannot be locked they go by its age.
+func hold(temp io.Writer) {
+	if f, ok := temp.(*os.File); ok {
+		_, _ = filelock.Try(f)
+	}
+}
+
+// beingWritten reports whether a process has the temporary file name open to write it: whoever writes a blob holds its lock, which ends with
+// the process. A writer may have waited for its source for any time, so that the age alone tells little.
+func beingWritten(name string, info fs.FileInfo) bool {
+	f, err := os.Open(name)
+	if err == nil {
+		defer func() { _ = f.Close() }()
+		held := false
+		if held, err = filelock.Try(f); err == nil {
+			return held
+		}
+	}
+	return info.ModTime().After(time.Now().Add(-tempLifetimeUnlocked))
 }
 
 // Fetch opens the blob that desc describes. The bytes are not verified; the size is.
@@ -281,7 +308,10 @@ func (l *Layout) writeBlob(desc ocispec.Descriptor, fill func(io.Writer) error) 
 	if err := os.MkdirAll(filepath.Dir(name), 0o777); err != nil {
 		return err
 	}
-	return atomicfile.WriteFunc(name, blobFileOptions, fill)
+	return atomicfile.WriteFunc(name, blobFileOptions, func(w io.Writer) error {
+		hold(w)
+		return fill(w)
+	})
 }
 
 // blobFileOptions make blobs read-only, so that an editor that opens one by mistake does not damage it.

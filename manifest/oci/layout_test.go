@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -386,8 +387,40 @@ func TestOldLeftoversAreRemoved(t *testing.T) {
 	}
 	pack(t, again, sampleTree, PackOptions{})
 	files := tree(t, l.dir)
-	if _, ok := files[".mlseal-old"]; ok || files[".mlseal-new"] != "x" || files["blobs/sha256/.mlseal-old"] != "" {
-		t.Errorf("wrong leftovers: %q %q", files[".mlseal-old"], files[".mlseal-new"])
+	_, old := files[".mlseal-old"]
+	_, oldBlob := files["blobs/sha256/.mlseal-old"]
+	if old || oldBlob || files[".mlseal-new"] != "x" {
+		t.Errorf("wrong leftovers: %v %v %q", old, oldBlob, files[".mlseal-new"])
+	}
+}
+
+// A pack may wait for its source, a network file system, for longer than a leftover lives.
+func TestFilesOfASlowPackStay(t *testing.T) {
+	l := newLayout(t)
+	data := "slow"
+	desc := describeBytes("text/plain", []byte(data))
+	err := l.writeBlob(desc, func(w io.Writer) error {
+		files, err := filepath.Glob(filepath.Join(l.dir, "blobs", "sha256", tempPrefix+"*"))
+		if err != nil || len(files) != 1 {
+			t.Fatalf("%v, %v", files, err)
+		}
+		past := time.Now().Add(-2 * tempLifetimeUnlocked)
+		if err := os.Chtimes(files[0], past, past); err != nil {
+			t.Fatal(err)
+		}
+		other, err := OpenLayout(l.dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pack(t, other, sampleTree, PackOptions{Tag: "v1"})
+		_, err = io.WriteString(w, data)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ok, err := l.Exists(t.Context(), desc); err != nil || !ok {
+		t.Errorf("the slow blob: %v, %v", ok, err)
 	}
 }
 

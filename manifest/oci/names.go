@@ -24,6 +24,9 @@ func parents(name string) iter.Seq[string] {
 	}
 }
 
+// maxElementLength is the longest name of a file or directory, in bytes: NAME_MAX of Linux.
+const maxElementLength = 255
+
 // deviceNames are files that Windows takes for devices, in every directory and with every extension
 // ("Naming Files, Paths, and Namespaces" in its documentation).
 var deviceNames = func() map[string]bool {
@@ -36,7 +39,7 @@ var deviceNames = func() map[string]bool {
 
 // checkNames refuses a tree whose files could not all be written beside each other, or would be
 // something else, on one of the systems that people unpack on: twins that differ only by case or by
-// Unicode normalization (macOS, Windows), also of directories, and device names of Windows.
+// Unicode normalization (macOS, Windows), also of directories, device names of Windows, and names that are too long.
 func checkNames(m *manifest.Manifest) error {
 	spelling := map[string]string{}
 	for _, f := range m.Files {
@@ -57,6 +60,9 @@ func checkNames(m *manifest.Manifest) error {
 
 func checkSpelling(spelling map[string]string, name string) error {
 	base := name[strings.LastIndexByte(name, '/')+1:]
+	if len(base) > maxElementLength {
+		return fmt.Errorf("oci: %q: %w: a name of %d bytes, at most %d", name, manifest.ErrName, len(base), maxElementLength)
+	}
 	stem, _, _ := strings.Cut(base, ".")
 	if deviceNames[strings.ToLower(strings.TrimRight(stem, " "))] {
 		return fmt.Errorf("oci: %q: %w: Windows takes %q for a device", name, manifest.ErrName, base)

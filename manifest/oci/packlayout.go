@@ -61,6 +61,7 @@ func (s *layoutSink) begin(_ context.Context, o origin) (manifest.FileCopy, erro
 	if err != nil {
 		return nil, err
 	}
+	hold(to.File)
 	c := &layoutCopy{s, to}
 	file, err := o.open()
 	if err != nil {

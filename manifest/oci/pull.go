@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -97,7 +98,7 @@ func Pull(ctx context.Context, target Target, p *Package, dest string, opts Pull
 	}
 	err = eachBlob(ctx, opts.Concurrency, len(p.Tree.Files), func(ctx context.Context, i int) error {
 		if err := pl.file(ctx, p.Tree.Files[i]); err != nil {
-			return fmt.Errorf("oci: %s: %w", p.Tree.Files[i].Path, err)
+			return fmt.Errorf("oci: %s: %w", filepath.Join(dest, p.Tree.Files[i].Path), err)
 		}
 		return nil
 	})
