@@ -227,7 +227,7 @@ func TestBounds(t *testing.T) {
 		"deep ASN.1":                   {withStamps(response(t, deep(t, 1000))), stamp, true, "nested deeper than 32"},
 		"giant key in a log entry":     {withBody("hashedrekord", "0.0.1", hashed), log, false, tooLarge},
 		"envelope in a log entry":      {withBody("dsse", "0.0.1", `{"proposedContent":{"envelope":"{}","verifiers":["`+base+`"]}}`), log, false, `"proposedContent", which no log gives out`},
-		"payload in a log entry":       {withBody("intoto", "0.0.2", `{"content":{"envelope":{"payload":"e30=","payloadType":"x"}}}`), log, false, `"payload", which no log gives out`},
+		"signatures in a log entry":    {withBody("intoto", "0.0.2", `{"content":{"envelope":{"payload":"e30=","payloadType":"x","signatures":[{}`+strings.Repeat(`,{}`, 8)+`]}}}`), log, false, "a list of 9, at most 8 are looked at"},
 		"key as numbers":               {withBody("hashedrekord", "0.0.1", `{"signature":{"publicKey":{"content":[1,2]}}}`), log, false, "a list of numbers"},
 		"two bodies in one":            {withBody("hashedrekord", "0.0.1", `{"data":1,"data":2}`), log, false, "duplicate key"},
 	} {

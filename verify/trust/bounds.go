@@ -106,8 +106,11 @@ func nested(der []byte, depth int) error {
 	return nil
 }
 
-// boundedEntry looks at the keys in a log entry's body, with which its parser verifies what stands beside them. A log takes in
-// whole envelopes as well, and never gives them out: these are verified signature by signature with every key.
+// maxEntrySignatures bounds the signatures in a log entry, each of which has a key of its own.
+const maxEntrySignatures = 8
+
+// boundedEntry looks at the keys in a log entry's body, with which its parser verifies what stands beside them: each signature of
+// an envelope with every key. A log takes in proposed envelopes as well, and never gives them out.
 func boundedEntry(body []byte) error {
 	var value any
 	if err := strictjson.Unmarshal(body, &value, strictjson.Limits{}); err != nil {
@@ -120,7 +123,7 @@ func boundedValue(value any) error {
 	switch v := value.(type) {
 	case map[string]any:
 		for key, inner := range v {
-			if folded := strictjson.Fold(key); folded == "payload" || folded == "proposedcontent" {
+			if strictjson.Fold(key) == "proposedcontent" {
 				return fmt.Errorf("its body holds %q, which no log gives out", key)
 			}
 			if err := boundedValue(inner); err != nil {
@@ -128,6 +131,9 @@ func boundedValue(value any) error {
 			}
 		}
 	case []any:
+		if len(v) > maxEntrySignatures {
+			return fmt.Errorf("its body holds a list of %d, at most %d are looked at", len(v), maxEntrySignatures)
+		}
 		for _, inner := range v {
 			if _, ok := inner.(json.Number); ok {
 				return errors.New("its body holds a list of numbers, which no log gives out")
