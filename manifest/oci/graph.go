@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
+	"path"
 	"slices"
 
 	"github.com/opencontainers/go-digest"
@@ -59,7 +59,23 @@ type graph struct {
 }
 
 // readGraph reads every listed manifest, verified, and looks for unlisted ones.
-func (l *Layout) readGraph(ctx context.Context) (*graph, error) {
+func (l *layoutView) readGraph(ctx context.Context) (*graph, error) {
+	if !l.fixed {
+		return l.newGraph(ctx)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.known == nil {
+		g, err := l.newGraph(ctx)
+		if err != nil {
+			return nil, err
+		}
+		l.known = g
+	}
+	return l.known, nil
+}
+
+func (l *layoutView) newGraph(ctx context.Context) (*graph, error) {
 	index, err := l.readIndex()
 	if err != nil {
 		return nil, err
@@ -94,7 +110,7 @@ func (l *Layout) readGraph(ctx context.Context) (*graph, error) {
 }
 
 // readNode reads and verifies one manifest.
-func (l *Layout) readNode(desc ocispec.Descriptor) (*node, error) {
+func (l *layoutView) readNode(desc ocispec.Descriptor) (*node, error) {
 	data, err := fetchBytes(context.Background(), l, desc, MaxManifestBytes) // one bounded read of a local file
 	if err != nil {
 		return nil, err
@@ -108,32 +124,32 @@ func (l *Layout) readNode(desc ocispec.Descriptor) (*node, error) {
 
 // scan finds manifests that index.json does not list: cosign v3 writes a statement's manifest as a
 // blob only. Blobs that a listed manifest names as its content are not looked at.
-func (l *Layout) scan(ctx context.Context, g *graph, known map[digest.Digest]bool) error {
-	entries, err := os.ReadDir(l.path(ocispec.ImageBlobsDir, "sha256"))
+func (l *layoutView) scan(ctx context.Context, g *graph, known map[digest.Digest]bool) error {
+	names, err := l.files.list(path.Join(ocispec.ImageBlobsDir, "sha256"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("oci: %w", err)
 	}
 	blobs, size := 0, int64(0)
-	for _, e := range entries {
-		d := digest.NewDigestFromEncoded(digest.SHA256, e.Name())
+	for _, name := range names {
+		d := digest.NewDigestFromEncoded(digest.SHA256, name)
 		if d.Validate() != nil || known[d] {
 			continue
 		}
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		info, err := e.Info()
+		bytes, err := l.files.stat(blobName(d))
 		if err != nil {
-			continue // removed meanwhile
+			continue // removed meanwhile, or no file
 		}
 		if blobs++; blobs > MaxScanBlobs {
-			return fmt.Errorf("oci: %s: %w: more than %d blobs that index.json does not lead to", l.dir, ErrLimit, MaxScanBlobs)
+			return fmt.Errorf("oci: %s: %w: more than %d blobs that index.json does not lead to", l.files, ErrLimit, MaxScanBlobs)
 		}
-		if !l.looksLikeManifest(d, info) {
+		if !l.looksLikeManifest(d, bytes) {
 			continue
 		}
-		if size += info.Size(); size > MaxScanBytes {
-			return fmt.Errorf("oci: %s: %w: more than %d bytes of manifests that index.json does not list", l.dir, ErrLimit, MaxScanBytes)
+		if size += bytes; size > MaxScanBytes {
+			return fmt.Errorf("oci: %s: %w: more than %d bytes of manifests that index.json does not list", l.files, ErrLimit, MaxScanBytes)
 		}
 		if n := l.orphan(d); n != nil {
 			g.orphans = append(g.orphans, n)
@@ -144,12 +160,11 @@ func (l *Layout) scan(ctx context.Context, g *graph, known map[digest.Digest]boo
 
 // looksLikeManifest decides by the size and the first bytes whether a blob is worth reading. Go's
 // encoders, and so cosign, write schemaVersion first.
-func (l *Layout) looksLikeManifest(d digest.Digest, info fs.FileInfo) bool {
-	name, err := l.blobPath(d)
-	if err != nil || !info.Mode().IsRegular() || info.Size() > MaxManifestBytes {
+func (l *layoutView) looksLikeManifest(d digest.Digest, size int64) bool {
+	if size > MaxManifestBytes {
 		return false
 	}
-	f, err := os.Open(name)
+	f, _, err := l.files.open(blobName(d))
 	if err != nil {
 		return false
 	}
@@ -162,12 +177,8 @@ func (l *Layout) looksLikeManifest(d digest.Digest, info fs.FileInfo) bool {
 
 // orphan returns the manifest in a blob, or nil when it holds none. The digest is not verified:
 // whoever reads the manifest later does that, and reports a damaged one.
-func (l *Layout) orphan(d digest.Digest) *node {
-	name, err := l.blobPath(d)
-	if err != nil {
-		return nil
-	}
-	data, err := readRegular(name, MaxManifestBytes)
+func (l *layoutView) orphan(d digest.Digest) *node {
+	data, err := l.read(blobName(d), MaxManifestBytes)
 	if err != nil || strictjson.Check(data, strictjson.Limits{}) != nil {
 		return nil
 	}
@@ -187,7 +198,7 @@ func (l *Layout) orphan(d digest.Digest) *node {
 
 // Predecessors returns the manifests that point to node as their subject or content, in the order
 // of their digests.
-func (l *Layout) Predecessors(ctx context.Context, node ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+func (l *layoutView) Predecessors(ctx context.Context, node ocispec.Descriptor) ([]ocispec.Descriptor, error) {
 	g, err := l.readGraph(ctx)
 	if err != nil {
 		return nil, err
@@ -203,7 +214,7 @@ func (l *Layout) Predecessors(ctx context.Context, node ocispec.Descriptor) ([]o
 
 // referrers returns the manifests whose subject is subject, and the listed ones that cannot be read
 // and have no tag: what they are about is unknown, so they are reported rather than skipped.
-func (l *Layout) referrers(ctx context.Context, subject ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+func (l *layoutView) referrers(ctx context.Context, subject ocispec.Descriptor) ([]ocispec.Descriptor, error) {
 	g, err := l.readGraph(ctx)
 	if err != nil {
 		return nil, err
@@ -223,7 +234,7 @@ func (l *Layout) referrers(ctx context.Context, subject ocispec.Descriptor) ([]o
 }
 
 // hasStatements reports whether desc has referrers or is one.
-func (l *Layout) hasStatements(ctx context.Context, desc ocispec.Descriptor) (bool, error) {
+func (l *layoutView) hasStatements(ctx context.Context, desc ocispec.Descriptor) (bool, error) {
 	if desc.Annotations[kindAnnotation] != "" {
 		return true, nil
 	}
@@ -237,7 +248,7 @@ func (l *Layout) hasStatements(ctx context.Context, desc ocispec.Descriptor) (bo
 }
 
 // artifacts returns what is listed and is not a referrer.
-func (l *Layout) artifacts(ctx context.Context) ([]ocispec.Descriptor, error) {
+func (l *layoutView) artifacts(ctx context.Context) ([]ocispec.Descriptor, error) {
 	g, err := l.readGraph(ctx)
 	if err != nil {
 		return nil, err

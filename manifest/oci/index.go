@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"os"
 	"slices"
 
 	"github.com/opencontainers/go-digest"
@@ -54,21 +53,21 @@ func emptyIndex() *ocispec.Index {
 	}
 }
 
-func (l *Layout) readIndex() (*ocispec.Index, error) {
-	data, err := readRegular(l.path(ocispec.ImageIndexFile), MaxIndexBytes)
+func (l *layoutView) readIndex() (*ocispec.Index, error) {
+	data, err := l.read(ocispec.ImageIndexFile, MaxIndexBytes)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("oci: %s: %w: index.json is missing", l.dir, ErrContent)
+		return nil, fmt.Errorf("oci: %s: %w: index.json is missing", l.files, ErrContent)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("oci: %w", err)
 	}
 	index := emptyIndex()
 	if err := strictjson.Unmarshal(data, index, strictjson.Limits{MaxBytes: MaxIndexBytes}); err != nil {
-		return nil, fmt.Errorf("oci: %s: index.json: %w: %w", l.dir, ErrContent, err)
+		return nil, fmt.Errorf("oci: %s: index.json: %w: %w", l.files, ErrContent, err)
 	}
 	for _, entry := range index.Manifests {
 		if err := checkDescriptor(entry); err != nil {
-			return nil, fmt.Errorf("oci: %s: index.json: %w", l.dir, err)
+			return nil, fmt.Errorf("oci: %s: index.json: %w", l.files, err)
 		}
 	}
 	return index, nil
@@ -133,20 +132,23 @@ func (l *Layout) addEntry(ctx context.Context, index *ocispec.Index, desc ocispe
 			return err
 		}
 	}
-	entry := plain(desc)
-	entry.ArtifactType = node.ArtifactType
-	addTo(index, entry, tag)
+	addTo(index, entryOf(desc, node), tag)
 	if node.Subject == nil {
 		return nil
 	}
 	// A subject that lost its tag earlier is listed again, so that oras finds the statement.
 	if subject, err := l.readNode(*node.Subject); err == nil {
-		about := plain(*node.Subject)
-		about.ArtifactType = subject.ArtifactType
-		addTo(index, about, "")
+		addTo(index, entryOf(*node.Subject, subject), "")
 	}
 	markSubject(index, node.Subject.Digest)
 	return nil
+}
+
+// entryOf is how index.json lists a manifest.
+func entryOf(desc ocispec.Descriptor, node *node) ocispec.Descriptor {
+	entry := plain(desc)
+	entry.ArtifactType = node.ArtifactType
+	return entry
 }
 
 // addTo lists entry, once for each of its tags, or once without. What others wrote into an entry stays.
@@ -241,7 +243,7 @@ func tagOf(entry ocispec.Descriptor) string {
 // the blob that has it, whatever names the entries carry; one that is not listed in index.json is
 // looked for among the blobs. A tag on two artifacts fails with ErrContent: tools disagree about which
 // of them it names.
-func (l *Layout) Resolve(_ context.Context, reference string) (ocispec.Descriptor, error) {
+func (l *layoutView) Resolve(_ context.Context, reference string) (ocispec.Descriptor, error) {
 	index, err := l.readIndex()
 	if err != nil {
 		return ocispec.Descriptor{}, err
@@ -273,20 +275,16 @@ func resolveTag(index *ocispec.Index, tag string) (ocispec.Descriptor, error) {
 	return found, nil
 }
 
-func (l *Layout) resolveBlob(d digest.Digest) (ocispec.Descriptor, error) {
-	name, err := l.blobPath(d)
-	if err != nil {
-		return ocispec.Descriptor{}, err
-	}
-	info, err := os.Lstat(name)
+func (l *layoutView) resolveBlob(d digest.Digest) (ocispec.Descriptor, error) {
+	size, err := l.files.stat(blobName(d))
 	if errors.Is(err, fs.ErrNotExist) {
 		return ocispec.Descriptor{}, fmt.Errorf("%s: %w", d, ErrNotFound)
 	}
 	if err != nil {
 		return ocispec.Descriptor{}, err
 	}
-	desc := ocispec.Descriptor{MediaType: "application/octet-stream", Digest: d, Size: info.Size()}
-	if !l.looksLikeManifest(d, info) {
+	desc := ocispec.Descriptor{MediaType: "application/octet-stream", Digest: d, Size: size}
+	if !l.looksLikeManifest(d, size) {
 		return desc, nil
 	}
 	if node := l.orphan(d); node != nil {
@@ -296,7 +294,7 @@ func (l *Layout) resolveBlob(d digest.Digest) (ocispec.Descriptor, error) {
 }
 
 // Tags lists the tags in byte order, those behind last if it is not empty.
-func (l *Layout) Tags(_ context.Context, last string, fn func(tags []string) error) error {
+func (l *layoutView) Tags(_ context.Context, last string, fn func(tags []string) error) error {
 	index, err := l.readIndex()
 	if err != nil {
 		return err

@@ -20,13 +20,11 @@ import (
 	"github.com/mlseal/mlseal/internal/atomicfile"
 	"github.com/mlseal/mlseal/internal/filelock"
 	"github.com/mlseal/mlseal/internal/filestate"
-	"github.com/mlseal/mlseal/internal/strictjson"
 )
 
 const (
-	lockName      = ".mlseal.lock"
-	tempPrefix    = ".mlseal-" // of internal/atomicfile
-	maxLayoutFile = 4 << 10
+	lockName   = ".mlseal.lock"
+	tempPrefix = ".mlseal-" // of internal/atomicfile
 )
 
 // How old a temporary file is that nobody writes any more: by its lock, and where locks say nothing.
@@ -42,8 +40,13 @@ const (
 // oras-go's oci.Store is not used: it writes index.json in place and in random order, keeps no lock
 // against other processes, and takes a blob for right when a file of its name exists.
 type Layout struct {
+	layoutView
 	dir   string
 	sweep sync.Once
+}
+
+func layoutIn(dir string) *Layout {
+	return &Layout{layoutView: layoutView{files: directory(dir)}, dir: dir}
 }
 
 var _ Target = (*Layout)(nil)
@@ -61,17 +64,9 @@ func OpenLayout(dir string) (*Layout, error) {
 	if !info.IsDir() {
 		return nil, fmt.Errorf("oci: %s: %w: it is no directory", dir, ErrNotLayout)
 	}
-	l := &Layout{dir: dir}
-	data, err := readRegular(l.path(ocispec.ImageLayoutFile), maxLayoutFile)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("oci: %s: %w: it holds no file %s", dir, ErrNotLayout, ocispec.ImageLayoutFile)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("oci: %s: %w: %w", dir, ErrNotLayout, err)
-	}
-	var layout ocispec.ImageLayout
-	if err := strictjson.Unmarshal(data, &layout, strictjson.Limits{}); err != nil || layout.Version != ocispec.ImageLayoutVersion {
-		return nil, fmt.Errorf("oci: %s: %w: version %q in %s", dir, ErrNotLayout, layout.Version, ocispec.ImageLayoutFile)
+	l := layoutIn(dir)
+	if err := l.checkVersion(); err != nil {
+		return nil, err
 	}
 	return l, l.checkDirs()
 }
@@ -104,7 +99,7 @@ func CreateLayout(ctx context.Context, dir string) (*Layout, error) {
 	} else if err := vacant(dir, err); err != nil {
 		return nil, err
 	}
-	l = &Layout{dir: dir}
+	l = layoutIn(dir)
 	unlock, err := l.lock(ctx)
 	if err != nil {
 		return nil, err
@@ -225,26 +220,6 @@ func beingWritten(name string, info fs.FileInfo) bool {
 	return info.ModTime().After(time.Now().Add(-tempLifetimeUnlocked))
 }
 
-// Fetch opens the blob that desc describes. The bytes are not verified; the size is.
-func (l *Layout) Fetch(_ context.Context, desc ocispec.Descriptor) (io.ReadCloser, error) {
-	name, err := l.blobPath(desc.Digest)
-	if err != nil {
-		return nil, err
-	}
-	f, info, err := openRegular(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s: %w", desc.Digest, ErrNotFound)
-	}
-	if err != nil {
-		return nil, err
-	}
-	if info.Size() != desc.Size {
-		_ = f.Close()
-		return nil, &mismatchError{want: desc, gotSize: info.Size(), linked: filestate.Links(info) > 1}
-	}
-	return f, nil
-}
-
 // Linked lists the files of p whose blobs have another name, as those that PackOptions.Link made: who edits such a file in place
 // alters the package.
 func (l *Layout) Linked(p *Package) []string {
@@ -259,16 +234,6 @@ func (l *Layout) Linked(p *Package) []string {
 		}
 	}
 	return paths
-}
-
-// Exists reports whether the layout holds the blob that desc describes, whole: it is hashed, so
-// that a damaged blob counts as missing and is written again.
-func (l *Layout) Exists(ctx context.Context, desc ocispec.Descriptor) (bool, error) {
-	err := copyBlob(ctx, l, desc, io.Discard, nil)
-	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrContent) {
-		return false, nil
-	}
-	return err == nil, err
 }
 
 // Push writes a blob, verified. A manifest is listed in index.json too. A blob that is there, whole,
@@ -320,36 +285,9 @@ var blobFileOptions = atomicfile.Options{Perm: 0o444}
 // blobsDir is where blobs with a sha256 are.
 func (l *Layout) blobsDir() string { return l.path(ocispec.ImageBlobsDir, digest.SHA256.String()) }
 
-// blobPath is OCI image-spec v1.1, image-layout.md: "blobs/<alg>/<encoded>".
 func (l *Layout) blobPath(d digest.Digest) (string, error) {
 	if err := d.Validate(); err != nil {
 		return "", fmt.Errorf("%w: digest %q: %w", ErrContent, d, err)
 	}
-	return l.path(ocispec.ImageBlobsDir, d.Algorithm().String(), d.Encoded()), nil
-}
-
-// openRegular opens a file that must be a regular one: a pipe would block, a link lead elsewhere.
-func openRegular(name string) (*os.File, fs.FileInfo, error) {
-	info, err := os.Lstat(name)
-	if err != nil {
-		return nil, nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, nil, fmt.Errorf("%s: %w: not a regular file", name, ErrContent)
-	}
-	f, err := os.Open(name)
-	return f, info, err
-}
-
-// readRegular reads a regular file of at most max bytes.
-func readRegular(name string, max int64) ([]byte, error) {
-	f, info, err := openRegular(name)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }()
-	if info.Size() > max {
-		return nil, fmt.Errorf("%s: %w: %d bytes, at most %d are read", name, ErrLimit, info.Size(), max)
-	}
-	return io.ReadAll(io.LimitReader(f, max))
+	return l.path(filepath.FromSlash(blobName(d))), nil
 }

@@ -364,7 +364,7 @@ func TestLockWaitsForTheContext(t *testing.T) {
 	defer unlock()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
 	defer cancel()
-	other := &Layout{dir: l.dir}
+	other := layoutIn(l.dir)
 	if _, err := other.lock(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("a held lock: %v", err)
 	}

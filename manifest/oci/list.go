@@ -32,7 +32,7 @@ func List(ctx context.Context, target Target) ([]Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	if l, ok := target.(*Layout); ok {
+	if l := asLayout(target); l != nil {
 		untagged, err := l.untagged(ctx)
 		if err != nil {
 			return nil, err
@@ -73,7 +73,7 @@ func tagEntries(ctx context.Context, target Target) ([]Entry, error) {
 }
 
 // untagged are the listed artifacts that no tag names.
-func (l *Layout) untagged(ctx context.Context) ([]Entry, error) {
+func (l *layoutView) untagged(ctx context.Context) ([]Entry, error) {
 	g, err := l.readGraph(ctx)
 	if err != nil {
 		return nil, err

@@ -115,7 +115,7 @@ func pushReferrer(ctx context.Context, target Target, subject, desc ocispec.Desc
 // listReferrers returns the referrers of subject, unfiltered, in the order of their digests.
 func listReferrers(ctx context.Context, target Target, subject ocispec.Descriptor) ([]ocispec.Descriptor, error) {
 	list := target.Predecessors
-	if l, ok := target.(*Layout); ok {
+	if l := asLayout(target); l != nil {
 		list = l.referrers
 	}
 	all, err := list(ctx, subject)

@@ -132,8 +132,8 @@ func checkUnnamed(ctx context.Context, target Target, desc ocispec.Descriptor, o
 	case len(names) > 0:
 		return fmt.Errorf("%w: by tag %s", ErrReferred, strings.Join(names, ", "))
 	}
-	l, ok := target.(*Layout)
-	if !ok {
+	l := asLayout(target)
+	if l == nil {
 		return nil
 	}
 	g, err := l.readGraph(ctx)

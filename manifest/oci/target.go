@@ -72,8 +72,8 @@ func Resolve(ctx context.Context, target Target, ref Reference) (ocispec.Descrip
 
 // resolveOnly finds the one artifact of a layout, referrers aside.
 func resolveOnly(ctx context.Context, target Target, ref Reference) (ocispec.Descriptor, error) {
-	layout, ok := target.(*Layout)
-	if !ok {
+	layout := asLayout(target)
+	if layout == nil {
 		return ocispec.Descriptor{}, fmt.Errorf("oci: %s: %w: add a tag or a digest%s", ref, ErrReference, knownTags(ctx, target))
 	}
 	found, err := layout.artifacts(ctx)
