@@ -76,12 +76,12 @@ func Copy(ctx context.Context, src Target, desc ocispec.Descriptor, dst Target, 
 	if opts.Tag != "" && !tagGrammar.MatchString(opts.Tag) {
 		return CopyReport{}, fmt.Errorf("oci: %q: %w: not a tag", opts.Tag, ErrReference)
 	}
-	p := &plan{src: src, referrers: opts.Referrers, known: map[digest.Digest]*part{}, sizes: map[digest.Digest]int64{}}
-	if err := p.visit(ctx, desc, nil, 0); err != nil {
+	p, err := newPlan(ctx, src, desc, opts.Referrers)
+	if err != nil {
 		return CopyReport{}, err
 	}
 	c := &copier{plan: p, dst: dst, opts: opts}
-	err := c.run(ctx)
+	err = c.run(ctx)
 	return c.report, err
 }
 
@@ -102,6 +102,11 @@ type plan struct {
 	blobs     []ocispec.Descriptor
 	sizes     map[digest.Digest]int64 // of the blobs
 	bytes     int                     // of the manifests
+}
+
+func newPlan(ctx context.Context, src Target, desc ocispec.Descriptor, referrers bool) (*plan, error) {
+	p := &plan{src: src, referrers: referrers, known: map[digest.Digest]*part{}, sizes: map[digest.Digest]int64{}}
+	return p, p.visit(ctx, desc, nil, 0)
 }
 
 // visit reads a manifest and what belongs to it.

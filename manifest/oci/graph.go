@@ -247,19 +247,29 @@ func (l *layoutView) hasStatements(ctx context.Context, desc ocispec.Descriptor)
 	}), nil
 }
 
-// artifacts returns what is listed and is not a referrer.
+// artifacts returns what is listed and is neither a referrer nor a policy that was taken along.
 func (l *layoutView) artifacts(ctx context.Context) ([]ocispec.Descriptor, error) {
+	g, err := l.readGraph(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all, err := l.listed(ctx, func(n *node) bool { return n.Subject == nil && n.ArtifactType != MediaTypePolicy })
+	return sorted(append(all, g.broken...)), err
+}
+
+// listed returns what index.json lists and is wanted.
+func (l *layoutView) listed(ctx context.Context, wanted func(*node) bool) ([]ocispec.Descriptor, error) {
 	g, err := l.readGraph(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var all []ocispec.Descriptor
 	for _, n := range g.listed {
-		if n.Subject == nil {
+		if wanted(n) {
 			all = append(all, n.desc)
 		}
 	}
-	return sorted(append(all, g.broken...)), nil
+	return sorted(all), nil
 }
 
 func sorted(all []ocispec.Descriptor) []ocispec.Descriptor {

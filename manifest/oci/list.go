@@ -78,7 +78,7 @@ func (l *layoutView) untagged(ctx context.Context) ([]Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	all := g.broken
+	all := slices.Clone(g.broken)
 	for _, n := range g.listed {
 		if n.Subject == nil {
 			all = append(all, n.desc)

@@ -54,6 +54,8 @@ var (
 	ErrNotFound = errdef.ErrNotFound
 	// ErrNotLayout says that a directory is there, but is no OCI image layout.
 	ErrNotLayout = errors.New("not an OCI image layout")
+	// ErrReadOnly says that a store is an archive, which is written once, by WriteArchive.
+	ErrReadOnly = errors.New("an archive can only be read")
 	// ErrUnavailable says that a registry or the network failed, so that nothing is known.
 	ErrUnavailable = errors.New("registry unavailable")
 	// ErrContent says that bytes, a size or a media type are not what a descriptor says.
@@ -62,6 +64,8 @@ var (
 	ErrLimit = errors.New("limit exceeded")
 	// ErrNotPackage says that an artifact is not a package that mlseal can read.
 	ErrNotPackage = errors.New("not a model or dataset package")
+	// ErrNotPolicy says that an artifact is not a policy that was taken along.
+	ErrNotPolicy = errors.New("not a policy")
 	// ErrNotBundle says that a referrer is something else than a Sigstore bundle.
 	ErrNotBundle = errors.New("not a Sigstore bundle")
 	// ErrRefused says that a registry does not do what it was asked for, such as deleting.

@@ -19,11 +19,22 @@ const MaxReferenceBytes = 8 << 10
 var tagGrammar = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$`)
 
 // ReferenceForms says how references are written, for a hint beside an error that wraps ErrReference.
-const ReferenceForms = "write oci:DIR, oci:DIR:TAG, oci:DIR@sha256:…, or registry.example/repository[:TAG][@sha256:…]"
+const ReferenceForms = "write oci:DIR, oci:DIR:TAG, oci:DIR@sha256:…, oci-archive:FILE.tar[:TAG][@sha256:…], or registry.example/repository[:TAG][@sha256:…]"
 
-// Reference names an artifact in a layout or in a registry. Either Layout or Repository is set.
+// The schemes of layouts on this machine.
+const (
+	layoutScheme  = "oci:"
+	archiveScheme = "oci-archive:"
+)
+
+func isLocal(s string) bool {
+	return strings.HasPrefix(s, layoutScheme) || strings.HasPrefix(s, archiveScheme)
+}
+
+// Reference names an artifact in a layout, on disk or in a tar, or in a registry. One of Layout, Archive and Repository is set.
 type Reference struct {
 	Layout     string        // the directory of an OCI image layout
+	Archive    string        // the tar file of an OCI image layout
 	Repository string        // host[:port]/name of a repository in a registry
 	Tag        string        // may be empty
 	Digest     digest.Digest // sha256 of the manifest; may be empty; binds when both are given
@@ -32,6 +43,9 @@ type Reference struct {
 // String returns the form that ParseReference reads.
 func (r Reference) String() string {
 	s := r.Repository
+	if r.Archive != "" {
+		s = archiveScheme + r.Archive
+	}
 	if r.Layout != "" {
 		s = "oci:" + r.Layout
 		if _, last, ok := cutLast(r.Layout, ":"); ok && r.Tag == "" && tagGrammar.MatchString(last) {
@@ -50,7 +64,7 @@ func (r Reference) String() string {
 // IsReference reports whether s is written like a reference and not like a path. It looks at no
 // file: a caller that also takes paths asks first whether the path exists, since `data.d/train` can be both.
 func IsReference(s string) bool {
-	for _, scheme := range []string{"oci:", "oci-archive:", "hf://"} {
+	for _, scheme := range []string{layoutScheme, archiveScheme, "hf://"} {
 		if strings.HasPrefix(s, scheme) {
 			return true
 		}
@@ -75,6 +89,7 @@ func isHost(s string) bool {
 //
 //	oci:DIR[:TAG][@sha256:HEX]          a layout; the tag is what follows the last colon if it has
 //	                                    the form of a tag
+//	oci-archive:FILE[:TAG][@sha256:HEX] a layout in a tar, read in the same way
 //	HOST/NAME[:TAG][@sha256:HEX]        a registry; HOST has a dot or a port, or is localhost
 func ParseReference(s string) (Reference, error) {
 	switch {
@@ -82,7 +97,7 @@ func ParseReference(s string) (Reference, error) {
 		return Reference{}, fmt.Errorf("oci: %w: %d bytes", ErrReference, len(s))
 	case !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl):
 		return Reference{}, fmt.Errorf("oci: %q: %w: it holds control characters", s, ErrReference)
-	case strings.HasPrefix(s, "oci-archive:"), strings.HasPrefix(s, "hf://"):
+	case strings.HasPrefix(s, "hf://"):
 		return Reference{}, fmt.Errorf("oci: %s: %w: this form is not supported by this version", s, ErrReference)
 	}
 	var r Reference
@@ -90,8 +105,13 @@ func ParseReference(s string) (Reference, error) {
 	if err != nil {
 		return Reference{}, err
 	}
-	if dir, ok := strings.CutPrefix(rest, "oci:"); ok {
-		return parseLayout(s, dir, r)
+	if dir, ok := strings.CutPrefix(rest, layoutScheme); ok {
+		r.Layout, r.Tag, err = cutTag(s, dir)
+		return orEmpty(r, err)
+	}
+	if file, ok := strings.CutPrefix(rest, archiveScheme); ok {
+		r.Archive, r.Tag, err = cutTag(s, file)
+		return orEmpty(r, err)
 	}
 	return parseRepository(s, rest, r)
 }
@@ -100,7 +120,7 @@ func ParseReference(s string) (Reference, error) {
 func cutDigest(s string, r *Reference) (string, error) {
 	rest, last, ok := cutLast(s, "@")
 	algorithm, _, hasColon := strings.Cut(last, ":")
-	if !ok || !hasColon || strings.HasPrefix(s, "oci:") && !digest.Algorithm(algorithm).Available() {
+	if !ok || !hasColon || isLocal(s) && !digest.Algorithm(algorithm).Available() {
 		return s, nil
 	}
 	d, err := digest.Parse(last)
@@ -111,18 +131,25 @@ func cutDigest(s string, r *Reference) (string, error) {
 	return rest, nil
 }
 
-func parseLayout(s, dir string, r Reference) (Reference, error) {
-	r.Layout = dir
-	if before, last, ok := cutLast(dir, ":"); ok {
+// cutTag parts a path from the tag behind it.
+func cutTag(s, path string) (before, tag string, err error) {
+	if head, last, ok := cutLast(path, ":"); ok {
 		switch {
 		case tagGrammar.MatchString(last):
-			r.Layout, r.Tag = before, last
+			path, tag = head, last
 		case !strings.ContainsAny(last, `/\`):
-			return Reference{}, fmt.Errorf("oci: %s: %w: %q is not a tag (letters, digits, '.', '_' and '-', at most 128)", s, ErrReference, last)
+			return "", "", fmt.Errorf("oci: %s: %w: %q is not a tag (letters, digits, '.', '_' and '-', at most 128)", s, ErrReference, last)
 		}
 	}
-	if r.Layout == "" {
-		return Reference{}, fmt.Errorf("oci: %s: %w: it names no directory", s, ErrReference)
+	if path == "" {
+		return "", "", fmt.Errorf("oci: %s: %w: it names no directory or file", s, ErrReference)
+	}
+	return path, tag, nil
+}
+
+func orEmpty(r Reference, err error) (Reference, error) {
+	if err != nil {
+		return Reference{}, err
 	}
 	return r, nil
 }

@@ -2,6 +2,7 @@ package oci
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -10,17 +11,19 @@ const someDigest = "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c06
 
 func TestParseReference(t *testing.T) {
 	tests := map[string]Reference{
-		"oci:store":                                 {Layout: "store"},
-		"oci:./a/b:v1":                              {Layout: "./a/b", Tag: "v1"},
-		"oci:/abs/store:v1.0-rc_1":                  {Layout: "/abs/store", Tag: "v1.0-rc_1"},
-		"oci:a:b:c":                                 {Layout: "a:b", Tag: "c"},
-		"oci:a:b/c":                                 {Layout: "a:b/c"},
-		"oci:a:b/":                                  {Layout: "a:b/"},
-		`oci:C:\models`:                             {Layout: `C:\models`},
-		"oci:store@" + someDigest:                   {Layout: "store", Digest: someDigest},
-		"oci:store:v1@" + someDigest:                {Layout: "store", Tag: "v1", Digest: someDigest},
-		"oci:user@host/store:v1":                    {Layout: "user@host/store", Tag: "v1"},
-		"oci:user@host:v1":                          {Layout: "user@host", Tag: "v1"},
+		"oci:store":                  {Layout: "store"},
+		"oci:./a/b:v1":               {Layout: "./a/b", Tag: "v1"},
+		"oci:/abs/store:v1.0-rc_1":   {Layout: "/abs/store", Tag: "v1.0-rc_1"},
+		"oci:a:b:c":                  {Layout: "a:b", Tag: "c"},
+		"oci:a:b/c":                  {Layout: "a:b/c"},
+		"oci:a:b/":                   {Layout: "a:b/"},
+		`oci:C:\models`:              {Layout: `C:\models`},
+		"oci:store@" + someDigest:    {Layout: "store", Digest: someDigest},
+		"oci:store:v1@" + someDigest: {Layout: "store", Tag: "v1", Digest: someDigest},
+		"oci:user@host/store:v1":     {Layout: "user@host/store", Tag: "v1"},
+		"oci:user@host:v1":           {Layout: "user@host", Tag: "v1"},
+		"oci-archive:file.tar":       {Archive: "file.tar"},
+		"oci-archive:a:b/file.tar:v1@" + someDigest: {Archive: "a:b/file.tar", Tag: "v1", Digest: someDigest},
 		"registry.example/team/model":               {Repository: "registry.example/team/model"},
 		"registry.example/model:v1":                 {Repository: "registry.example/model", Tag: "v1"},
 		"localhost/model:v1":                        {Repository: "localhost/model", Tag: "v1"},
@@ -71,7 +74,9 @@ func TestParseReferenceRefuses(t *testing.T) {
 		"registry.example/m:a:b":                         "not a tag",
 		"registry.example/m:" + strings.Repeat("x", 129): "not a tag",
 		"host:port/m":                                    "no registry",
-		"oci-archive:file.tar":                           "not supported by this version",
+		"oci-archive:":                                   "names no directory",
+		"oci-archive:f.tar:":                             "not a tag",
+		"oci-archive:f.tar@sha256:12":                    "not a sha256 digest",
 		"hf://org/repo@main":                             "not supported by this version",
 		strings.Repeat("a/", 10000):                      "20000 bytes",
 	}
@@ -97,7 +102,7 @@ func TestIsReference(t *testing.T) {
 }
 
 func FuzzParseReference(f *testing.F) {
-	for _, s := range []string{"oci:a:b", "oci:a@" + someDigest, "h.x/a:b@" + someDigest, "[::1]:1/a", "oci:user@host:x/", "a//b"} {
+	for _, s := range []string{"oci-archive:a.tar:b", "oci:a:b", "oci:a@" + someDigest, "h.x/a:b@" + someDigest, "[::1]:1/a", "oci:user@host:x/", "a//b"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
@@ -108,8 +113,8 @@ func FuzzParseReference(f *testing.F) {
 			}
 			return
 		}
-		if (ref.Layout == "") == (ref.Repository == "") {
-			t.Fatalf("%q: %+v names one of layout and registry", s, ref)
+		if named := len(slices.DeleteFunc([]string{ref.Layout, ref.Archive, ref.Repository}, func(s string) bool { return s == "" })); named != 1 {
+			t.Fatalf("%q: %+v names %d places", s, ref, named)
 		}
 		again, err := ParseReference(ref.String())
 		if err != nil || again != ref {

@@ -9,9 +9,9 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 
+	"github.com/opencontainers/go-digest"
 	specs "github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2/errdef"
@@ -129,7 +129,8 @@ func listReferrers(ctx context.Context, target Target, subject ocispec.Descripto
 	return all, nil
 }
 
-// Found is a referrer. Bundle is its unverified bundle, or nil beside Err.
+// Found is a referrer, or one of the bundles that a referrer of type MediaTypeEvidence carries. Bundle is its unverified
+// bundle, or nil beside Err.
 type Found struct {
 	// Descriptor is that of the referrer's manifest as it was listed, but for ArtifactType: that is what the
 	// manifest itself says, its artifactType or else the media type of its config. It is empty
@@ -137,75 +138,83 @@ type Found struct {
 	Descriptor ocispec.Descriptor
 	Bundle     []byte // JSON; its digest is what the manifest says, nothing else was verified
 	Err        error  // why there is no bundle; wraps ErrNotBundle for referrers of other kinds
+	// Carried is the digest of a bundle that evidence carries, which is about something that the subject descends
+	// from and not attached to it; empty for every other.
+	Carried digest.Digest
 }
 
 // Bundles returns all referrers of subject in the order of their digests, of whatever type the listing
-// says they are. One that cannot be read is there with its error; none is skipped. More than
-// MaxReferrers fail with ErrLimit before one is read.
+// says they are, and the bundles that evidence among them carries. One that cannot be read is there with its error; none is
+// skipped. More than MaxReferrers fail with ErrLimit before one is read.
 func Bundles(ctx context.Context, target Target, subject ocispec.Descriptor) ([]Found, error) {
 	listed, err := listReferrers(ctx, target, subject)
 	if err != nil {
 		return nil, err
 	}
-	found := make([]Found, len(listed))
-	var total atomic.Int64 // bytes of all bundles, counted before they are fetched
+	found := make([][]Found, len(listed))
+	total := &tally{}
 	err = eachBlob(ctx, 0, len(listed), func(ctx context.Context, i int) error {
-		found[i].Descriptor = listed[i]
-		found[i].Descriptor.ArtifactType = ""
-		err := found[i].fetch(ctx, target, subject, &total)
+		f := Found{Descriptor: listed[i]}
+		f.Descriptor.ArtifactType = ""
+		all, err := f.fetch(ctx, target, subject, total)
 		if errors.Is(err, errTotal) {
-			return fmt.Errorf("oci: bundles of %s: %w: %w, at most %d bytes together", subject.Digest, ErrLimit, errTotal, bundlesBytes)
+			return fmt.Errorf("oci: bundles of %s: %w: %w, at most %d bytes together and %d in evidence", subject.Digest, ErrLimit, errTotal, bundlesBytes, MaxEvidence)
 		}
 		if err != nil {
-			found[i].Err = fmt.Errorf("oci: referrer %s: %w", listed[i].Digest, err)
+			f.Err = fmt.Errorf("oci: referrer %s: %w", listed[i].Digest, err)
+			all = []Found{f}
 		}
+		found[i] = all
 		return ctx.Err()
 	})
 	if err != nil {
 		return nil, err
 	}
-	return found, nil
+	return slices.Concat(found...), nil
 }
 
 // fetch reads one referrer. What it is, its body says: indexes name wrong artifact types.
-func (f *Found) fetch(ctx context.Context, target Target, subject ocispec.Descriptor, total *atomic.Int64) error {
+func (f *Found) fetch(ctx context.Context, target Target, subject ocispec.Descriptor, total *tally) ([]Found, error) {
 	data, err := fetchBytes(ctx, target, f.Descriptor, MaxManifestBytes)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var im ocispec.Manifest
 	if err := strictjson.Unmarshal(data, &im, strictjson.Limits{MaxBytes: MaxManifestBytes}); err != nil {
-		return fmt.Errorf("%w: %w", ErrContent, err)
+		return nil, fmt.Errorf("%w: %w", ErrContent, err)
 	}
 	// OCI image-spec v1.1, manifest.md, "Guidelines for Artifact Usage": without an artifactType,
 	// the media type of the config says what an artifact is.
 	f.Descriptor.ArtifactType = cmp.Or(im.ArtifactType, im.Config.MediaType)
 	if im.MediaType != "" && im.MediaType != f.Descriptor.MediaType {
-		return fmt.Errorf("%w: it is listed as %q and says %q", ErrContent, f.Descriptor.MediaType, im.MediaType)
+		return nil, fmt.Errorf("%w: it is listed as %q and says %q", ErrContent, f.Descriptor.MediaType, im.MediaType)
 	}
 	if im.Subject == nil || im.Subject.Digest != subject.Digest {
-		return fmt.Errorf("%w: it is listed with a subject that it does not name", ErrContent)
+		return nil, fmt.Errorf("%w: it is listed with a subject that it does not name", ErrContent)
+	}
+	if im.ArtifactType == MediaTypeEvidence {
+		return f.carried(ctx, target, im.Layers, total)
 	}
 	layer, err := bundleLayer(im)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if layer.Size <= MaxBundleBytes && total.Add(layer.Size) > bundlesBytes {
-		return errTotal
-	}
-	f.Bundle, err = fetchBytes(ctx, target, layer, MaxBundleBytes)
-	return err
+	f.Bundle, err = total.fetch(ctx, target, layer)
+	return []Found{*f}, err
 }
 
 // bundlesBytes is MaxBundlesBytes but for the test, which need not write as much.
 var bundlesBytes int64 = MaxBundlesBytes
 
-// errTotal says that the bundles of an artifact are too large together.
+// errTotal says that the bundles of an artifact are too large together, or too many.
 var errTotal = errors.New("too many large bundles")
+
+func isBundle(d ocispec.Descriptor) bool {
+	return strings.HasPrefix(d.MediaType, bundleMediaTypePrefix)
+}
 
 // bundleLayer returns the layer that holds the bundle: "exactly one layer of the bundle's media type".
 func bundleLayer(im ocispec.Manifest) (ocispec.Descriptor, error) {
-	isBundle := func(d ocispec.Descriptor) bool { return strings.HasPrefix(d.MediaType, bundleMediaTypePrefix) }
 	switch {
 	case len(im.Layers) == 1 && isBundle(im.Layers[0]):
 		return im.Layers[0], nil

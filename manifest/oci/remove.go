@@ -38,6 +38,8 @@ func Untag(ctx context.Context, target Target, tag string) error {
 	switch t := target.(type) {
 	case *Layout:
 		err = t.removeTag(ctx, tag)
+	case *Archive:
+		err = t.readOnly()
 	case *repository:
 		err = t.deleteTag(ctx, tag)
 	default:
@@ -178,6 +180,8 @@ func removeOne(ctx context.Context, target Target, desc ocispec.Descriptor) erro
 	switch t := target.(type) {
 	case *Layout:
 		return t.removeManifest(ctx, desc)
+	case *Archive:
+		return t.readOnly()
 	case *repository:
 		return t.deleteManifest(ctx, desc)
 	}

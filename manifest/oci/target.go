@@ -23,10 +23,14 @@ type OpenOptions struct {
 	CACertificates []byte
 }
 
-// Open returns the target that ref names. A layout that is missing fails with ErrNotFound, a
-// directory that is no layout with ErrNotLayout. A registry is not contacted yet.
+// Open returns the target that ref names. A layout or archive that is missing fails with ErrNotFound, a
+// directory or file that is no layout with ErrNotLayout, and an archive that should be made with ErrReadOnly. A registry is not contacted yet.
 func Open(ctx context.Context, ref Reference, opts OpenOptions) (Target, error) {
 	switch {
+	case ref.Archive != "" && opts.Create:
+		return nil, fmt.Errorf("oci: %s: %w", ref, ErrReadOnly)
+	case ref.Archive != "":
+		return OpenArchive(ref.Archive)
 	case ref.Layout != "" && opts.Create:
 		return CreateLayout(ctx, ref.Layout)
 	case ref.Layout != "":
