@@ -88,8 +88,8 @@ func (p *openedPackage) earlier(ctx context.Context, key *signingKey, bundle *at
 		if errors.Is(f.Err, oci.ErrUnavailable) {
 			return nil, f.Err
 		}
-		if f.Err != nil {
-			continue // not this signer's, whatever it is
+		if f.Err != nil || f.Carried != "" {
+			continue // not this signer's, whatever it is, or not about the package
 		}
 		other, err := attest.Parse(f.Bundle)
 		if err != nil || !key.made(other, bundle) {

@@ -70,11 +70,11 @@ func exitStatus(err error) int {
 	switch {
 	case err == nil:
 		return statusDone
-	case errors.As(err, &onUsage), isAny(err, policies.ErrPolicy, oci.ErrReference, oci.ErrCredentials, oci.ErrCertificates, signer.ErrKey, signer.ErrCertificate, signer.ErrPassword, signer.ErrPasswordNeeded, signer.ErrPINNeeded,
+	case errors.As(err, &onUsage), isAny(err, policies.ErrPolicy, oci.ErrReference, oci.ErrReadOnly, errUnpinned, oci.ErrCredentials, oci.ErrCertificates, signer.ErrKey, signer.ErrCertificate, signer.ErrPassword, signer.ErrPasswordNeeded, signer.ErrPINNeeded,
 		signer.ErrToken, signer.ErrSigningConfig, signer.ErrServiceURL,
 		verify.ErrKey, verify.ErrAuthority, verify.ErrRoot, verify.ErrNoIdentity, atomicfile.ErrExists):
 		return statusUsage
-	case isAny(err, policies.ErrDenied, verify.ErrFailed, errTooLarge, errMixed, oci.ErrNotLayout, oci.ErrContent, oci.ErrNotPackage, oci.ErrManifest, oci.ErrReferred, oci.ErrLimit, oci.ErrExtra,
+	case isAny(err, policies.ErrDenied, verify.ErrFailed, verify.ErrLimit, verify.ErrContent, errTooLarge, errMixed, oci.ErrNotLayout, oci.ErrContent, oci.ErrNotPackage, oci.ErrNotPolicy, oci.ErrManifest, oci.ErrReferred, oci.ErrLimit, oci.ErrExtra,
 		oci.ErrNotFound, // of something that a package said is there: what the command line named is a usageError
 		attest.ErrBundle, attest.ErrStatement, attest.ErrOMS, attest.ErrPredicate, strictjson.ErrSyntax, strictjson.ErrAmbiguous, strictjson.ErrLimit),
 		manifest.IsRefusal(err):
@@ -142,6 +142,10 @@ func hintFor(err error) string {
 		return "write oci:DIR to mean the layout; a directory that is deployed must not hold one"
 	case isAny(err, oci.ErrExtra):
 		return "pull into an empty directory, or remove those files"
+	case isAny(err, errUnpinned):
+		return "name a policy of your own, or compare the digest with one that came another way and pin it with --policy-digest"
+	case isAny(err, oci.ErrReadOnly):
+		return "copy it to a layout first (mlseal copy oci-archive:FILE.tar oci:DIR:TAG); mlseal copy makes archives"
 	case isAny(err, oci.ErrReference):
 		return oci.ReferenceForms
 	case isAny(err, oci.ErrReferred):

@@ -34,6 +34,7 @@ type inspectedBundle struct {
 	PredicateType string    `json:"predicateType,omitempty"`
 	Signer        string    `json:"claimedSigner,omitempty"`
 	Time          time.Time `json:"claimedTime,omitzero"`
+	Carried       bool      `json:"carried,omitempty"` // about something that the package descends from
 	Problem       string    `json:"problem,omitempty"`
 }
 
@@ -101,7 +102,7 @@ func (a *app) inspectPackage(ctx context.Context, arg string, flags storeFlags) 
 		} else {
 			shown = inspectBundle(b.Bundle)
 		}
-		shown.Referrer = b.Descriptor.Digest.String()
+		shown.Referrer, shown.Carried = b.Descriptor.Digest.String(), b.Carried != ""
 		in.Statements = append(in.Statements, shown)
 	}
 	return in, nil
@@ -185,6 +186,8 @@ func (a *app) printInspection(in *inspection) error {
 		switch {
 		case s.Problem != "":
 			w.line("    unreadable: %s", s.Problem)
+		case s.Carried:
+			w.line("    %s  signed with %s  (taken along, about what the package descends from)", s.PredicateType, s.Signer)
 		case s.Time.IsZero():
 			w.line("    %s  signed with %s", s.PredicateType, s.Signer)
 		default:

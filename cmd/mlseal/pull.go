@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -98,7 +99,7 @@ func (p *openedPackage) writeStatements(ctx context.Context, dir string) (string
 		if f.Err != nil {
 			return "", f.Err
 		}
-		name := filepath.Join(dir, f.Descriptor.Digest.Encoded()+".sigstore.json")
+		name := filepath.Join(dir, cmp.Or(f.Carried, f.Descriptor.Digest).Encoded()+".sigstore.json")
 		if err := atomicfile.Write(name, f.Bundle, atomicfile.Options{}); err != nil {
 			return "", fmt.Errorf("--attestations: %w", err)
 		}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/mlseal/mlseal/attest"
 	"github.com/mlseal/mlseal/manifest/oci"
@@ -144,10 +145,13 @@ func (a *app) openPackage(ctx context.Context, arg string, flags storeFlags) (*o
 	return &openedPackage{ref: ref, name: referenceName(ref), target: target, pkg: pkg}, nil
 }
 
-// referenceName is what a statement calls a package: the repository, or the layout directory's base name.
+// referenceName is what a statement calls a package: the repository, or the base name of the layout's directory or archive.
 func referenceName(ref oci.Reference) string {
 	if ref.Repository != "" {
 		return ref.Repository
+	}
+	if ref.Archive != "" {
+		return strings.TrimSuffix(filepath.Base(ref.Archive), ".tar")
 	}
 	if abs, err := filepath.Abs(ref.Layout); err == nil {
 		return filepath.Base(abs)
@@ -190,6 +194,9 @@ func attached(ctx context.Context, target oci.Target, desc ocispec.Descriptor, n
 	var found []verify.Found
 	for _, b := range bundles {
 		f := verify.Found{Origin: name + "@" + b.Descriptor.Digest.String(), Data: b.Bundle, With: digests}
+		if b.Carried != "" { // it was attached to what it is about, elsewhere
+			f.Origin, f.With = name+"@"+b.Carried.String(), verify.UnverifiedSubject(b.Bundle)
+		}
 		switch {
 		case b.Err == nil:
 		case errors.Is(b.Err, oci.ErrNotBundle):

@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 
-	"github.com/mlseal/mlseal/attest"
 	"github.com/mlseal/mlseal/internal/progress"
 	"github.com/mlseal/mlseal/manifest"
 	"github.com/mlseal/mlseal/manifest/oci"
@@ -22,7 +20,7 @@ import (
 type verifyFlags struct {
 	signature    string
 	trust        trustFlags
-	policy       string
+	policy       policyFlags
 	attestations []string
 	output       string
 	store        storeFlags
@@ -56,6 +54,11 @@ and neither the policy (trust.root) nor --trusted-root names one. The bytes of a
 of a layout on disk are hashed first.
   mlseal verify PATH|REF --policy policy.yaml
 
+Across an air gap everything comes from one file, which mlseal copy --with-lineage makes. A policy that travels in it decides only
+when its digest is pinned to one that came another way: whoever made the file chose the policy too.
+  mlseal verify oci-archive:FILE.tar --policy policy.yaml
+  mlseal verify oci-archive:FILE.tar --policy oci-archive:FILE.tar --policy-digest sha256:…
+
 The exit status is 0 when allowed, 1 when not; see mlseal help exit-status.`,
 		Example: "  mlseal verify ./model --signature model.sig --key trainer.pub\n" +
 			"  mlseal verify oci:store:v1 --policy policy.yaml\n" +
@@ -64,7 +67,7 @@ The exit status is 0 when allowed, 1 when not; see mlseal help exit-status.`,
 	}
 	cmd.Flags().StringVar(&f.signature, "signature", "", "OMS bundle of the directory or file")
 	f.trust.add(cmd)
-	cmd.Flags().StringVar(&f.policy, "policy", "", "policy document")
+	f.policy.add(cmd)
 	cmd.Flags().StringArrayVar(&f.attestations, "attestations", nil, "more statements: a directory of bundles, a bundle, or a package (repeatable)")
 	outputFlag(cmd, &f.output, "text", "json")
 	f.store.add(cmd)
@@ -76,7 +79,7 @@ The exit status is 0 when allowed, 1 when not; see mlseal help exit-status.`,
 		cmd.MarkFlagsMutuallyExclusive("attestations", who)
 	}
 	cmd.RunE = a.do(func(cmd *cobra.Command, args []string) error {
-		if f.policy != "" || f.signature == "" && isPackage(args[0]) {
+		if f.policy.name != "" || f.signature == "" && isPackage(args[0]) {
 			if err := refuseTreeFlags(cmd); err != nil {
 				return err
 			}
@@ -88,12 +91,14 @@ The exit status is 0 when allowed, 1 when not; see mlseal help exit-status.`,
 
 func (a *app) verify(ctx context.Context, arg string, f verifyFlags) error {
 	switch {
-	case f.policy != "":
-		policy, err := loadPolicy(f.policy)
+	case f.policy.name != "":
+		policy, err := f.loadPolicy(ctx)
 		if err != nil {
 			return err
 		}
 		return a.gate(ctx, arg, policy, f)
+	case f.policy.digest != "":
+		return usage(errors.New("verify: --policy-digest goes with --policy"))
 	case f.trust.none():
 		return usage(errors.New("verify: say whom to trust: --policy FILE, --key PUB, --certificate-chain PEM, or --certificate-identity and --certificate-oidc-issuer"))
 	case f.signature != "" && exists(arg):
@@ -106,7 +111,7 @@ func (a *app) verify(ctx context.Context, arg string, f verifyFlags) error {
 		if err != nil {
 			return err
 		}
-		return a.gate(ctx, arg, policy, f)
+		return a.gate(ctx, arg, &loadedPolicy{Policy: policy}, f)
 	case f.signature == "":
 		return usage(errors.New("verify: name the OMS bundle with --signature"))
 	}
@@ -155,17 +160,15 @@ func (f verifyFlags) treeOptions(t *tree) (verify.TreeOptions, error) {
 }
 
 // gate lets the policy decide and reports the decision.
-func (a *app) gate(ctx context.Context, arg string, policy *policies.Policy, f verifyFlags) error {
-	root, err := f.trust.policyRoot(ctx, policy)
-	if err != nil {
-		return err
+func (a *app) gate(ctx context.Context, arg string, policy *loadedPolicy, f verifyFlags) error {
+	var p *openedPackage
+	if isPackage(arg) {
+		var err error
+		if p, err = a.openPackage(ctx, arg, f.store); err != nil {
+			return err
+		}
 	}
-	target, found, source, err := a.gateInput(ctx, arg, f)
-	if err != nil {
-		return err
-	}
-	v := verify.Verifier{Source: source, Now: a.now(), Trust: trust.New(root)}
-	decision, err := v.Verify(ctx, target, found, policy)
+	decision, err := a.decide(ctx, arg, p, policy, f)
 	if err != nil {
 		return err
 	}
@@ -175,20 +178,30 @@ func (a *app) gate(ctx context.Context, arg string, policy *policies.Policy, f v
 	return reported(decision.Err(), "", a)
 }
 
+// decide asks the policy about a package, or without one about the directory or file arg.
+func (a *app) decide(ctx context.Context, arg string, p *openedPackage, policy *loadedPolicy, f verifyFlags) (*policies.Decision, error) {
+	root, err := policy.root(ctx, f.trust)
+	if err != nil {
+		return nil, err
+	}
+	target, found, source, err := a.gateInput(ctx, arg, p, f)
+	if err != nil {
+		return nil, err
+	}
+	v := verify.Verifier{Source: source, Now: a.now(), Trust: trust.New(root)}
+	return v.Verify(ctx, target, found, policy.Policy)
+}
+
 // gateInput opens what the gate is asked about, looks at its bytes and gathers the statements.
-func (a *app) gateInput(ctx context.Context, arg string, f verifyFlags) (verify.Target, []verify.Found, *stores, error) {
+func (a *app) gateInput(ctx context.Context, arg string, p *openedPackage, f verifyFlags) (verify.Target, []verify.Found, *stores, error) {
 	source := &stores{}
-	if !isPackage(arg) {
+	if p == nil {
 		t, m, err := a.hashPath(ctx, arg, f.attestations)
 		if err != nil {
 			return verify.Target{}, nil, nil, err
 		}
 		g, err := a.attestations(ctx, f.attestations, f.store, source)
 		return treeTarget(t, m, g), g.found, source, err
-	}
-	p, err := a.openPackage(ctx, arg, f.store)
-	if err != nil {
-		return verify.Target{}, nil, nil, err
 	}
 	source.add(p.name, p.target)
 	found, err := p.statements(ctx)
@@ -236,11 +249,11 @@ func treeTarget(name string, m *manifest.Manifest, g given) verify.Target {
 	}
 }
 
-// checkContent hashes the blobs of a layout on disk. Those of a registry stay where they are: pull
+// checkContent hashes the blobs of a layout or archive on disk. Those of a registry stay where they are: pull
 // verifies them when they come.
 func (a *app) checkContent(ctx context.Context, p *openedPackage) (verify.Check, error) {
 	check := verify.Check{Name: "content"}
-	if p.ref.Layout == "" {
+	if p.ref.Repository != "" {
 		check.Detail = "the files were not read from the registry; `mlseal pull` verifies every byte that it writes"
 		return check, nil
 	}
@@ -265,27 +278,6 @@ func leftOut(names []string) string {
 		return ""
 	}
 	return "; not part of the tree: " + strings.Join(names, ", ")
-}
-
-// loadPolicy reads a policy; the files that it names are relative to it.
-func loadPolicy(name string) (*policies.Policy, error) {
-	data, err := readInput("policy", name, policies.MaxPolicyBytes)
-	if errors.Is(err, errTooLarge) {
-		return nil, usage(err)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return policies.Load(data, policies.LoadOptions{
-		Name:          name,
-		PredicateType: attest.PredicateType,
-		ReadFile: func(file string) ([]byte, error) {
-			if !filepath.IsAbs(file) {
-				file = filepath.Join(filepath.Dir(name), file)
-			}
-			return readInput("file", file, policies.MaxTrustRootBytes)
-		},
-	})
 }
 
 // report writes a report to stdout.

@@ -130,6 +130,9 @@ func (p *PolicyFiles) take(layer ocispec.Descriptor, data []byte) error {
 func FindPolicy(ctx context.Context, target Target, want digest.Digest) (ocispec.Descriptor, error) {
 	if want != "" {
 		desc, err := target.Resolve(ctx, want.String())
+		if err == nil && desc.Digest != want {
+			err = fmt.Errorf("oci: policy %s: %w: the digest leads to %q", want, ErrContent, desc.Digest)
+		}
 		return plain(desc), err
 	}
 	all, err := Policies(ctx, target)
