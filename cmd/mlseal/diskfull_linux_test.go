@@ -109,6 +109,13 @@ func TestDiskFullWhilePullingAndSigning(t *testing.T) {
 	if left := listing(t, disk); left != "" {
 		t.Errorf("pull left\n%s", left)
 	}
+	archive := "oci-archive:" + filepath.Join(disk, "m.tar") + ":v1"
+	if status, _, errs := runApp(t, "copy", store, archive); status != statusNotDecided || !strings.Contains(errs, "hint: free some space") {
+		t.Errorf("copy: status %d: %s", status, errs)
+	}
+	if left := listing(t, disk); left != "" {
+		t.Errorf("copy left\n%s", left)
+	}
 	if status, _, errs := runApp(t, "keys", "generate", "--output-key-prefix", filepath.Join(work, "k")); status != statusDone {
 		t.Fatal(errs)
 	}
