@@ -1,6 +1,7 @@
 package oci
 
 import (
+	"context"
 	"errors"
 	"maps"
 	"path/filepath"
@@ -133,5 +134,23 @@ func TestHostilePolicies(t *testing.T) {
 	}
 	if _, err := FindPolicy(t.Context(), l, ""); !errors.Is(err, ErrNotFound) || !strings.Contains(err.Error(), "not one") {
 		t.Errorf("many policies and no pin: %v", err)
+	}
+}
+
+// misleading resolves everything to one artifact.
+type misleading struct {
+	*Layout
+	to ocispec.Descriptor
+}
+
+func (m *misleading) Resolve(context.Context, string) (ocispec.Descriptor, error) { return m.to, nil }
+
+// TestPinnedPolicyIsThatPolicy: a store that leads elsewhere does not get to choose the policy.
+func TestPinnedPolicyIsThatPolicy(t *testing.T) {
+	l := newLayout(t)
+	im, _ := samplePolicy().image()
+	other := push(t, l, ocispec.MediaTypeImageManifest, marshal(t, im))
+	if _, err := FindPolicy(t.Context(), &misleading{l, other}, digest.FromString("the policy")); !errors.Is(err, ErrContent) {
+		t.Errorf("%v", err)
 	}
 }
