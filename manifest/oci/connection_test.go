@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/mlseal/mlseal/internal/registrytest"
@@ -131,20 +132,20 @@ func TestProxy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	asked := 0
+	var asked atomic.Int64
 	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Host != "models.invalid" {
 			http.Error(w, "not a request to a proxy", http.StatusBadRequest)
 			return
 		}
-		asked++
+		asked.Add(1)
 		r.URL.Host, r.URL.Scheme = registry.Host, "http"
 		g.ServeHTTP(w, r)
 	}))
 	defer proxy.Close()
 	cmd := exec.Command(os.Args[0], "-test.run=^TestProxy$")
 	cmd.Env = append(os.Environ(), "MLSEAL_TEST_BEHIND_PROXY=models.invalid/team/model", "HTTP_PROXY="+proxy.URL, "NO_PROXY=")
-	if out, err := cmd.CombinedOutput(); err != nil || asked == 0 {
-		t.Errorf("%v, %d requests: %s", err, asked, out)
+	if out, err := cmd.CombinedOutput(); err != nil || asked.Load() == 0 {
+		t.Errorf("%v, %d requests: %s", err, asked.Load(), out)
 	}
 }
