@@ -1,7 +1,6 @@
 package oci
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -82,6 +81,46 @@ func (w *blobWriter) release() {
 	w.buf = nil
 }
 
+// loan lends bytes to requests. An HTTP client may go on to read the body of a request that has ended; when the loan has ended
+// too, the bytes can be written over.
+type loan struct {
+	mu   sync.Mutex
+	data []byte
+	over bool
+}
+
+func (l *loan) open() (io.ReadCloser, error) { return &borrower{loan: l}, nil }
+
+func (l *loan) end() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.over = true
+}
+
+// borrower reads lent bytes from the start.
+type borrower struct {
+	loan *loan
+	at   int
+}
+
+// Read implements io.Reader.
+func (b *borrower) Read(p []byte) (int, error) {
+	b.loan.mu.Lock()
+	defer b.loan.mu.Unlock()
+	switch {
+	case b.loan.over:
+		return 0, io.ErrClosedPipe
+	case b.at == len(b.loan.data):
+		return 0, io.EOF
+	}
+	n := copy(p, b.loan.data[b.at:])
+	b.at += n
+	return n, nil
+}
+
+// Close implements io.Closer.
+func (b *borrower) Close() error { return nil }
+
 // blobWriter is an upload in chunks.
 type blobWriter struct {
 	repo   *repository
@@ -151,7 +190,9 @@ func (w *blobWriter) Commit(ctx context.Context, desc ocispec.Descriptor) (err e
 	}
 	open := func() (io.ReadCloser, error) { return w.reread(0) }
 	if int64(len(w.buf)) == desc.Size {
-		open = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(w.buf)), nil }
+		lent := &loan{data: w.buf}
+		defer lent.end()
+		open = lent.open
 	}
 	return remoteError(w.repo.putWhole(w.ctx, desc, w.location, open))
 }
@@ -206,7 +247,9 @@ func (w *blobWriter) step(end int64) error {
 		return err
 	}
 	last := w.there + int64(len(piece)) - 1
-	resp, err := w.repo.send(w.ctx, http.MethodPatch, w.location, memory(piece), http.Header{
+	lent := &loan{data: piece}
+	defer lent.end()
+	resp, err := w.repo.send(w.ctx, http.MethodPatch, w.location, &payload{int64(len(piece)), lent.open}, http.Header{
 		"Content-Type": {"application/octet-stream"}, "Content-Range": {fmt.Sprintf("%d-%d", w.there, last)}})
 	if err != nil {
 		w.unsure = true
@@ -367,10 +410,6 @@ func (w *blobWriter) finish(desc ocispec.Descriptor) error {
 type payload struct {
 	size int64
 	open func() (io.ReadCloser, error)
-}
-
-func memory(data []byte) *payload {
-	return &payload{int64(len(data)), func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil }}
 }
 
 // send makes one request without trying again. The caller closes the body of the answer.
