@@ -17,6 +17,8 @@ type takenAlong struct {
 	Bundles int               `json:"lineageStatements"`
 	Unread  []string          `json:"unread,omitempty"` // provenance and given files that cannot be read
 	Policy  string            `json:"policy,omitempty"` // the digest to pin it by
+
+	missing []verify.Ancestor // about which nothing was found
 }
 
 func (t *takenAlong) fields() []field {
@@ -82,7 +84,7 @@ func (c *copying) gather(ctx context.Context, opts *oci.ArchiveOptions) (*takenA
 		opts.Evidence = append(opts.Evidence, f.Data)
 	}
 	opts.Policy = policy
-	return &takenAlong{Lineage: append([]verify.Ancestor{}, ancestry.Ancestors...), Bundles: len(ancestry.Statements), Unread: ancestry.Unread}, nil
+	return &takenAlong{Lineage: append([]verify.Ancestor{}, ancestry.Ancestors...), Bundles: len(ancestry.Statements), Unread: ancestry.Unread, missing: ancestry.Missing()}, nil
 }
 
 // openedAs reads the package that was opened as an artifact of whatever kind.
@@ -117,10 +119,8 @@ func (f gateFlags) packedPolicy() (*oci.PolicyFiles, error) {
 
 // warn names what a gate on the other side will not find.
 func (c *copying) warn(taken *takenAlong) {
-	for _, a := range taken.Lineage {
-		if a.Statements == 0 {
-			_, _ = fmt.Fprintf(c.stderr, "missing: no statement about %s; a policy that asks for one will say LINEAGE_GAP\n", escape.Line(a.String()))
-		}
+	for _, a := range taken.missing {
+		_, _ = fmt.Fprintf(c.stderr, "missing: no statement about %s; a policy that asks for one will say LINEAGE_GAP\n", escape.Line(a.String()))
 	}
 	for _, origin := range taken.Unread {
 		_, _ = fmt.Fprintf(c.stderr, "missing: %s cannot be read, and what it descends from is not known\n", escape.Line(origin))
