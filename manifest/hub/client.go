@@ -197,7 +197,9 @@ func unwrapURL(err error) error {
 }
 
 // isHub reports whether an address is the hub's own: its scheme, host and port.
-func (c *Client) isHub(u *url.URL) bool { return u.Scheme == c.endpoint.Scheme && u.Host == c.endpoint.Host }
+func (c *Client) isHub(u *url.URL) bool {
+	return u.Scheme == c.endpoint.Scheme && u.Host == c.endpoint.Host
+}
 
 // next is where a redirect leads. It may leave the hub, but not for a place that is less safe.
 func (c *Client) next(from *url.URL, location string) (*url.URL, error) {

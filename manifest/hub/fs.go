@@ -114,7 +114,7 @@ type openFile struct {
 	checked  io.Reader
 }
 
-func (f *openFile) Stat() (fs.FileInfo, error)  { return f.info, nil }
+func (f *openFile) Stat() (fs.FileInfo, error) { return f.info, nil }
 func (f *openFile) Read(p []byte) (int, error) { return f.checked.Read(p) }
 func (f *openFile) Close() error               { return f.download.close() }
 
