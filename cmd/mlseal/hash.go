@@ -35,11 +35,12 @@ The dirHash is always of sha256 digests. With --hash the files' digests and the 
 			return err
 		}
 		defer t.Close()
+		defer a.notePointers(t)()
 		m, err := a.buildTree(cmd.Context(), t, manifest.Options{Serialization: manifest.Serialization{Hash: manifest.HashType(hashType)}})
 		if err != nil {
 			return err
 		}
-		return a.printManifest(m, t.name, output)
+		return a.printManifest(m, t, output)
 	})
 	return cmd
 }
@@ -53,12 +54,19 @@ func (a *app) buildTree(ctx context.Context, t *tree, opts manifest.Options) (*m
 	meter := a.progress("hashing", 0)
 	defer meter.Done()
 	opts.File, opts.Total, opts.Progress = t.file, meter.SetTotal, meter.Add
-	return manifest.Build(ctx, t.fsys, opts)
+	m, err := manifest.Build(ctx, t.fsys, opts)
+	if err == nil && t.cache != nil {
+		if names := t.cache.Unchecked(m); len(names) > 0 {
+			a.note(fmt.Sprintf("%d of %d files are no links to a blob of the cache, so that nothing says what they should be: %s", len(names), len(m.Files), few(names)))
+		}
+	}
+	return m, err
 }
 
 // hashReport is `hash -o json`.
 type hashReport struct {
 	Name    string          `json:"name"`
+	Source  string          `json:"source,omitempty"`
 	DirHash string          `json:"dirHash"`
 	OMSRoot string          `json:"omsRoot"`
 	Bytes   int64           `json:"bytes"`
@@ -73,8 +81,8 @@ type hashedResource struct {
 	Digest digest.Digest `json:"digest"`
 }
 
-func newHashReport(m *manifest.Manifest, name string) hashReport {
-	r := hashReport{Name: name, DirHash: m.DirHash(), OMSRoot: m.OMSRoot(), Bytes: m.Size(), Files: m.Files, LeftOut: m.LeftOut}
+func newHashReport(m *manifest.Manifest, t *tree) hashReport {
+	r := hashReport{Name: t.name, Source: t.source, DirHash: m.DirHash(), OMSRoot: m.OMSRoot(), Bytes: m.Size(), Files: m.Files, LeftOut: m.LeftOut}
 	if !m.Serialization.NamesFiles() {
 		for _, resource := range m.Resources() {
 			r.Resources = append(r.Resources, hashedResource{resource.Name(), resource.Digest})
@@ -83,10 +91,10 @@ func newHashReport(m *manifest.Manifest, name string) hashReport {
 	return r
 }
 
-func (a *app) printManifest(m *manifest.Manifest, name, output string) error {
+func (a *app) printManifest(m *manifest.Manifest, t *tree, output string) error {
 	switch output {
 	case "json":
-		return a.printJSON(newHashReport(m, name))
+		return a.printJSON(newHashReport(m, t))
 	case "digest":
 		_, err := fmt.Fprintf(a.stdout, "dirHash:%s\n", m.DirHash())
 		return err
@@ -101,6 +109,7 @@ func (a *app) printManifest(m *manifest.Manifest, name, output string) error {
 		return err
 	}
 	return a.printFields("text",
+		field{"source", t.source},
 		field{"dirHash", m.DirHash()},
 		field{"OMS root", m.OMSRoot() + "  (binds no file names: not an identity)"},
 		field{"left out", strings.Join(m.LeftOut, ", ")})

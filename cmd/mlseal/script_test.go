@@ -51,6 +51,7 @@ func TestScripts(t *testing.T) {
 			"sigstore":  startSigstore(t),
 			"authority": startAuthority,
 			"registry":  startRegistry,
+			"hub":       startHub,
 			"transit":   startTransit,
 			"flip":      flip,
 			"replace":   replaceText,

@@ -83,6 +83,7 @@ func (a *app) signTree(ctx context.Context, path string, keyRef signWithFlags, f
 	if err != nil {
 		return err
 	}
+	defer a.notePointers(t)()
 	m, err := a.buildTree(ctx, t, manifest.Options{Ignore: ignore, IncludeGit: !f.tree.git, Serialization: f.serialization()})
 	if err != nil {
 		return err
@@ -105,7 +106,7 @@ func (a *app) signTree(ctx context.Context, path string, keyRef signWithFlags, f
 		a.note(fmt.Sprintf("%d empty files are not covered by the signature: OMS lists no shards of them", n))
 	}
 	return a.printFields(output, field{"signed", t.name}, field{"files", fmt.Sprintf("%d, %s", len(m.Files), progress.Bytes(m.Size()))}, field{"signature", f.signature},
-		field{"dirHash", m.DirHash()}, key.signedBy(bundle), field{"left out", strings.Join(m.LeftOut, ", ")})
+		field{"source", t.source}, field{"dirHash", m.DirHash()}, key.signedBy(bundle), field{"left out", strings.Join(m.LeftOut, ", ")})
 }
 
 // ignored lists what is left out: the bundle, when it stands in the tree, where it is no part of it, and what the user named.

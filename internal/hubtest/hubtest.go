@@ -55,11 +55,14 @@ type Hub struct {
 }
 
 // New starts a hub that ends with the test.
-func New(t testing.TB) *Hub {
+func New(t testing.TB) *Hub { return Start(func(end func()) { t.Cleanup(end) }) }
+
+// Start starts a hub and hands what ends it to atEnd.
+func Start(atEnd func(end func())) *Hub {
 	h := &Hub{Repositories: map[string]*Repository{}}
 	hub, cdn := httptest.NewServer(http.HandlerFunc(h.serve)), httptest.NewServer(http.HandlerFunc(h.serveCDN))
-	t.Cleanup(hub.Close)
-	t.Cleanup(cdn.Close)
+	atEnd(hub.Close)
+	atEnd(cdn.Close)
 	h.URL, h.CDN = hub.URL, cdn.URL
 	return h
 }

@@ -125,6 +125,7 @@ type download struct {
 	file   File
 	offset int64
 	body   io.ReadCloser
+	framed bool            // the answer says where it ends, so that an end is no connection that broke off
 	conn   context.Context // of the connection
 	cancel context.CancelCauseFunc
 	idle   *time.Timer
@@ -157,7 +158,10 @@ func (d *download) Read(p []byte) (n int, err error) {
 			return true, nil
 		}
 		_ = d.close()
-		if err == io.EOF {
+		switch {
+		case err == io.EOF && d.framed:
+			return false, fmt.Errorf("%w: %d bytes instead of %d", origin.ErrMismatch, d.offset, d.file.Size)
+		case err == io.EOF:
 			err = io.ErrUnexpectedEOF
 		}
 		if d.ctx.Err() != nil {
@@ -225,6 +229,7 @@ func (d *download) open() error {
 		return err
 	}
 	d.body, d.conn, d.cancel = resp.Body, ctx, cancel
+	d.framed = resp.ContentLength >= 0 || len(resp.TransferEncoding) > 0 || resp.ProtoMajor > 1
 	d.idle = time.AfterFunc(IdleTimeout, func() { cancel(fmt.Errorf("%w: no byte came within %v", ErrUnavailable, IdleTimeout)) })
 	if resp.StatusCode == http.StatusPartialContent {
 		if want := fmt.Sprintf("bytes %d-", d.offset); !strings.HasPrefix(resp.Header.Get("Content-Range"), want) {

@@ -188,6 +188,8 @@ func TestLies(t *testing.T) {
 		}, origin.ErrMismatch},
 		"contents of git":    {func(h *hubtest.Hub) { h.Contents = map[string]string{"config.json": "[]"} }, origin.ErrMismatch},
 		"longer":             {func(h *hubtest.Hub) { h.Contents = map[string]string{"config.json": "{} "} }, origin.ErrMismatch},
+		"shorter":            {func(h *hubtest.Hub) { h.Contents = map[string]string{"config.json": "{"} }, origin.ErrMismatch},
+		"nothing":            {func(h *hubtest.Hub) { h.Contents = map[string]string{"model.safetensors": ""} }, origin.ErrMismatch},
 		"not empty":          {func(h *hubtest.Hub) { h.Contents = map[string]string{"empty.txt": "x"} }, origin.ErrMismatch},
 		"digest":             {func(h *hubtest.Hub) { h.OIDs = map[string]string{"config.json": hubtest.GitOID("x")} }, origin.ErrMismatch},
 		"digest of git-lfs":  {func(h *hubtest.Hub) { h.OIDs = map[string]string{"model.safetensors": hubtest.SHA256("x")} }, origin.ErrMismatch},

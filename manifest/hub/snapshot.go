@@ -220,3 +220,14 @@ func (c *Client) nextPage(from *url.URL, header http.Header) (*url.URL, error) {
 	}
 	return nil, nil
 }
+
+// Taken lists what the hub published of the files of m.
+func (s *Snapshot) Taken(m *manifest.Manifest) []File {
+	var files []File
+	for _, f := range m.Files {
+		if published, ok := s.find(f.Path); ok {
+			files = append(files, published)
+		}
+	}
+	return files
+}
