@@ -24,17 +24,19 @@ func TestFetchPackageRefuses(t *testing.T) {
 		return func(im *ocispec.Manifest) { edit(&im.Layers[0]) }
 	}
 	tests := map[string]func(*ocispec.Manifest){
-		"artifact type":       func(im *ocispec.Manifest) { im.ArtifactType = "application/spdx+json" },
-		"no artifact type":    func(im *ocispec.Manifest) { im.ArtifactType = "" },
-		"config type":         func(im *ocispec.Manifest) { im.Config.MediaType = ocispec.MediaTypeImageConfig },
-		"config digest":       func(im *ocispec.Manifest) { im.Config.Digest = "sha256:1" },
-		"says it is an index": func(im *ocispec.Manifest) { im.MediaType = ocispec.MediaTypeImageIndex },
-		"schema version":      func(im *ocispec.Manifest) { im.SchemaVersion = 1 },
-		"a referrer":          func(im *ocispec.Manifest) { im.Subject = &im.Config },
-		"no layers":           func(im *ocispec.Manifest) { im.Layers = nil },
-		"a tar layer":         layer(func(d *ocispec.Descriptor) { d.MediaType = "application/vnd.cncf.model.weight.v1.tar" }),
-		"unknown layer":       layer(func(d *ocispec.Descriptor) { d.MediaType = "application/vnd.cncf.model.other.v1.raw" }),
-		"negative size":       layer(func(d *ocispec.Descriptor) { d.Size = -1 }),
+		"artifact type":        func(im *ocispec.Manifest) { im.ArtifactType = "application/spdx+json" },
+		"no artifact type":     func(im *ocispec.Manifest) { im.ArtifactType = "" },
+		"config type":          func(im *ocispec.Manifest) { im.Config.MediaType = ocispec.MediaTypeImageConfig },
+		"config digest":        func(im *ocispec.Manifest) { im.Config.Digest = "sha256:1" },
+		"says it is an index":  func(im *ocispec.Manifest) { im.MediaType = ocispec.MediaTypeImageIndex },
+		"schema version":       func(im *ocispec.Manifest) { im.SchemaVersion = 1 },
+		"a referrer":           func(im *ocispec.Manifest) { im.Subject = &im.Config },
+		"no layers":            func(im *ocispec.Manifest) { im.Layers = nil },
+		"compressed raw layer": layer(func(d *ocispec.Descriptor) { d.MediaType = "application/vnd.cncf.model.weight.v1.raw+gzip" }),
+		"unknown compression":  layer(func(d *ocispec.Descriptor) { d.MediaType = "application/vnd.cncf.model.weight.v1.tar+xz" }),
+		"layer of another":     layer(func(d *ocispec.Descriptor) { d.MediaType = "application/vnd.kitops.modelkit.model.v1.raw" }),
+		"unknown layer":        layer(func(d *ocispec.Descriptor) { d.MediaType = "application/vnd.cncf.model.other.v1.raw" }),
+		"negative size":        layer(func(d *ocispec.Descriptor) { d.Size = -1 }),
 		"sha512": layer(func(d *ocispec.Descriptor) {
 			d.Digest = "sha512:" + "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 		}),

@@ -51,7 +51,8 @@ type puller struct {
 	target Target
 	root   *os.Root
 	opts   PullOptions
-	mu     sync.Mutex // of opts.Progress and of making directories
+	staged map[string]string // temporary files that hold files of archives, by the path of the file
+	mu     sync.Mutex        // of opts.Progress and of making directories
 }
 
 // Pull writes the files of p below dest, which is made when it is missing. Every file is verified
@@ -61,9 +62,14 @@ type puller struct {
 // are part of no tree, so that those in dest stay and those in p.LeftOut are not written. Names that are unfit
 // on some system fail with manifest.ErrName, links in the way with manifest.ErrSymlink. After a
 // failure finished files stay, for the next pull to go on from.
+//
+// The archives of other tools are read once: their files are written under temporary names and renamed when the whole archive is
+// verified. Pull completes p as Package.Read does.
 func Pull(ctx context.Context, target Target, p *Package, dest string, opts PullOptions) error {
-	if err := checkNames(p.Tree); err != nil {
-		return err
+	if p.Tree != nil {
+		if err := checkNames(p.Tree); err != nil {
+			return err
+		}
 	}
 	if err := os.MkdirAll(dest, 0o777); err != nil {
 		return fmt.Errorf("oci: %w", err)
@@ -78,7 +84,11 @@ func Pull(ctx context.Context, target Target, p *Package, dest string, opts Pull
 		return fmt.Errorf("oci: %w", err)
 	}
 	defer func() { _ = root.Close() }()
-	pl := &puller{target: target, root: root, opts: opts}
+	pl := &puller{target: target, root: root, opts: opts, staged: map[string]string{}}
+	defer pl.dropStaged()
+	if err := pl.stage(ctx, p); err != nil {
+		return err
+	}
 	if err := pl.checkDest(p.Tree); err != nil {
 		return fmt.Errorf("oci: %s: %w", dest, err)
 	}
@@ -114,12 +124,18 @@ func (pl *puller) checkDest(tree *manifest.Manifest) error {
 	for _, f := range tree.Files {
 		expected[f.Path] = true
 	}
+	ours := map[string]bool{}
+	for _, temp := range pl.staged {
+		ours[temp] = true
+	}
 	var extra []string
 	err := fs.WalkDir(pl.root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			return err
 		case name == ".":
+			return nil
+		case ours[name]:
 			return nil
 		case strings.HasPrefix(name, pullPrefix) && d.Type().IsRegular() && !expected[name]:
 			return pl.root.Remove(name)
@@ -169,7 +185,7 @@ func (pl *puller) file(ctx context.Context, f manifest.File) error {
 		return err
 	}
 	if action != Kept {
-		if err := pl.write(ctx, f); err != nil {
+		if err := pl.place(ctx, f); err != nil {
 			return err
 		}
 	}
@@ -244,12 +260,24 @@ func (pl *puller) makeParents(name string) error {
 	return nil
 }
 
-// write fetches the file under a temporary name and renames it when it is verified and synced.
-func (pl *puller) write(ctx context.Context, f manifest.File) (err error) {
+// place puts the file under its name, from an archive that was read or from its own layer.
+func (pl *puller) place(ctx context.Context, f manifest.File) error {
+	if temp, ok := pl.staged[f.Path]; ok {
+		return pl.root.Rename(temp, f.Path)
+	}
+	temp, err := pl.write(func(out *os.File) error { return copyBlob(ctx, pl.target, layerOf(f), out, pl.bytes) })
+	if err != nil {
+		return err
+	}
+	return pl.root.Rename(temp, f.Path)
+}
+
+// write makes a temporary file of what fill writes, synced, and returns its name.
+func (pl *puller) write(fill func(out *os.File) error) (name string, err error) {
 	temp := pullPrefix + rand.Text()
 	out, err := pl.root.OpenFile(temp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o666)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer func() {
 		if err != nil {
@@ -257,16 +285,51 @@ func (pl *puller) write(ctx context.Context, f manifest.File) (err error) {
 			_ = pl.root.Remove(temp)
 		}
 	}()
-	if err := copyBlob(ctx, pl.target, layerOf(f), out, pl.bytes); err != nil {
-		return err
+	if err := fill(out); err != nil {
+		return "", err
 	}
 	if err := out.Sync(); err != nil {
+		return "", err
+	}
+	return temp, out.Close()
+}
+
+// stage reads the archives of p into temporary files, and completes p.
+func (pl *puller) stage(ctx context.Context, p *Package) error {
+	var archives []int
+	for i := range p.Layers {
+		if p.Layers[i].opaque() {
+			archives = append(archives, i)
+		}
+	}
+	if len(archives) == 0 {
+		return nil
+	}
+	u := newUnpacker(pl.target, pl.bytes, func(name string, r io.Reader) error {
+		temp, err := pl.write(func(out *os.File) error { _, err := io.Copy(out, r); return err })
+		if err == nil && pl.staged[name] != "" {
+			_ = pl.root.Remove(temp) // complete refuses the second file of a name
+			return nil
+		}
+		if err == nil {
+			pl.staged[name] = temp
+		}
+		return err
+	})
+	if err := p.unpack(ctx, u, archives); err != nil {
 		return err
 	}
-	if err := out.Close(); err != nil {
+	if err := p.complete(u.dirs); err != nil {
 		return err
 	}
-	return pl.root.Rename(temp, f.Path)
+	return checkNames(p.Tree)
+}
+
+// dropStaged removes what was not put under its name: files that were there already, and all of them after a failure.
+func (pl *puller) dropStaged() {
+	for _, temp := range pl.staged {
+		_ = pl.root.Remove(temp)
+	}
 }
 
 // sync makes the renames durable.
