@@ -119,18 +119,18 @@ func (a *app) pullCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "pull REF DIR",
 		Short:   "Extract a package into a directory and verify every byte while it is written",
-		Long:    "Extract a package into a directory. Each file is written under a temporary name, hashed, and renamed only when its digest is right.",
+		Long:    "Extract a package into a directory. Each file is written under a temporary name, hashed, and renamed only when its digest is right.\n\nPackages of modctl, KitOps and Docker Model Runner are extracted too. What their archives hold is renamed when the whole archive is\nverified; a file to which Docker gives no name gets the one of Docker Model Runner, such as model.gguf.",
 		Example: "  mlseal pull oci:store:v1 ./model",
 		Args:    takes("REF", "DIR"),
 	}
 	outputFlag(cmd, &output, "text", "json")
 	store.add(cmd)
 	cmd.RunE = a.do(func(cmd *cobra.Command, args []string) error {
-		p, err := a.openPackage(cmd.Context(), args[0], store)
+		p, err := a.resolvePackage(cmd.Context(), args[0], store)
 		if err != nil {
 			return err
 		}
-		meter := a.progress("pulling", p.pkg.Tree.Size())
+		meter := a.progress("pulling", p.layersSize())
 		err = oci.Pull(cmd.Context(), p.target, p.pkg, args[1], oci.PullOptions{Progress: func(e oci.PullEvent) { meter.Add(e.Bytes) }})
 		meter.Done()
 		if err != nil {
