@@ -52,6 +52,7 @@ func TestScripts(t *testing.T) {
 			"authority": startAuthority,
 			"registry":  startRegistry,
 			"hub":       startHub,
+			"foreign":   packForeign,
 			"transit":   startTransit,
 			"flip":      flip,
 			"replace":   replaceText,
