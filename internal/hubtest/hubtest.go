@@ -4,6 +4,7 @@ package hubtest
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha1" //nolint:gosec // git's name of a blob
 	"crypto/sha256"
 	"encoding/hex"
@@ -48,6 +49,9 @@ type Hub struct {
 	Contents     map[string]string      // other contents than the listed ones, by path
 	OIDs         map[string]string      // other digests in the list, by path
 	HeadCommit   string                 // other commit in X-Repo-Commit
+	HeadOID      string                 // other digest in X-Linked-Etag
+	WrongRange   bool                   // say that a part of a file begins elsewhere
+	Resolves     string                 // other commit that every revision is resolved to
 	Names        []string               // more names in the list, without contents
 	NextPage     string                 // another host for the next page of a list
 
@@ -171,7 +175,7 @@ func (h *Hub) serveRevision(w http.ResponseWriter, repo *Repository, revision st
 		return
 	}
 	// The real hub has both keys, which differ by an underscore only.
-	_ = json.NewEncoder(w).Encode(map[string]any{"_id": "1", "id": "x", "sha": repo.commit(), "siblings": []any{}})
+	_ = json.NewEncoder(w).Encode(map[string]any{"_id": "1", "id": "x", "sha": cmp.Or(h.Resolves, repo.commit()), "siblings": []any{}})
 }
 
 func (h *Hub) serveTree(w http.ResponseWriter, r *http.Request, repo *Repository) {
@@ -230,7 +234,7 @@ func (h *Hub) serveResolve(w http.ResponseWriter, r *http.Request, repo *Reposit
 	if repo.IsLFS(name) {
 		w.Header().Set("X-Linked-Etag", `"`+SHA256(data)+`"`)
 		w.Header().Set("X-Linked-Size", strconv.Itoa(len(data)))
-		if oid := h.OIDs[name]; oid != "" {
+		if oid := cmp.Or(h.HeadOID, h.OIDs[name]); oid != "" {
 			w.Header().Set("X-Linked-Etag", `"`+oid+`"`)
 		}
 		query := url.Values{"repo": {r.URL.Path}, "signature": {"secret"}}
@@ -268,7 +272,11 @@ func (h *Hub) contents(w http.ResponseWriter, r *http.Request, name, data string
 		h.ranges.Add(1)
 		if !h.IgnoreRange {
 			start, _ = strconv.Atoi(strings.TrimSuffix(asked, "-"))
-			w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", start, len(data)-1, len(data)))
+			says := start
+			if h.WrongRange {
+				says++
+			}
+			w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", says, len(data)-1, len(data)))
 		}
 	}
 	w.Header().Set("Content-Length", strconv.Itoa(len(data)-start))

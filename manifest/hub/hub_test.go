@@ -195,6 +195,8 @@ func TestLies(t *testing.T) {
 		"digest of git-lfs":  {func(h *hubtest.Hub) { h.OIDs = map[string]string{"model.safetensors": hubtest.SHA256("x")} }, origin.ErrMismatch},
 		"no digest":          {func(h *hubtest.Hub) { h.OIDs = map[string]string{"config.json": "W/abc"} }, ErrAnswer},
 		"short digest":       {func(h *hubtest.Hub) { h.OIDs = map[string]string{"model.safetensors": hubtest.GitOID("x")} }, ErrAnswer},
+		"digest in a head":   {func(h *hubtest.Hub) { h.HeadOID = hubtest.SHA256("x") }, origin.ErrMismatch},
+		"part of a file":     {func(h *hubtest.Hub) { h.Cut, h.WrongRange = 7001, true }, ErrAnswer},
 		"another commit":     {func(h *hubtest.Hub) { h.HeadCommit = strings.Repeat("f", 40) }, ErrAnswer},
 		"parent":             {func(h *hubtest.Hub) { h.Names = []string{"../x"} }, ErrAnswer},
 		"absolute":           {func(h *hubtest.Hub) { h.Names = []string{"/etc/x"} }, ErrAnswer},
@@ -213,10 +215,20 @@ func TestLies(t *testing.T) {
 			if _, err := build(t, c, "hf://acme/llm"); !errors.Is(err, tc.want) {
 				t.Errorf("%v", err)
 			}
-			if len(*waits) != 0 {
+			if len(*waits) != 0 && h.Cut == 0 {
 				t.Errorf("tried again %d times", len(*waits))
 			}
 		})
+	}
+}
+
+// TestOtherCommit asks for a commit and gets another one.
+func TestOtherCommit(t *testing.T) {
+	h := newHub(t)
+	c, _ := client(t, h)
+	h.Resolves = strings.Repeat("e", 40)
+	if _, err := build(t, c, "hf://acme/llm@"+hubtest.Commit); !errors.Is(err, ErrAnswer) {
+		t.Error(err)
 	}
 }
 

@@ -74,8 +74,6 @@ func parsePackage(data []byte) (*Package, error) {
 	switch im := p.Manifest; {
 	case im.SchemaVersion != 2 || im.MediaType != ocispec.MediaTypeImageManifest:
 		return nil, fmt.Errorf("%w: schemaVersion %d and mediaType %q are not those of an image manifest", ErrNotPackage, im.SchemaVersion, im.MediaType)
-	case im.Config.Digest.Algorithm() != digest.SHA256:
-		return nil, fmt.Errorf("%w: its config's digest is %q, not a sha256", ErrNotPackage, im.Config.Digest)
 	case im.Subject != nil:
 		return nil, fmt.Errorf("%w: it is attached to another artifact", ErrNotPackage)
 	case len(im.Layers) == 0:
@@ -83,6 +81,9 @@ func parsePackage(data []byte) (*Package, error) {
 	}
 	if err := checkDescriptor(p.Manifest.Config); err != nil {
 		return nil, fmt.Errorf("%w: config: %w", ErrNotPackage, err)
+	}
+	if p.Manifest.Config.Digest.Algorithm() != digest.SHA256 {
+		return nil, fmt.Errorf("%w: its config's digest is %q, not a sha256", ErrNotPackage, p.Manifest.Config.Digest)
 	}
 	return &p, p.parseLayers()
 }

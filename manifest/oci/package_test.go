@@ -264,6 +264,13 @@ func FuzzParsePackage(f *testing.F) {
 	im := hostile(func(im *ocispec.Manifest) { im.Layers = append(im.Layers, fileLayer("b/c.txt", "2")) })
 	f.Add(marshal(&testing.T{}, im))
 	f.Add([]byte(`{"schemaVersion":2,"layers":[{}]}`))
+	for _, format := range formats {
+		im.Config.MediaType, im.ArtifactType = format.configs[0], format.artifactTypes[len(format.artifactTypes)-1]
+		for _, mediaType := range []string{"vnd.cncf.model.doc.v1.tar+zstd", "vnd.kitops.modelkit.docs.v1.raw", "vnd.kitops.modelkit.model.v1.tar+gzip", "vnd.docker.ai.license", "vnd.docker.ai.dir.tar"} {
+			im.Layers[0].MediaType = "application/" + mediaType
+			f.Add(marshal(&testing.T{}, im))
+		}
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		p, err := parsePackage(data)
 		if err != nil {
@@ -272,7 +279,13 @@ func FuzzParsePackage(f *testing.F) {
 			}
 			return
 		}
-		if len(p.Tree.Files) != len(p.Manifest.Layers) {
+		if len(p.Unread()) > 0 {
+			if p.Tree != nil {
+				t.Fatal("a tree of files that nobody has read")
+			}
+			return
+		}
+		if len(p.Tree.Files)+len(p.LeftOut) != len(p.Manifest.Layers) {
 			t.Fatalf("%d files of %d layers", len(p.Tree.Files), len(p.Manifest.Layers))
 		}
 		for _, file := range p.Tree.Files {
