@@ -113,7 +113,8 @@ func TestSharedBlobs(t *testing.T) {
 	if _, _, err := build(t, dir); !errors.Is(err, origin.ErrMismatch) {
 		t.Error(err)
 	}
-	for _, target := range []string{"../../blobs/ab/" + xet + "0", "../../blobs/../secret", "../../../secret", "config", "/etc/hostname", "../../blobs/ab"} {
+	write(t, filepath.Join(repo, "..", "blobs", "ab", "other"), "weights")
+	for _, target := range []string{"../../blobs/ab/other", "../../blobs/ab/" + xet + "0", "../../blobs/../secret", "../../../secret", "config", "/etc/hostname", "../../blobs/ab"} {
 		link(t, target, etag)
 		if _, _, err := build(t, dir); !errors.Is(err, ErrLink) {
 			t.Errorf("%s: %v", target, err)

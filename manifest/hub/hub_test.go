@@ -222,6 +222,18 @@ func TestLies(t *testing.T) {
 	}
 }
 
+// TestListed refuses a list before any file is asked for.
+func TestListed(t *testing.T) {
+	for _, name := range []string{"sub", "sub/deep", "config.json", "../x"} {
+		h := newHub(t)
+		h.Names = []string{name}
+		c, _ := client(t, h)
+		if s, err := c.Snapshot(t.Context(), Reference{"model", "acme/llm", "main"}); !errors.Is(err, ErrAnswer) {
+			t.Errorf("%s: %v, %v", name, s, err)
+		}
+	}
+}
+
 // TestOtherCommit asks for a commit and gets another one.
 func TestOtherCommit(t *testing.T) {
 	h := newHub(t)
