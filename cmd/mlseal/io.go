@@ -86,7 +86,7 @@ func (t *tree) Close() {
 // inside returns the path of name below the tree's directory, with slashes; empty when it is elsewhere or
 // the tree is a single file.
 func (t *tree) inside(name string) (string, error) {
-	if t.root == nil {
+	if t.dir == "" {
 		return "", nil
 	}
 	abs, err := filepath.Abs(name)
