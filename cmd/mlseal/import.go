@@ -66,7 +66,7 @@ type imported struct {
 
 // openImport opens what pack was told to pack.
 func (a *app) openImport(ctx context.Context, arg string, store storeFlags, flags importFlags) (*imported, error) {
-	in := &imported{began: a.now(), flags: flags}
+	in := &imported{flags: flags}
 	if hub.IsReference(arg) {
 		return in, a.openHub(ctx, arg, store, in)
 	}
@@ -80,6 +80,7 @@ func (a *app) openImport(ctx context.Context, arg string, store storeFlags, flag
 
 // openHub resolves the repository, and verifies the publisher's signature, before anything else is fetched.
 func (a *app) openHub(ctx context.Context, arg string, store storeFlags, in *imported) error {
+	in.began = a.now()
 	ref, err := hub.ParseReference(arg)
 	if err != nil {
 		return err
@@ -151,7 +152,7 @@ func (in *imported) build(f signFlags) (manifest.Options, error) {
 }
 
 // check holds the files to the publisher's signature, if one was asked for, and says where they come from.
-func (in *imported) check(m *manifest.Manifest, now time.Time) error {
+func (in *imported) check(m *manifest.Manifest, now func() time.Time) error {
 	if in.publisher != nil {
 		if err := in.publisher.Check(m); err != nil {
 			return err
@@ -161,7 +162,7 @@ func (in *imported) check(m *manifest.Manifest, now time.Time) error {
 		return nil
 	}
 	var err error
-	in.predicate, err = in.provenance(m, now)
+	in.predicate, err = in.provenance(m, now())
 	return err
 }
 

@@ -153,7 +153,7 @@ func (a *app) pack(ctx context.Context, path, refArg string, f packFlags) error 
 	p := &openedPackage{ref: ref, name: referenceName(ref), target: target}
 	opts.Ready = func(packed *oci.Packed) error {
 		meter.Done()
-		if err := in.check(packed.Tree, a.now()); err != nil {
+		if err := in.check(packed.Tree, a.now); err != nil {
 			return err
 		}
 		p.pkg = &oci.Package{Descriptor: packed.Descriptor, Tree: packed.Tree}
@@ -183,7 +183,7 @@ func (a *app) packNowhere(ctx context.Context, in *imported, opts oci.PackOption
 	if err != nil {
 		return err
 	}
-	if err := in.check(v.Packed().Tree, a.now()); err != nil {
+	if err := in.check(v.Packed().Tree, a.now); err != nil {
 		return err
 	}
 	if err := in.writeProvenance(); err != nil {

@@ -6,6 +6,7 @@ import (
 	"compress/gzip"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,6 +17,7 @@ import (
 	specs "github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/mlseal/mlseal/internal/registrytest"
 	"github.com/mlseal/mlseal/manifest"
 )
 
@@ -429,6 +431,54 @@ func TestForeignFromRegistry(t *testing.T) {
 		t.Fatal(err)
 	}
 	pulled(t, target, p, filepath.Join(t.TempDir(), "out"), map[string]string{"w": "weights"})
+}
+
+// TestPullGoesOnBesideArchives goes on from what is left of a raw layer, and reads an archive anew.
+func TestPullGoesOnBesideArchives(t *testing.T) {
+	raw, archived := string(randomBytes(1<<20)), string(randomBytes(1<<19))
+	g := &registrytest.Registry{}
+	r := openAt(t, serve(t, g)+"/team/model")
+	archive := archiveOf(t, entry{"sub/b.bin", archived, nil})
+	desc := imageOf(t, r, kitManifest, kitConfig, layerOfBytes(t, r, kitLayer+"model.v1.raw", "a.bin", []byte(raw)), layerOfBytes(t, r, kitLayer+"code.v1.tar", "sub", archive))
+	open := func() *Package {
+		p, err := OpenPackage(t.Context(), r, desc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	temp := tempName(open().Layers[0].Files[0])
+	dest, p := t.TempDir(), open()
+	writeTree(t, dest, map[string]string{temp: raw[:600_000], pullPrefix + "killed": archived[:1000]})
+	before := g.Sent()
+	if err := Pull(t.Context(), r, p, dest, PullOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if sent, want := g.Sent()-before, int64(len(raw)-600_000+len(archive)); sent != want {
+		t.Errorf("%d bytes came, want %d", sent, want)
+	}
+	if got := tree(t, dest); len(got) != 2 || got["a.bin"] != raw || got["sub/b.bin"] != archived {
+		t.Errorf("wrong files: %d", len(got))
+	}
+
+	// What an archive that breaks off for good leaves is the part of the raw layer.
+	dest, p = t.TempDir(), open()
+	writeTree(t, dest, map[string]string{temp: raw[:600_000]})
+	g.Change(func(g *registrytest.Registry) {
+		g.Answer = func(w http.ResponseWriter, r *http.Request) bool {
+			no := strings.Contains(r.URL.Path, desc.Digest.String()) || strings.Contains(r.URL.Path, p.Manifest.Layers[1].Digest.String())
+			if no {
+				w.WriteHeader(http.StatusForbidden)
+			}
+			return no
+		}
+	})
+	if err := Pull(t.Context(), r, p, dest, PullOptions{}); !errors.Is(err, ErrUnavailable) {
+		t.Fatal(err)
+	}
+	if got := tree(t, dest); len(got) != 1 || got[temp] != raw[:600_000] {
+		t.Errorf("left behind: %d files", len(got))
+	}
 }
 
 func FuzzArchive(f *testing.F) {
