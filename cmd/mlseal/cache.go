@@ -40,11 +40,12 @@ func (a *app) cache() (*cache.Cache, error) {
 	return cache.New(filepath.Join(dir, "mlseal")), nil
 }
 
-// remember lets a Build of t use the digest cache. done writes what is new.
+// remember lets a Build of t use the digest cache. done writes what is new. It is not used where reading a file is what holds it to
+// its source: for a hub, and for a snapshot of a Hugging Face cache, whose files are links besides.
 func (a *app) remember(opts *manifest.Options, t *tree, f cacheFlags) (done func(), err error) {
 	done = func() {}
 	known, err := a.cache()
-	if err != nil || known == nil || f.off {
+	if err != nil || known == nil || f.off || t.root == nil || t.cache != nil {
 		return done, err
 	}
 	files := known.Below(t.dir)

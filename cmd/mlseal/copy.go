@@ -101,8 +101,7 @@ mlseal pack does; --type and --name are for that.`,
 		Args:    takes("SRC", "DST"),
 	}
 	f.add(cmd)
-	cmd.Flags().Var(&choice{&pack.kind, []string{"model", "dataset"}}, "type", "what a directory or file is: model or dataset")
-	pack.kind = "model"
+	cmd.Flags().Var(&choice{&pack.kind, []string{"model", "dataset"}}, "type", "what a directory or file is: model or dataset (default model)")
 	pack.cache.add(cmd)
 	cmd.Flags().StringVar(&pack.name, "name", "", "name to write into the artifact of a directory or file (part of its digest)")
 	outputFlag(cmd, &f.output, "text", "json", "digest")

@@ -10,7 +10,10 @@ import (
 	"github.com/mlseal/mlseal/internal/atomicfile"
 	"github.com/mlseal/mlseal/internal/strictjson"
 	"github.com/mlseal/mlseal/manifest"
+	"github.com/mlseal/mlseal/manifest/hfcache"
+	"github.com/mlseal/mlseal/manifest/hub"
 	"github.com/mlseal/mlseal/manifest/oci"
+	"github.com/mlseal/mlseal/manifest/origin"
 	"github.com/mlseal/mlseal/policies"
 	"github.com/mlseal/mlseal/verify"
 	"github.com/spf13/cobra"
@@ -70,11 +73,13 @@ func exitStatus(err error) int {
 	switch {
 	case err == nil:
 		return statusDone
-	case errors.As(err, &onUsage), isAny(err, policies.ErrPolicy, oci.ErrReference, oci.ErrReadOnly, errUnpinned, oci.ErrCredentials, oci.ErrCertificates, signer.ErrKey, signer.ErrCertificate, signer.ErrPassword, signer.ErrPasswordNeeded, signer.ErrPINNeeded,
+	case errors.As(err, &onUsage), isAny(err, policies.ErrPolicy, oci.ErrReference, oci.ErrReadOnly, errUnpinned, oci.ErrCredentials, oci.ErrCertificates, hub.ErrReference, hub.ErrEndpoint, hub.ErrNotFound,
+		signer.ErrKey, signer.ErrCertificate, signer.ErrPassword, signer.ErrPasswordNeeded, signer.ErrPINNeeded,
 		signer.ErrToken, signer.ErrSigningConfig, signer.ErrServiceURL,
 		verify.ErrKey, verify.ErrAuthority, verify.ErrRoot, verify.ErrNoIdentity, atomicfile.ErrExists):
 		return statusUsage
 	case isAny(err, policies.ErrDenied, verify.ErrFailed, verify.ErrLimit, verify.ErrContent, errTooLarge, errMixed, oci.ErrNotLayout, oci.ErrContent, oci.ErrNotPackage, oci.ErrNotPolicy, oci.ErrManifest, oci.ErrReferred, oci.ErrLimit, oci.ErrExtra,
+		origin.ErrMismatch, origin.ErrPointer, hfcache.ErrLink, hub.ErrAnswer, hub.ErrLimit,
 		oci.ErrNotFound, // of something that a package said is there: what the command line named is a usageError
 		attest.ErrBundle, attest.ErrStatement, attest.ErrOMS, attest.ErrPredicate, strictjson.ErrSyntax, strictjson.ErrAmbiguous, strictjson.ErrLimit),
 		manifest.IsRefusal(err):
@@ -104,6 +109,14 @@ func hintFor(err error) string {
 		return "set MLSEAL_PASSWORD (or COSIGN_PASSWORD), or run on a terminal to be asked"
 	case isAny(err, signer.ErrPassword):
 		return "check MLSEAL_PASSWORD; an empty password is a password too"
+	case isAny(err, origin.ErrPointer):
+		return "fetch the file first: `git lfs pull` in the clone"
+	case isAny(err, origin.ErrMismatch):
+		return "what is there was altered or cut off; get it again from where it comes from"
+	case isAny(err, hfcache.ErrLink):
+		return "download the snapshot again (`hf download`), or copy its files into a directory of their own (cp -rL)"
+	case isAny(err, hub.ErrUnavailable):
+		return "check HF_ENDPOINT and the network; nothing was packed under its name"
 	case isAny(err, manifest.ErrSymlink):
 		return "replace the link by the file that it points to (cp -L), or leave it out of the tree; sign and verify follow it with --allow-symlinks"
 	case isAny(err, manifest.ErrBrokenLink):

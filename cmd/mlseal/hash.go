@@ -45,11 +45,12 @@ The dirHash is always of sha256 digests. With --hash the files' digests and the 
 			return err
 		}
 		defer done()
+		defer a.notePointers(t)()
 		m, err := a.buildTree(cmd.Context(), t, opts)
 		if err != nil {
 			return err
 		}
-		return a.printManifest(m, t.name, output)
+		return a.printManifest(m, t, output)
 	})
 	return cmd
 }
@@ -63,12 +64,27 @@ func (a *app) buildTree(ctx context.Context, t *tree, opts manifest.Options) (*m
 	meter := a.progress("hashing", 0)
 	defer meter.Done()
 	opts.File, opts.Total, opts.Progress = t.file, meter.SetTotal, meter.Add
-	return manifest.Build(ctx, t.fsys, opts)
+	m, err := manifest.Build(ctx, t.fsys, opts)
+	if err == nil {
+		a.noteUnchecked(t, m)
+	}
+	return m, err
+}
+
+// noteUnchecked tells which files of a snapshot of a Hugging Face cache are held to nothing.
+func (a *app) noteUnchecked(t *tree, m *manifest.Manifest) {
+	if t.cache == nil {
+		return
+	}
+	if names := t.cache.Unchecked(m); len(names) > 0 {
+		a.note(fmt.Sprintf("%d of %d files are no links to a blob of the cache, so that nothing says what they should be: %s", len(names), len(m.Files), few(names)))
+	}
 }
 
 // hashReport is `hash -o json`.
 type hashReport struct {
 	Name    string          `json:"name"`
+	Source  string          `json:"source,omitempty"`
 	DirHash string          `json:"dirHash"`
 	OMSRoot string          `json:"omsRoot"`
 	Bytes   int64           `json:"bytes"`
@@ -83,8 +99,8 @@ type hashedResource struct {
 	Digest digest.Digest `json:"digest"`
 }
 
-func newHashReport(m *manifest.Manifest, name string) hashReport {
-	r := hashReport{Name: name, DirHash: m.DirHash(), OMSRoot: m.OMSRoot(), Bytes: m.Size(), Files: m.Files, LeftOut: m.LeftOut}
+func newHashReport(m *manifest.Manifest, t *tree) hashReport {
+	r := hashReport{Name: t.name, Source: t.source, DirHash: m.DirHash(), OMSRoot: m.OMSRoot(), Bytes: m.Size(), Files: m.Files, LeftOut: m.LeftOut}
 	if !m.Serialization.NamesFiles() {
 		for _, resource := range m.Resources() {
 			r.Resources = append(r.Resources, hashedResource{resource.Name(), resource.Digest})
@@ -93,10 +109,10 @@ func newHashReport(m *manifest.Manifest, name string) hashReport {
 	return r
 }
 
-func (a *app) printManifest(m *manifest.Manifest, name, output string) error {
+func (a *app) printManifest(m *manifest.Manifest, t *tree, output string) error {
 	switch output {
 	case "json":
-		return a.printJSON(newHashReport(m, name))
+		return a.printJSON(newHashReport(m, t))
 	case "digest":
 		_, err := fmt.Fprintf(a.stdout, "dirHash:%s\n", m.DirHash())
 		return err
@@ -111,6 +127,7 @@ func (a *app) printManifest(m *manifest.Manifest, name, output string) error {
 		return err
 	}
 	return a.printFields("text",
+		field{"source", t.source},
 		field{"dirHash", m.DirHash()},
 		field{"OMS root", m.OMSRoot() + "  (binds no file names: not an identity)"},
 		field{"left out", strings.Join(m.LeftOut, ", ")})

@@ -5,10 +5,13 @@ package main
 import (
 	"archive/tar"
 	"bytes"
+	"compress/gzip"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -109,36 +112,73 @@ func TestHostileLayerTitles(t *testing.T) {
 	succeed(t, dir, "pull", "oci:layout:v1", "out") // what the others are made of
 }
 
-// TestTarLayers is case 58: layers are single files, and no archive is opened, whatever is in it.
+// TestTarLayers is case 58: an archive holds files and directories, each once and below the destination, and is what its media type
+// says; image layers are not opened at all.
 func TestTarLayers(t *testing.T) {
+	const modelTar = "application/vnd.cncf.model.weight.v1.tar"
 	for name, headers := range map[string][]tar.Header{
-		"symbolic link": {{Name: "x", Typeflag: tar.TypeSymlink, Linkname: "/etc/passwd"}},
-		"hard link":     {{Name: "x", Typeflag: tar.TypeLink, Linkname: "/etc/passwd"}},
-		"device":        {{Name: "x", Typeflag: tar.TypeChar, Devmajor: 1, Devminor: 3}},
-		"twice":         {{Name: "x", Typeflag: tar.TypeReg}, {Name: "x", Typeflag: tar.TypeReg}},
-		"a file":        {{Name: "x", Typeflag: tar.TypeReg}},
+		"symbolic link":     {{Name: "x", Typeflag: tar.TypeSymlink, Linkname: "/etc/passwd"}},
+		"hard link":         {{Name: "x", Typeflag: tar.TypeLink, Linkname: "/etc/passwd"}},
+		"device":            {{Name: "x", Typeflag: tar.TypeChar, Devmajor: 1, Devminor: 3}},
+		"twice":             {{Name: "x", Typeflag: tar.TypeReg}, {Name: "x", Typeflag: tar.TypeReg}},
+		"above":             {{Name: "../x", Typeflag: tar.TypeReg}},
+		"absolute":          {{Name: "/tmp/x", Typeflag: tar.TypeReg}},
+		"long":              {{Name: "a/" + strings.Repeat("a", 256), Typeflag: tar.TypeReg}},
+		"file in a file":    {{Name: "x", Typeflag: tar.TypeReg}, {Name: "x/y", Typeflag: tar.TypeReg}},
+		"file in directory": {{Name: "x/", Typeflag: tar.TypeDir}, {Name: "x", Typeflag: tar.TypeReg}},
+		"nothing":           {},
 	} {
-		for _, mediaType := range []string{"application/vnd.cncf.model.weight.v1.tar", "application/vnd.cncf.model.weight.v1.tar+gzip", ocispec.MediaTypeImageLayer} {
+		for _, mediaType := range []string{modelTar, modelTar + "+gzip", ocispec.MediaTypeImageLayer} {
 			t.Run(name+" "+mediaType, func(t *testing.T) {
-				var text bytes.Buffer
-				w := tar.NewWriter(&text)
-				for _, h := range headers {
-					if err := w.WriteHeader(&h); err != nil {
-						t.Fatal(err)
-					}
-				}
-				if err := w.Close(); err != nil {
-					t.Fatal(err)
-				}
 				dir := t.TempDir()
-				layer := titled("model.tar")
-				layer.MediaType, layer.Data = mediaType, text.Bytes()
-				hostileLayout(t, filepath.Join(dir, "layout"), layer)
+				tarLayout(t, dir, mediaType, strings.HasSuffix(mediaType, "gzip"), headers)
 				refused(t, dir)
 			})
 		}
 	}
+	file := []tar.Header{{Name: "x", Typeflag: tar.TypeReg}}
+	for name, tc := range map[string]struct {
+		mediaType string
+		zipped    bool
+	}{"image layer": {ocispec.MediaTypeImageLayer, false}, "not gzip": {modelTar + "+gzip", false}, "not tar": {modelTar, true}, "raw tar": {modelTar + ".raw", false}} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			tarLayout(t, dir, tc.mediaType, tc.zipped, file)
+			refused(t, dir)
+		})
+	}
+	for _, zipped := range []bool{false, true} { // what the others are made of
+		dir := t.TempDir()
+		tarLayout(t, dir, modelTar+map[bool]string{true: "+gzip"}[zipped], zipped, file)
+		succeed(t, dir, "pull", "oci:layout:v1", "out")
+	}
 }
+
+// tarLayout makes dir/layout of a package with one archive.
+func tarLayout(t *testing.T, dir, mediaType string, zipped bool, headers []tar.Header) {
+	t.Helper()
+	var text bytes.Buffer
+	var to io.WriteCloser = nopCloser{&text}
+	if zipped {
+		to = gzip.NewWriter(&text)
+	}
+	w := tar.NewWriter(to)
+	for _, h := range headers {
+		if err := w.WriteHeader(&h); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(w.Close(), to.Close()); err != nil {
+		t.Fatal(err)
+	}
+	layer := titled("model.tar")
+	layer.MediaType, layer.Data = mediaType, text.Bytes()
+	hostileLayout(t, filepath.Join(dir, "layout"), layer)
+}
+
+type nopCloser struct{ io.Writer }
+
+func (nopCloser) Close() error { return nil }
 
 // sparse makes a file that says it has 1 TB and takes no room.
 func sparse(t *testing.T, name string) {

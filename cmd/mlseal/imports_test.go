@@ -15,12 +15,16 @@ import (
 	// every guarded package one of those things.
 	_ "github.com/mlseal/mlseal/attest"
 	_ "github.com/mlseal/mlseal/attest/signer"
+	_ "github.com/mlseal/mlseal/internal/hubtest"
 	_ "github.com/mlseal/mlseal/internal/registrytest"
 	_ "github.com/mlseal/mlseal/internal/sigstoretest"
 	_ "github.com/mlseal/mlseal/manifest"
 	_ "github.com/mlseal/mlseal/manifest/cache"
 	_ "github.com/mlseal/mlseal/manifest/format"
+	_ "github.com/mlseal/mlseal/manifest/hfcache"
+	_ "github.com/mlseal/mlseal/manifest/hub"
 	_ "github.com/mlseal/mlseal/manifest/oci"
+	_ "github.com/mlseal/mlseal/manifest/origin"
 	_ "github.com/mlseal/mlseal/policies"
 	_ "github.com/mlseal/mlseal/policies/library"
 	_ "github.com/mlseal/mlseal/verify"
@@ -37,6 +41,9 @@ var mayImport = map[string][]string{
 	"manifest":         {},
 	"manifest/cache":   {"manifest"},
 	"manifest/format":  {},
+	"manifest/origin":  {"manifest"},
+	"manifest/hfcache": {"manifest", "manifest/origin"},
+	"manifest/hub":     {"manifest", "manifest/origin"},
 	"manifest/oci":     {"manifest", "manifest/format"},
 	"attest":           {"manifest"},
 	"attest/signer":    {"attest"},
@@ -65,14 +72,14 @@ var doors = map[string][]string{
 	"cloud.google.com/go/":                           {"attest/signer"},
 	"github.com/spf13/cobra":                         {"cmd/mlseal"},
 	"go.yaml.in/yaml/":                               {"policies"},
-	"net/http":                                       {"attest/signer", "internal/registrytest", "internal/sigstoretest", "manifest/oci"},
+	"net/http":                                       {"attest/signer", "internal/hubtest", "internal/registrytest", "internal/sigstoretest", "manifest/hub", "manifest/oci"},
 	"github.com/ThalesIgnite/":                       {"attest/signer"},
 	"github.com/miekg/pkcs11":                        {"attest/signer"},
 	module + "manifest/cache":                        {"cmd/mlseal"}, // what judges a claim reads the files
 }
 
 // forTests are the packages that only tests import: they bring servers and testing into whatever does.
-var forTests = []string{"internal/registrytest", "internal/sigstoretest", "internal/testenv"}
+var forTests = []string{"internal/hubtest", "internal/registrytest", "internal/sigstoretest", "internal/testenv"}
 
 // TestImportsRunDownward reads the imports of every source file that is not a test.
 func TestImportsRunDownward(t *testing.T) {
@@ -224,6 +231,9 @@ func TestForbiddenImports(t *testing.T) {
 		{"newroom", module + "manifest", true},
 		{"cmd/mlseal", module + "internal/sigstoretest", true},
 		{"verify/trust", module + "internal/testenv", true},
+		{"manifest/hub", module + "internal/hubtest", true},
+		{"manifest/hfcache", "net/http", true},
+		{"manifest", module + "manifest/origin", true},
 		{"internal/strictjson", "net/http", true},
 		{"internal/sigstoretest", "net/http", false},
 		{"internal/sigstoretest", "github.com/sigstore/sigstore-go/pkg/root", false},

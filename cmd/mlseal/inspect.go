@@ -18,6 +18,8 @@ type inspection struct {
 	Warning    string              `json:"warning"`
 	Kind       string              `json:"kind"`
 	Name       string              `json:"name"`
+	Format     string              `json:"format,omitempty"` // of a package
+	Source     string              `json:"source,omitempty"` // of a directory
 	Digest     string              `json:"digest,omitempty"`
 	DirHash    string              `json:"dirHash"`
 	Bytes      int64               `json:"bytes"`
@@ -82,7 +84,7 @@ func (a *app) inspectPackage(ctx context.Context, arg string, flags storeFlags) 
 	if err != nil {
 		return nil, err
 	}
-	in := &inspection{Warning: notVerified, Kind: p.pkg.Type, Name: p.name, Digest: p.pkg.Descriptor.Digest.String(),
+	in := &inspection{Warning: notVerified, Kind: p.pkg.Type, Name: p.name, Format: p.pkg.Format, Digest: p.pkg.Descriptor.Digest.String(),
 		DirHash: p.pkg.Tree.DirHash(), Bytes: p.pkg.Tree.Size(), Files: p.pkg.Tree.Files, LeftOut: p.pkg.LeftOut}
 	if layout, ok := p.target.(*oci.Layout); ok {
 		in.Linked = layout.Linked(p.pkg)
@@ -143,7 +145,7 @@ func (a *app) inspectTree(ctx context.Context, path string) (*inspection, error)
 	if err != nil {
 		return nil, err
 	}
-	in := &inspection{Warning: notVerified, Kind: "directory", Name: t.name, DirHash: m.DirHash(), Bytes: m.Size(), Files: m.Files, LeftOut: m.LeftOut}
+	in := &inspection{Warning: notVerified, Kind: "directory", Name: t.name, Source: t.source, DirHash: m.DirHash(), Bytes: m.Size(), Files: m.Files, LeftOut: m.LeftOut}
 	if t.file == "" {
 		return in, nil
 	}
@@ -165,7 +167,11 @@ func (a *app) printInspection(in *inspection) error {
 	w := &lines{a: a}
 	w.line("%s  %s  (%s)", in.Name, in.Kind, notVerified)
 	if in.Digest != "" {
+		w.line("  format   %s", in.Format)
 		w.line("  digest   %s", in.Digest)
+	}
+	if in.Source != "" {
+		w.line("  source   %s", in.Source)
 	}
 	w.line("  dirHash  %s", in.DirHash)
 	w.line("  files    %d, %s", len(in.Files), progress.Bytes(in.Bytes))

@@ -22,7 +22,7 @@ import (
 )
 
 // fullPeers are those that only `make interop-full` builds.
-var fullPeers = []string{"COSIGN2", "COSIGN3", "FULCIO", "TIMESTAMP_SERVER", "REKOR2", "TRANSIT"}
+var fullPeers = []string{"COSIGN2", "COSIGN3", "FULCIO", "TIMESTAMP_SERVER", "REKOR2", "TRANSIT", "KIT"}
 
 // peer is the command that .ci/interop installed. A peer that `make interop` needs fails when it is missing; the others
 // are skipped, by name.

@@ -18,6 +18,7 @@ import (
 	"github.com/mlseal/mlseal/internal/atomicfile"
 	"github.com/mlseal/mlseal/internal/escape"
 	"github.com/mlseal/mlseal/internal/progress"
+	"github.com/mlseal/mlseal/manifest/hfcache"
 	"github.com/mlseal/mlseal/verify/trust"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -26,11 +27,14 @@ import (
 
 // tree is a directory or file on disk, opened so that nothing outside it can be reached.
 type tree struct {
-	root *os.Root
+	root *os.Root // nil for a tree that does not stand on disk
 	fsys fs.FS
 	dir  string // absolute path of the directory
 	file string // the one file, when a file was named
 	name string // base name of what was named
+
+	source string            // where it comes from, when something says so
+	cache  *hfcache.Snapshot // when it is a snapshot of a Hugging Face cache
 }
 
 // openTree opens a directory, or the directory of one file. A path that is not there is a mistake on the command line.
@@ -54,14 +58,37 @@ func openTree(path string) (*tree, error) {
 		return nil, err
 	}
 	t.fsys = t.root.FS()
+	if _, ok := hfcache.Recognize(t.dir); ok {
+		return t, t.openCache()
+	}
 	return t, nil
 }
 
-func (t *tree) Close() { _ = t.root.Close() }
+// openCache looks at the tree as a snapshot of a Hugging Face cache, whose links are followed to their blobs.
+func (t *tree) openCache() (err error) {
+	if t.cache, err = hfcache.Open(t.dir); err != nil {
+		t.Close()
+		return err
+	}
+	t.fsys, t.source = t.cache, "huggingface cache "+t.cache.Source.String()
+	return nil
+}
+
+func (t *tree) Close() {
+	if t.root != nil {
+		_ = t.root.Close()
+	}
+	if t.cache != nil {
+		_ = t.cache.Close()
+	}
+}
 
 // inside returns the path of name below the tree's directory, with slashes; empty when it is elsewhere or
 // the tree is a single file.
 func (t *tree) inside(name string) (string, error) {
+	if t.dir == "" {
+		return "", nil
+	}
 	abs, err := filepath.Abs(name)
 	if err != nil {
 		return "", err

@@ -43,7 +43,7 @@ func (f *treeFlags) open(path string) (*tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	if f.symlinks {
+	if f.symlinks && t.cache == nil { // a cache's links are followed anyway, and no further
 		t.fsys = os.DirFS(t.dir)
 	}
 	return t, nil

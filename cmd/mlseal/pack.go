@@ -8,7 +8,7 @@ import (
 
 	"github.com/mlseal/mlseal/attest"
 	"github.com/mlseal/mlseal/internal/progress"
-	"github.com/mlseal/mlseal/manifest"
+	"github.com/mlseal/mlseal/manifest/hub"
 	"github.com/mlseal/mlseal/manifest/oci"
 	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
@@ -21,6 +21,7 @@ type packFlags struct {
 	key                signWithFlags
 	oms                signFlags
 	attest             []string
+	imports            importFlags
 	cache              cacheFlags
 	store              storeFlags
 }
@@ -28,8 +29,8 @@ type packFlags struct {
 func (a *app) packCommand() *cobra.Command {
 	var f packFlags
 	cmd := &cobra.Command{
-		Use:   "pack PATH [REF]",
-		Short: "Package a directory or file as an OCI artifact, and sign it in the same read",
+		Use:   "pack PATH|hf://REPO[@REVISION] [REF]",
+		Short: "Package a directory, a file, or a repository of a Hugging Face hub as an OCI artifact, and sign it in the same read",
 		Long: `Package a directory or file as a CNCF ModelPack artifact: one raw layer a file, no times, owners or modes, so that
 the same files give the same digest on every machine and day. REF is an OCI layout on disk (oci:DIR:TAG, made when
 it is missing) or a registry (registry/repo:tag). Without REF nothing is written: the digests that the package would have are printed.
@@ -39,9 +40,13 @@ Each file is read once: it is hashed while it is written or sent. With --key or 
 under REF unless everything could be signed. A file that did not change since an earlier run is not read again where REF has its bytes (mlseal cache).
 
 --link puts hard links into a layout on the same file system instead of copies. They take no room; a file that is edited in place afterwards
-alters the package, which verify and pull then refuse.`,
+alters the package, which verify and pull then refuse.
+
+The files of hf://ORG/NAME are downloaded straight into the package and held to what the hub publishes of them, and with --oms-key or another --oms flag
+to the publisher's signature. With --key a statement that says where they came from is attached too.`,
 		Example: "  mlseal pack ./model oci:store:v1\n  mlseal pack ./data oci:store:data-v1 --type dataset\n  mlseal pack ./model -o digest\n" +
-			"  mlseal pack ./model registry.example/bot:v1 --key trainer.key --attest evaluation=evaluation.json --signature model.sig",
+			"  mlseal pack ./model registry.example/bot:v1 --key trainer.key --attest evaluation=evaluation.json --signature model.sig\n" +
+			"  mlseal pack hf://acme/llm@v1.0 oci:store:llm-v1 --oms-key acme.pub --key trainer.key",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
 				return nil
@@ -49,17 +54,22 @@ alters the package, which verify and pull then refuse.`,
 			return takes("PATH", "REF")(cmd, args)
 		},
 	}
-	cmd.Flags().Var(&choice{&f.kind, []string{"model", "dataset"}}, "type", "what it is: model or dataset")
-	f.kind = "model"
+	cmd.Flags().Var(&choice{&f.kind, []string{"model", "dataset"}}, "type", "what it is: model or dataset (default model, or what the hub says)")
 	cmd.Flags().StringVar(&f.name, "name", "", "name to write into the artifact (part of its digest)")
 	cmd.Flags().BoolVar(&f.link, "link", false, "put hard links to the files into the layout instead of copies")
 	cmd.Flags().StringArrayVar(&f.attest, "attest", nil, "TYPE=FILE: attach a signed statement with the predicate in FILE (repeatable)")
 	f.oms.addOMS(cmd, "also write the OMS bundle of the directory or file here")
 	f.key.add(cmd)
 	outputFlag(cmd, &f.output, "text", "json", "digest")
+	f.imports.add(cmd)
 	f.cache.add(cmd)
 	f.store.add(cmd)
 	cmd.RunE = a.do(func(cmd *cobra.Command, args []string) error {
+		if !hub.IsReference(args[0]) {
+			if err := refuseImportFlags(cmd); err != nil {
+				return err
+			}
+		}
 		return a.pack(cmd.Context(), args[0], append(args, "")[1], f)
 	})
 	return cmd
@@ -96,30 +106,39 @@ func (a *app) pack(ctx context.Context, path, refArg string, f packFlags) error 
 	if isLayout(path) {
 		return usage(fmt.Errorf("pack: %s is an OCI layout already, not a tree of files", path))
 	}
-	t, err := openTree(path)
+	in, err := a.openImport(ctx, path, f.store, f.imports)
 	if err != nil {
 		return err
 	}
+	t := in.tree
 	defer t.Close()
+	if f.link && (t.root == nil || t.cache != nil) {
+		return usage(fmt.Errorf("pack: --link is for files that stand in a directory of their own: the files of %s are copied", t.source))
+	}
 	for what, name := range map[string]string{"layout": ref.Layout, "--signature": f.oms.signature} {
 		if inside, err := t.inside(name); name != "" && (err != nil || inside != "") {
 			return usage(fmt.Errorf("pack: the %s %s lies in the tree that is packed", what, name))
 		}
+	}
+	build, err := in.build(f.oms)
+	if err != nil {
+		return err
 	}
 	signing, err := a.loadPackSigning(ctx, f)
 	if err != nil {
 		return err
 	}
 	meter := a.progress("packing", 0)
-	opts := oci.PackOptions{Type: f.kind, Name: f.name, Tag: ref.Tag, Link: f.link,
-		Build: manifest.Options{File: t.file, Serialization: f.oms.serialization(), Total: meter.SetTotal, Progress: meter.Add}}
-	done, err := a.remember(&opts.Build, t, f.cache)
+	build.File, build.Total, build.Progress = t.file, meter.SetTotal, meter.Add
+	done, err := a.remember(&build, t, f.cache)
 	if err != nil {
 		return err
 	}
 	defer done()
+	opts := oci.PackOptions{Type: f.kind, Name: f.name, Tag: ref.Tag, Link: f.link, ReadOnce: in.snapshot != nil, Build: build}
+	in.setType(&opts)
 	if refArg == "" {
-		return a.packNowhere(ctx, t, opts, f.output, meter)
+		return a.packNowhere(ctx, in, opts, f.output, meter)
 	}
 	if err := oci.CheckTree(ctx, t.fsys, opts); err != nil {
 		return err
@@ -134,8 +153,11 @@ func (a *app) pack(ctx context.Context, path, refArg string, f packFlags) error 
 	p := &openedPackage{ref: ref, name: referenceName(ref), target: target}
 	opts.Ready = func(packed *oci.Packed) error {
 		meter.Done()
+		if err := in.check(packed.Tree, a.now); err != nil {
+			return err
+		}
 		p.pkg = &oci.Package{Descriptor: packed.Descriptor, Tree: packed.Tree}
-		return signing.sign(ctx, p, t)
+		return signing.sign(ctx, p, in)
 	}
 	packed, err := oci.Pack(ctx, target, t.fsys, opts)
 	meter.Done()
@@ -145,23 +167,36 @@ func (a *app) pack(ctx context.Context, path, refArg string, f packFlags) error 
 	if err := a.attachSigned(ctx, p, signing); err != nil {
 		return fmt.Errorf("%s is packed as %s: %w", refArg, packed.Descriptor.Digest, err)
 	}
-	return a.printPacked(refArg, packed, signing, f.output)
+	if err := in.writeProvenance(); err != nil {
+		return fmt.Errorf("%s is packed as %s: %w", refArg, packed.Descriptor.Digest, err)
+	}
+	if in.predicate != nil && signing == nil {
+		a.note("where it came from is not attached: pack with --key, or write it with --provenance-out FILE and attach it with `mlseal attest REF --type slsa-provenance --predicate FILE --key KEY`")
+	}
+	return a.printPacked(refArg, packed, in, signing, f.output)
 }
 
-// packNowhere computes the package and writes nothing.
-func (a *app) packNowhere(ctx context.Context, t *tree, opts oci.PackOptions, output string, meter *progress.Meter) error {
-	v, err := oci.NewVirtual(ctx, t.fsys, opts)
+// packNowhere computes the package and writes nothing but what the command line names.
+func (a *app) packNowhere(ctx context.Context, in *imported, opts oci.PackOptions, output string, meter *progress.Meter) error {
+	v, err := oci.NewVirtual(ctx, in.tree.fsys, opts)
 	meter.Done()
 	if err != nil {
 		return err
 	}
-	return a.printPacked("", v.Packed(), nil, output)
+	if err := in.check(v.Packed().Tree, a.now); err != nil {
+		return err
+	}
+	if err := in.writeProvenance(); err != nil {
+		return err
+	}
+	return a.printPacked("", v.Packed(), in, nil, output)
 }
 
 // packSigning is what is signed about a package and its tree; nil when nothing is.
 type packSigning struct {
 	key        *signingKey
 	statements []attachment
+	provenance int // the place of the import's own statement; 0 for none: the signature comes first
 	oms        signFlags
 
 	bundles   []*attest.Bundle // of the statements
@@ -194,10 +229,14 @@ func (a *app) loadPackSigning(ctx context.Context, f packFlags) (*packSigning, e
 	return s, err
 }
 
-// sign signs everything and writes nothing.
-func (s *packSigning) sign(ctx context.Context, p *openedPackage, t *tree) error {
+// sign signs everything, and where the files came from, and writes nothing.
+func (s *packSigning) sign(ctx context.Context, p *openedPackage, in *imported) error {
 	if s == nil {
 		return nil
+	}
+	if in.predicate != nil {
+		s.provenance = len(s.statements)
+		s.statements = append(s.statements, attachment{predicateType: attest.ProvenancePredicateType, predicate: in.predicate})
 	}
 	for _, what := range s.statements {
 		bundle, err := what.sign(ctx, s.key, p.subjects())
@@ -210,7 +249,7 @@ func (s *packSigning) sign(ctx context.Context, p *openedPackage, t *tree) error
 		return nil
 	}
 	var err error
-	s.bundle, err = signOMS(ctx, s.key, p.pkg.Tree, t.name, t.withGitNames(nil))
+	s.bundle, err = signOMS(ctx, s.key, p.pkg.Tree, in.tree.name, in.tree.withGitNames(in.options.Ignore))
 	return err
 }
 
@@ -242,6 +281,10 @@ type packReport struct {
 	LeftOut   []string       `json:"leftOut"`
 	Attached  []packAttached `json:"attached,omitempty"`
 	Signature string         `json:"signature,omitempty"`
+
+	Source     string `json:"source,omitempty"`     // where the files come from, when something says so
+	Publisher  string `json:"publisher,omitempty"`  // whose signature on them was verified
+	Provenance string `json:"provenance,omitempty"` // the digest of the statement that says where they come from, one of Attached
 }
 
 type packAttached struct {
@@ -249,17 +292,24 @@ type packAttached struct {
 	Digest    string `json:"digest"`
 }
 
-func (a *app) printPacked(ref string, packed *oci.Packed, s *packSigning, output string) error {
+func (a *app) printPacked(ref string, packed *oci.Packed, in *imported, s *packSigning, output string) error {
 	m := packed.Tree
-	r := packReport{Reference: ref, Digest: packed.Descriptor.Digest, DirHash: m.DirHash(), Files: len(m.Files), Bytes: m.Size(), LeftOut: append([]string{}, m.LeftOut...)}
+	a.noteUnchecked(in.tree, m)
+	r := packReport{Reference: ref, Digest: packed.Descriptor.Digest, DirHash: m.DirHash(), Files: len(m.Files), Bytes: m.Size(), LeftOut: append([]string{}, m.LeftOut...),
+		Source: in.tree.source, Publisher: in.publishedBy()}
 	size := fmt.Sprintf("(%d files, %s)", r.Files, progress.Bytes(r.Bytes))
-	fields := []field{{"packed", ref + "  " + size}, {"digest", r.Digest.String()}, {"dirHash", r.DirHash}}
+	fields := []field{{"packed", ref + "  " + size}, {"source", r.Source}, {"publisher", r.Publisher}, {"digest", r.Digest.String()}, {"dirHash", r.DirHash}}
 	if ref == "" {
 		fields[0] = field{"not packed", "no REF was named, nothing was written  " + size}
 	}
 	if s != nil {
 		for i, referrer := range s.referrers {
 			r.Attached = append(r.Attached, packAttached{s.statements[i].predicateType, referrer})
+			if s.provenance > 0 && i == s.provenance {
+				r.Provenance = referrer
+				fields = append(fields, field{"provenance", referrer})
+				continue
+			}
 			fields = append(fields, field{"attached", s.statements[i].predicateType + "  " + referrer})
 		}
 		r.Signature = s.oms.signature

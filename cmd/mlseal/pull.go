@@ -24,6 +24,9 @@ func (a *app) pullCommand() *cobra.Command {
 		Long: `Extract a package into a directory. Each file is written under a temporary name, hashed, and renamed only when its digest is
 right. What is there already is hashed and kept; a pull that was interrupted is gone on from, and what it left is hashed too.
 
+Packages of modctl, KitOps and Docker Model Runner are extracted too. What their archives hold is renamed when the whole archive is
+verified; a file to which Docker gives no name gets the one of Docker Model Runner, such as model.gguf.
+
 With --attestations the statements that are attached to the package are written into a directory of their own, for
 mlseal verify --attestations.`,
 		Example: "  mlseal pull oci:store:v1 ./model\n  mlseal pull oci:store:v1 ./model --attestations ./statements",
@@ -37,11 +40,11 @@ mlseal verify --attestations.`,
 		if err := checkBeside(args[1], statements); err != nil {
 			return err
 		}
-		p, err := a.openPackage(cmd.Context(), args[0], store)
+		p, err := a.resolvePackage(cmd.Context(), args[0], store)
 		if err != nil {
 			return err
 		}
-		meter := a.progress("pulling", p.pkg.Tree.Size())
+		meter := a.progress("pulling", p.layersSize())
 		err = oci.Pull(cmd.Context(), p.target, p.pkg, args[1], oci.PullOptions{Progress: func(e oci.PullEvent) { meter.Add(e.Bytes) }})
 		meter.Done()
 		if err != nil {

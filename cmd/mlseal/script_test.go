@@ -53,6 +53,8 @@ func TestScripts(t *testing.T) {
 			"authority": startAuthority,
 			"registry":  startRegistry,
 			"faulty":    startFaulty,
+			"hub":       startHub,
+			"foreign":   packForeign,
 			"transit":   startTransit,
 			"flip":      flip,
 			"replace":   replaceText,

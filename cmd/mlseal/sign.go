@@ -100,6 +100,7 @@ func (a *app) signTree(ctx context.Context, path string, keyRef signWithFlags, f
 		return err
 	}
 	defer done()
+	defer a.notePointers(t)()
 	m, err := a.buildTree(ctx, t, opts)
 	if err != nil {
 		return err
@@ -115,7 +116,7 @@ func (a *app) signTree(ctx context.Context, path string, keyRef signWithFlags, f
 		return fmt.Errorf("sign: %w", err)
 	}
 	return a.printFields(output, field{"signed", t.name}, field{"files", fmt.Sprintf("%d, %s", len(m.Files), progress.Bytes(m.Size()))}, field{"signature", f.signature},
-		field{"dirHash", m.DirHash()}, key.signedBy(bundle), field{"left out", strings.Join(m.LeftOut, ", ")})
+		field{"source", t.source}, field{"dirHash", m.DirHash()}, key.signedBy(bundle), field{"left out", strings.Join(m.LeftOut, ", ")})
 }
 
 // withGitNames adds the git files to the paths that a bundle lists as ignored. A single file has none beside it.

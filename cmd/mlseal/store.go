@@ -122,7 +122,41 @@ type openedPackage struct {
 	pkg    *oci.Package
 }
 
+// openPackage opens a package whose files are all known, for which the archives of other tools are read.
 func (a *app) openPackage(ctx context.Context, arg string, flags storeFlags) (*openedPackage, error) {
+	p, err := a.resolvePackage(ctx, arg, flags)
+	if err != nil {
+		return nil, err
+	}
+	meter := a.progress("reading", p.unread())
+	err = p.pkg.Read(ctx, p.target, meter.Add)
+	meter.Done()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", arg, err)
+	}
+	return p, nil
+}
+
+// unread is the size of the layers that must be read before the files are known.
+func (p *openedPackage) unread() int64 {
+	var n int64
+	for _, i := range p.pkg.Unread() {
+		n += p.pkg.Manifest.Layers[i].Size
+	}
+	return n
+}
+
+// layersSize is the size of all layers.
+func (p *openedPackage) layersSize() int64 {
+	var n int64
+	for _, layer := range p.pkg.Manifest.Layers {
+		n += layer.Size
+	}
+	return n
+}
+
+// resolvePackage opens a package without reading its layers.
+func (a *app) resolvePackage(ctx context.Context, arg string, flags storeFlags) (*openedPackage, error) {
 	ref, err := parseReference(arg)
 	if err != nil {
 		return nil, err
@@ -138,7 +172,7 @@ func (a *app) openPackage(ctx context.Context, arg string, flags storeFlags) (*o
 	if err != nil {
 		return nil, missing(err)
 	}
-	pkg, err := oci.FetchPackage(ctx, target, desc)
+	pkg, err := oci.OpenPackage(ctx, target, desc)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", arg, err)
 	}

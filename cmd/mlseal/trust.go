@@ -23,19 +23,22 @@ type trustFlags struct {
 	timestamp string
 }
 
-func (f *trustFlags) add(cmd *cobra.Command) {
-	flags := cmd.Flags()
-	flags.StringVar(&f.key, "key", "", "public key of the signer; with --trusted-root a log entry is demanded too, with --timestamp-certificate-chain a timestamp")
-	flags.StringVar(&f.authority, "certificate-chain", "", "PEM certificates of your own certificate authority: the root, and intermediates if any")
-	flags.StringVar(&f.authority, "ca", "", "the same as --certificate-chain")
-	flags.StringVar(&f.identity, "certificate-identity", "", "subject of the signer's certificate (keyless), compared whole")
-	flags.StringVar(&f.issuer, "certificate-oidc-issuer", "", "issuer of that subject, compared whole")
-	flags.StringVar(&f.root, "trusted-root", "", "Sigstore trusted root for keyless signers and timestamps; without it the public-good one is fetched with TUF")
-	flags.StringVar(&f.timestamp, "timestamp-certificate-chain", "", "PEM certificates of a timestamp authority; a timestamp of it is demanded with --key")
-	cmd.MarkFlagsMutuallyExclusive("key", "certificate-chain", "ca", "certificate-identity")
-	cmd.MarkFlagsMutuallyExclusive("trusted-root", "timestamp-certificate-chain")
-	cmd.MarkFlagsMutuallyExclusive("certificate-identity", "timestamp-certificate-chain")
-	cmd.MarkFlagsRequiredTogether("certificate-identity", "certificate-oidc-issuer")
+func (f *trustFlags) add(cmd *cobra.Command) { f.addAs(cmd, "") }
+
+// addAs adds the flags with a prefix, for a command on which they are about somebody else's signature.
+func (f *trustFlags) addAs(cmd *cobra.Command, prefix string) {
+	add := func(target *string, name, about string) { cmd.Flags().StringVar(target, prefix+name, "", about) }
+	add(&f.key, "key", "public key of the signer; with --"+prefix+"trusted-root a log entry is demanded too, with --"+prefix+"timestamp-certificate-chain a timestamp")
+	add(&f.authority, "certificate-chain", "PEM certificates of your own certificate authority: the root, and intermediates if any")
+	add(&f.authority, "ca", "the same as --"+prefix+"certificate-chain")
+	add(&f.identity, "certificate-identity", "subject of the signer's certificate (keyless), compared whole")
+	add(&f.issuer, "certificate-oidc-issuer", "issuer of that subject, compared whole")
+	add(&f.root, "trusted-root", "Sigstore trusted root for keyless signers and timestamps; without it the public-good one is fetched with TUF")
+	add(&f.timestamp, "timestamp-certificate-chain", "PEM certificates of a timestamp authority; a timestamp of it is demanded with --"+prefix+"key")
+	cmd.MarkFlagsMutuallyExclusive(prefix+"key", prefix+"certificate-chain", prefix+"ca", prefix+"certificate-identity")
+	cmd.MarkFlagsMutuallyExclusive(prefix+"trusted-root", prefix+"timestamp-certificate-chain")
+	cmd.MarkFlagsMutuallyExclusive(prefix+"certificate-identity", prefix+"timestamp-certificate-chain")
+	cmd.MarkFlagsRequiredTogether(prefix+"certificate-identity", prefix+"certificate-oidc-issuer")
 }
 
 // none reports whether nobody is named.

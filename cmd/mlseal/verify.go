@@ -136,6 +136,9 @@ func (a *app) verifyTree(ctx context.Context, path string, f verifyFlags) error 
 	if err != nil {
 		return err
 	}
+	if t.source != "" {
+		a.note("source: " + t.source)
+	}
 	meter := a.progress("verifying", 0)
 	opts.Total, opts.Progress, opts.Now = meter.SetTotal, meter.Add, a.now()
 	result, verr := verify.Tree(ctx, t.fsys, bundle, anchor, opts)

@@ -1,6 +1,7 @@
 package oci
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,7 +17,7 @@ import (
 
 // BlobProblem is a blob that is not what the image manifest says.
 type BlobProblem struct {
-	Path   string        `json:"path,omitempty"` // of the file; empty for the config
+	Path   string        `json:"path,omitempty"` // of the file, or what an archive calls itself; empty for the config
 	Digest digest.Digest `json:"digest"`         // as the image manifest says
 	Reason string        `json:"reason"`
 }
@@ -71,16 +72,22 @@ func VerifyContent(ctx context.Context, target content.Fetcher, p *Package, opts
 	}
 	r := &ContentReport{}
 	for i, problem := range problems {
-		r.add(blobs[i], problem)
+		name := ""
+		switch {
+		case i > 0 && len(p.Layers) == len(p.Manifest.Layers):
+			name = cmp.Or(p.Layers[i-1].Path, fmt.Sprintf("layer %d", i))
+		case i > 0: // a package that was not parsed
+			name, _ = layerPath(blobs[i])
+		}
+		r.add(name, blobs[i], problem)
 	}
 	return r, nil
 }
 
-func (r *ContentReport) add(desc ocispec.Descriptor, problem error) {
+func (r *ContentReport) add(name string, desc ocispec.Descriptor, problem error) {
 	if problem == nil {
 		return
 	}
-	name, _ := layerPath(desc) // the layers were checked; the config has none
 	found := BlobProblem{Path: name, Digest: desc.Digest, Reason: problem.Error()}
 	mismatch := (*mismatchError)(nil)
 	switch {

@@ -3,7 +3,6 @@ package oci
 import (
 	"cmp"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"path"
 	"regexp"
@@ -112,11 +111,11 @@ type image struct {
 	manifest     []byte
 }
 
-// opener opens a file of a tree, which must be as it was when it was hashed.
-type opener func(manifest.File) (*manifest.StableFile, error)
+// headers tells what the header of a file of a tree says.
+type headers func(manifest.File) (format.Info, error)
 
-// newImage computes the image manifest and config of a tree. It reads headers of files and writes nothing.
-func newImage(open opener, m *manifest.Manifest, opts PackOptions) (*image, error) {
+// newImage computes the image manifest and config of a tree. It writes nothing.
+func newImage(header headers, m *manifest.Manifest, opts PackOptions) (*image, error) {
 	img := &image{layers: layersOf(m, opts.Type)}
 	var config modelConfig
 	config.Descriptor.Name = opts.Name
@@ -125,7 +124,7 @@ func newImage(open opener, m *manifest.Manifest, opts PackOptions) (*image, erro
 		config.ModelFS.DiffIDs = append(config.ModelFS.DiffIDs, layer.Digest)
 	}
 	if opts.Type == TypeModel {
-		if err := describe(&config, open, m); err != nil {
+		if err := describe(&config, header, m); err != nil {
 			return nil, err
 		}
 	}
@@ -196,7 +195,7 @@ func layerKind(mediaType string) string {
 }
 
 // describe fills in what the headers of the files say. What they do not say stays out.
-func describe(config *modelConfig, open opener, m *manifest.Manifest) error {
+func describe(config *modelConfig, header headers, m *manifest.Manifest) error {
 	byFormat, byPrecision := map[string]int64{}, map[string]int64{}
 	var tensors []string
 	var parameters int64
@@ -204,7 +203,7 @@ func describe(config *modelConfig, open opener, m *manifest.Manifest) error {
 		if !format.Known(f.Path) {
 			continue
 		}
-		info, err := readHeader(open, f)
+		info, err := header(f)
 		if err != nil {
 			return err
 		}
@@ -226,20 +225,6 @@ func describe(config *modelConfig, open opener, m *manifest.Manifest) error {
 		config.Config.ParamSize = paramSize(parameters)
 	}
 	return nil
-}
-
-// readHeader reads the header of one file. A header that is not understood says nothing.
-func readHeader(open opener, f manifest.File) (format.Info, error) {
-	r, err := open(f)
-	if err != nil {
-		return format.Info{}, fmt.Errorf("oci: %w", err)
-	}
-	defer func() { _ = r.Close() }()
-	info, err := format.Read(f.Path, r.Size(), r)
-	if err != nil && !errors.Is(err, format.ErrHeader) {
-		return format.Info{}, fmt.Errorf("oci: %s: %w", f.Path, err)
-	}
-	return info, nil
 }
 
 var shard = regexp.MustCompile(`^(.*)-[0-9]{5}-of-([0-9]{5})\.safetensors$`)

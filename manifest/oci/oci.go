@@ -24,6 +24,12 @@
 // made of .git, .github, .gitattributes and .gitignore at the top level are verified and never
 // written, and count for no dirHash. Pack makes none.
 //
+// # Packages of other tools
+//
+// Packages of other tools are read in their forms (see Package.Format): ModelPack and KitOps with tar archives as layers, compressed
+// with gzip or zstd or not at all, and those of Docker Model Runner. The files of an archive are known, by name and sha256, once it was
+// read; Package.Unread says of which layers that is so.
+//
 // # Statements
 //
 // A statement is a Sigstore bundle v0.3, attached as a referrer: an image manifest whose

@@ -17,6 +17,7 @@ import (
 	"oras.land/oras-go/v2/registry"
 
 	"github.com/mlseal/mlseal/manifest"
+	"github.com/mlseal/mlseal/manifest/format"
 )
 
 // blobsAtOnce is how many blobs are read or written at once when an option says 0.
@@ -40,6 +41,10 @@ type PackOptions struct {
 	// Link puts hard links to the files into a layout instead of copies. They take no room, and a later edit of such a file in
 	// place alters the package. It fails for other targets, across file systems, and where the system does not let the user link.
 	Link bool
+	// ReadOnce is for files that are far away. A file is copied into a layout also where a blob of its size is there, which may be the
+	// same, and what is needed of its header is kept in the same read. It is read again only to go on with an upload that broke off,
+	// for a target that cannot take bytes before their digest is known, or when somebody else removes its blob meanwhile.
+	ReadOnce bool
 	// Ready, when it is not nil, is called once all files are written, before the package is visible. Its error ends Pack.
 	Ready func(*Packed) error
 }
@@ -155,7 +160,7 @@ func (opts PackOptions) checkFiles(files []manifest.File) error {
 
 func newSink(target Target, opts PackOptions) (sink, error) {
 	if l, ok := target.(*Layout); ok {
-		return newLayoutSink(l, opts.Link)
+		return newLayoutSink(l, opts)
 	}
 	if opts.Link {
 		return nil, fmt.Errorf("oci: %w: hard links go into layouts only", errors.ErrUnsupported)
@@ -172,6 +177,7 @@ type packing struct {
 	mu    sync.Mutex
 	infos map[string]fs.FileInfo // of the files as they were found
 	taken map[digest.Digest]bool // blobs that somebody writes or has written
+	heads map[string]format.Info // what was kept of headers, by path
 }
 
 func newPacking(fsys fs.FS, to sink, opts PackOptions) *packing {
@@ -184,7 +190,7 @@ func newPacking(fsys fs.FS, to sink, opts PackOptions) *packing {
 	if _, remote := to.(targetSink); remote && opts.Build.Concurrency == 0 {
 		opts.Build.Concurrency = blobsAtOnce
 	}
-	return &packing{fsys: fsys, to: to, opts: opts, infos: map[string]fs.FileInfo{}, taken: map[digest.Digest]bool{}}
+	return &packing{fsys: fsys, to: to, opts: opts, infos: map[string]fs.FileInfo{}, taken: map[digest.Digest]bool{}, heads: map[string]format.Info{}}
 }
 
 // build reads the tree, copies it to the sink, and computes the package.
@@ -198,11 +204,14 @@ func (p *packing) build(ctx context.Context) (*Packed, *image, error) {
 		return found(files)
 	}
 	opts.Copy = p.copy
+	if p.opts.ReadOnce {
+		opts.Copy = p.copyOnce
+	}
 	m, err := manifest.Build(ctx, p.fsys, opts)
 	if err != nil {
 		return nil, nil, err
 	}
-	img, err := newImage(p.open, m, p.opts)
+	img, err := newImage(p.header, m, p.opts)
 	if err != nil {
 		return nil, nil, err
 	}

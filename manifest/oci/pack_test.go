@@ -328,7 +328,7 @@ func TestPackWritesVanishedBlobsAgain(t *testing.T) {
 
 func sinkOf(t *testing.T, l *Layout) *layoutSink {
 	t.Helper()
-	s, err := newLayoutSink(l, false)
+	s, err := newLayoutSink(l, PackOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

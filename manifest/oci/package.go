@@ -16,21 +16,32 @@ import (
 	"github.com/mlseal/mlseal/manifest"
 )
 
-// Package is a package whose image manifest was read and verified. Its layers were not: see
+// Package is a package whose image manifest was read and verified. Its raw layers were not: see
 // VerifyContent and Pull.
 type Package struct {
 	Descriptor ocispec.Descriptor // of the image manifest
 	Manifest   ocispec.Manifest   // the image manifest
-	Tree       *manifest.Manifest // the files, from the layers
+	Format     string             // the form in which it is written: FormatModelPack and others
+	Layers     []Layer            // how the layers of Manifest are kept, in their order
+	Tree       *manifest.Manifest // the files, from the layers; nil while there are Unread ones
 	LeftOut    []string           // paths of layers that are no part of a tree (manifest.GitNames), sorted
 	Type       string             // TypeModel, or TypeDataset when every layer is of the dataset kind
 }
 
-// FetchPackage reads the image manifest that desc describes, of at most MaxManifestBytes, and verifies
-// it. An artifact that is no package in the form of this package's documentation fails with
+// FetchPackage is OpenPackage and Package.Read: it returns a package whose files are all known.
+func FetchPackage(ctx context.Context, target Target, desc ocispec.Descriptor) (*Package, error) {
+	p, err := OpenPackage(ctx, target, desc)
+	if err != nil {
+		return nil, err
+	}
+	return p, p.Read(ctx, target, nil)
+}
+
+// OpenPackage reads the image manifest that desc describes, of at most MaxManifestBytes, and verifies
+// it. It reads no layers: the files of archives, which only other tools make, are unknown (see Unread). An artifact that is no package in the form of this package's documentation fails with
 // ErrNotPackage, as does one that names its files in a way that a tree cannot, or that has no file
 // which is part of a tree.
-func FetchPackage(ctx context.Context, target Target, desc ocispec.Descriptor) (*Package, error) {
+func OpenPackage(ctx context.Context, target Target, desc ocispec.Descriptor) (*Package, error) {
 	// OCI image-spec v1.1: an index lists several artifacts, and its media type says so. The same
 	// bytes must not be read as one thing here and as another elsewhere.
 	if desc.MediaType != ocispec.MediaTypeImageManifest {
@@ -63,12 +74,6 @@ func parsePackage(data []byte) (*Package, error) {
 	switch im := p.Manifest; {
 	case im.SchemaVersion != 2 || im.MediaType != ocispec.MediaTypeImageManifest:
 		return nil, fmt.Errorf("%w: schemaVersion %d and mediaType %q are not those of an image manifest", ErrNotPackage, im.SchemaVersion, im.MediaType)
-	case im.ArtifactType != ArtifactType:
-		return nil, fmt.Errorf("%w: its artifactType is %q, not %q", ErrNotPackage, im.ArtifactType, ArtifactType)
-	case im.Config.MediaType != MediaTypeConfig:
-		return nil, fmt.Errorf("%w: its config is %q, not %q", ErrNotPackage, im.Config.MediaType, MediaTypeConfig)
-	case im.Config.Digest.Algorithm() != digest.SHA256:
-		return nil, fmt.Errorf("%w: its config's digest is %q, not a sha256", ErrNotPackage, im.Config.Digest)
 	case im.Subject != nil:
 		return nil, fmt.Errorf("%w: it is attached to another artifact", ErrNotPackage)
 	case len(im.Layers) == 0:
@@ -77,7 +82,10 @@ func parsePackage(data []byte) (*Package, error) {
 	if err := checkDescriptor(p.Manifest.Config); err != nil {
 		return nil, fmt.Errorf("%w: config: %w", ErrNotPackage, err)
 	}
-	return &p, p.readLayers()
+	if p.Manifest.Config.Digest.Algorithm() != digest.SHA256 {
+		return nil, fmt.Errorf("%w: its config's digest is %q, not a sha256", ErrNotPackage, p.Manifest.Config.Digest)
+	}
+	return &p, p.parseLayers()
 }
 
 // checkImageJSON refuses texts that two readers could take for two manifests.
@@ -110,47 +118,99 @@ func checkImageJSON(data []byte) error {
 	return nil
 }
 
-// readLayers makes the tree of the layers.
-func (p *Package) readLayers() error {
-	p.Type = TypeDataset
-	files := make([]manifest.File, len(p.Manifest.Layers))
+// parseLayers says how the layers are kept, and makes the tree of them when that is known without reading them.
+func (p *Package) parseLayers() error {
+	f, err := formatOf(&p.Manifest)
+	if err != nil {
+		return err
+	}
+	p.Format, p.Type = f.name, TypeDataset
+	if p.Layers, err = f.parseLayers(p.Manifest.Layers); err != nil {
+		return err
+	}
 	var total int64
-	for i, layer := range p.Manifest.Layers {
-		kind := layerKind(layer.MediaType)
-		if kind == "" {
-			return fmt.Errorf("%w: layer %d is %q; only raw layers, one for each file, are read", ErrNotPackage, i+1, layer.MediaType)
-		}
-		if kind != kindDataset {
+	for i, desc := range p.Manifest.Layers {
+		l := &p.Layers[i]
+		if l.Kind != kindDataset {
 			p.Type = TypeModel
 		}
-		if err := checkDescriptor(layer); err != nil {
-			return fmt.Errorf("%w: layer %d: %w", ErrNotPackage, i+1, err)
-		}
-		if layer.Size > math.MaxInt64-total {
+		if desc.Size > math.MaxInt64-total {
 			return fmt.Errorf("%w: the sizes of its layers overflow", ErrNotPackage)
 		}
-		total += layer.Size
-		name, err := layerPath(layer)
-		if err != nil {
-			return fmt.Errorf("%w: layer %d: %w", ErrNotPackage, i+1, err)
+		total += desc.Size
+		if !l.opaque() {
+			l.Files = []manifest.File{{Path: l.Path, Size: desc.Size, Digest: desc.Digest}}
 		}
-		files[i] = manifest.File{Path: name, Size: layer.Size, Digest: layer.Digest}
+	}
+	if len(p.Unread()) > 0 {
+		return nil
+	}
+	return p.complete(nil)
+}
+
+// Unread lists the layers, by their place, that must be read before their files are known.
+func (p *Package) Unread() []int {
+	var list []int
+	for i := range p.Layers {
+		if p.Layers[i].Files == nil {
+			list = append(list, i)
+		}
+	}
+	return list
+}
+
+// Read reads the layers whose files are not known yet, verifies their digests, and completes Tree and LeftOut. An archive that holds
+// anything but files and directories, a name that no tree may hold, or a file twice fails with ErrNotPackage, one that is larger or
+// more than is read with ErrLimit. progress is told the bytes read; it may be nil.
+func (p *Package) Read(ctx context.Context, target Target, progress func(n int)) error {
+	if len(p.Unread()) == 0 {
+		return nil
+	}
+	u := newUnpacker(target, progress, discardFile)
+	if err := p.unpack(ctx, u, p.Unread()); err != nil {
+		return err
+	}
+	return p.complete(u.dirs)
+}
+
+// unpack reads the layers with u and keeps what files they hold.
+func (p *Package) unpack(ctx context.Context, u *unpacker, layers []int) error {
+	for _, i := range layers {
+		files, err := u.layer(ctx, p.Manifest.Layers[i], &p.Layers[i])
+		if err != nil {
+			return fmt.Errorf("oci: layer %d: %w", i+1, err)
+		}
+		p.Layers[i].Files = append([]manifest.File{}, files...)
+	}
+	return nil
+}
+
+// complete makes the tree of the layers, all of which were read; dirs are the directories that archives name.
+func (p *Package) complete(dirs map[string]bool) error {
+	var files []manifest.File
+	for i := range p.Layers {
+		files = append(files, p.Layers[i].Files...)
 	}
 	all, err := newTree(files)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrNotPackage, err)
 	}
-	p.Tree = &manifest.Manifest{}
+	tree := &manifest.Manifest{}
+	var leftOut []string
 	for _, f := range all.Files {
-		if inGit(f.Path) {
-			p.LeftOut = append(p.LeftOut, f.Path)
-		} else {
-			p.Tree.Files = append(p.Tree.Files, f)
+		switch {
+		case dirs[f.Path]:
+			return fmt.Errorf("%w: %q is a file and a directory", ErrNotPackage, f.Path)
+		case inGit(f.Path):
+			leftOut = append(leftOut, f.Path)
+		default:
+			tree.Files = append(tree.Files, f)
 		}
 	}
-	if len(p.Tree.Files) == 0 {
+	if len(tree.Files) == 0 {
 		return fmt.Errorf("%w: it holds nothing but git's own files", ErrNotPackage)
 	}
+	p.Tree, p.LeftOut = tree, leftOut
 	return nil
 }
 

@@ -24,17 +24,19 @@ func TestFetchPackageRefuses(t *testing.T) {
 		return func(im *ocispec.Manifest) { edit(&im.Layers[0]) }
 	}
 	tests := map[string]func(*ocispec.Manifest){
-		"artifact type":       func(im *ocispec.Manifest) { im.ArtifactType = "application/spdx+json" },
-		"no artifact type":    func(im *ocispec.Manifest) { im.ArtifactType = "" },
-		"config type":         func(im *ocispec.Manifest) { im.Config.MediaType = ocispec.MediaTypeImageConfig },
-		"config digest":       func(im *ocispec.Manifest) { im.Config.Digest = "sha256:1" },
-		"says it is an index": func(im *ocispec.Manifest) { im.MediaType = ocispec.MediaTypeImageIndex },
-		"schema version":      func(im *ocispec.Manifest) { im.SchemaVersion = 1 },
-		"a referrer":          func(im *ocispec.Manifest) { im.Subject = &im.Config },
-		"no layers":           func(im *ocispec.Manifest) { im.Layers = nil },
-		"a tar layer":         layer(func(d *ocispec.Descriptor) { d.MediaType = "application/vnd.cncf.model.weight.v1.tar" }),
-		"unknown layer":       layer(func(d *ocispec.Descriptor) { d.MediaType = "application/vnd.cncf.model.other.v1.raw" }),
-		"negative size":       layer(func(d *ocispec.Descriptor) { d.Size = -1 }),
+		"artifact type":        func(im *ocispec.Manifest) { im.ArtifactType = "application/spdx+json" },
+		"no artifact type":     func(im *ocispec.Manifest) { im.ArtifactType = "" },
+		"config type":          func(im *ocispec.Manifest) { im.Config.MediaType = ocispec.MediaTypeImageConfig },
+		"config digest":        func(im *ocispec.Manifest) { im.Config.Digest = "sha256:1" },
+		"says it is an index":  func(im *ocispec.Manifest) { im.MediaType = ocispec.MediaTypeImageIndex },
+		"schema version":       func(im *ocispec.Manifest) { im.SchemaVersion = 1 },
+		"a referrer":           func(im *ocispec.Manifest) { im.Subject = &im.Config },
+		"no layers":            func(im *ocispec.Manifest) { im.Layers = nil },
+		"compressed raw layer": layer(func(d *ocispec.Descriptor) { d.MediaType = "application/vnd.cncf.model.weight.v1.raw+gzip" }),
+		"unknown compression":  layer(func(d *ocispec.Descriptor) { d.MediaType = "application/vnd.cncf.model.weight.v1.tar+xz" }),
+		"layer of another":     layer(func(d *ocispec.Descriptor) { d.MediaType = "application/vnd.kitops.modelkit.model.v1.raw" }),
+		"unknown layer":        layer(func(d *ocispec.Descriptor) { d.MediaType = "application/vnd.cncf.model.other.v1.raw" }),
+		"negative size":        layer(func(d *ocispec.Descriptor) { d.Size = -1 }),
 		"sha512": layer(func(d *ocispec.Descriptor) {
 			d.Digest = "sha512:" + "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 		}),
@@ -262,6 +264,13 @@ func FuzzParsePackage(f *testing.F) {
 	im := hostile(func(im *ocispec.Manifest) { im.Layers = append(im.Layers, fileLayer("b/c.txt", "2")) })
 	f.Add(marshal(&testing.T{}, im))
 	f.Add([]byte(`{"schemaVersion":2,"layers":[{}]}`))
+	for _, format := range formats {
+		im.Config.MediaType, im.ArtifactType = format.configs[0], format.artifactTypes[len(format.artifactTypes)-1]
+		for _, mediaType := range []string{"vnd.cncf.model.doc.v1.tar+zstd", "vnd.kitops.modelkit.docs.v1.raw", "vnd.kitops.modelkit.model.v1.tar+gzip", "vnd.docker.ai.license", "vnd.docker.ai.dir.tar"} {
+			im.Layers[0].MediaType = "application/" + mediaType
+			f.Add(marshal(&testing.T{}, im))
+		}
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		p, err := parsePackage(data)
 		if err != nil {
@@ -270,7 +279,13 @@ func FuzzParsePackage(f *testing.F) {
 			}
 			return
 		}
-		if len(p.Tree.Files) != len(p.Manifest.Layers) {
+		if len(p.Unread()) > 0 {
+			if p.Tree != nil {
+				t.Fatal("a tree of files that nobody has read")
+			}
+			return
+		}
+		if len(p.Tree.Files)+len(p.LeftOut) != len(p.Manifest.Layers) {
 			t.Fatalf("%d files of %d layers", len(p.Tree.Files), len(p.Manifest.Layers))
 		}
 		for _, file := range p.Tree.Files {

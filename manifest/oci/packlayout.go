@@ -29,13 +29,16 @@ const discardTimeout = 10 * time.Second
 type layoutSink struct {
 	layout *Layout
 	link   bool
-	sizes  map[int64]bool // of the blobs that were there at the start, in bytes
+	sizes  map[int64]bool // of the blobs that were there at the start, in bytes; empty where no file is to be read again
 	mu     sync.Mutex
 	added  []digest.Digest
 }
 
-func newLayoutSink(l *Layout, link bool) (*layoutSink, error) {
-	s := &layoutSink{layout: l, link: link, sizes: map[int64]bool{}}
+func newLayoutSink(l *Layout, opts PackOptions) (*layoutSink, error) {
+	s := &layoutSink{layout: l, link: opts.Link, sizes: map[int64]bool{}}
+	if opts.ReadOnce {
+		return s, nil
+	}
 	entries, err := os.ReadDir(l.blobsDir())
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("oci: %w", err)

@@ -63,8 +63,9 @@ type puller struct {
 	target Target
 	root   *os.Root
 	opts   PullOptions
-	alone  bool       // no other pull writes to the destination
-	mu     sync.Mutex // of opts.Progress and of making directories
+	alone  bool              // no other pull writes to the destination
+	staged map[string]string // temporary files that hold files of archives, by the path of the file
+	mu     sync.Mutex        // of opts.Progress and of making directories
 }
 
 // Pull writes the files of p below dest, which is made when it is missing. Every file is verified
@@ -75,9 +76,14 @@ type puller struct {
 // on some system fail with manifest.ErrName, links in the way with manifest.ErrSymlink. After a
 // failure finished files stay, and after an interruption or a failure of the registry unfinished ones under
 // temporary names too, for the next pull to go on from.
+//
+// The archives of other tools are read once: their files are written under temporary names and renamed when the whole archive is
+// verified; what an interruption left of them is not gone on from. Pull completes p as Package.Read does.
 func Pull(ctx context.Context, target Target, p *Package, dest string, opts PullOptions) error {
-	if err := checkNames(p.Tree); err != nil {
-		return err
+	if p.Tree != nil {
+		if err := checkNames(p.Tree); err != nil {
+			return err
+		}
 	}
 	if err := os.MkdirAll(dest, 0o777); err != nil {
 		return fmt.Errorf("oci: %w", err)
@@ -92,7 +98,11 @@ func Pull(ctx context.Context, target Target, p *Package, dest string, opts Pull
 		return fmt.Errorf("oci: %w", err)
 	}
 	defer func() { _ = root.Close() }()
-	pl := &puller{target: target, root: root, opts: opts, alone: alone}
+	pl := &puller{target: target, root: root, opts: opts, alone: alone, staged: map[string]string{}}
+	defer pl.dropStaged()
+	if err := pl.stage(ctx, p); err != nil {
+		return err
+	}
 	if err := pl.checkDest(p.Tree); err != nil {
 		return fmt.Errorf("oci: %s: %w", dest, err)
 	}
@@ -130,12 +140,18 @@ func (pl *puller) checkDest(tree *manifest.Manifest) error {
 		expected[f.Path] = true
 		begun[tempName(f)] = pl.alone
 	}
+	ours := map[string]bool{}
+	for _, temp := range pl.staged {
+		ours[temp] = true
+	}
 	var extra []string
 	err := fs.WalkDir(pl.root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			return err
 		case name == ".":
+			return nil
+		case ours[name]:
 			return nil
 		case strings.HasPrefix(name, pullPrefix) && d.Type().IsRegular() && !expected[name]:
 			if begun[name] && ownFile(d) {
@@ -188,7 +204,7 @@ func (pl *puller) file(ctx context.Context, f manifest.File) error {
 		return err
 	}
 	if action != Kept {
-		if err := pl.write(ctx, f); err != nil {
+		if err := pl.place(ctx, f); err != nil {
 			return err
 		}
 	}
@@ -263,6 +279,14 @@ func (pl *puller) makeParents(name string) error {
 	return nil
 }
 
+// place puts the file under its name, from an archive that was read or from its own layer.
+func (pl *puller) place(ctx context.Context, f manifest.File) error {
+	if temp, ok := pl.staged[f.Path]; ok {
+		return pl.root.Rename(temp, f.Path)
+	}
+	return pl.write(ctx, f)
+}
+
 // write fetches the file under a temporary name and renames it when it is verified and synced. What an
 // interrupted pull left is hashed and gone on from; when the whole is wrong then, it is fetched anew. A
 // file stays for the next pull unless its bytes are wrong.
@@ -321,6 +345,66 @@ func (pl *puller) fetch(ctx context.Context, f manifest.File, out io.Writer, h h
 	}
 	defer func() { _ = rc.Close() }()
 	return copyRest(ctx, rc, desc, h, have, out, pl.bytes)
+}
+
+// writeNew makes a temporary file of what fill writes, synced, and returns its name.
+func (pl *puller) writeNew(fill func(out *os.File) error) (name string, err error) {
+	temp := pullPrefix + rand.Text()
+	out, err := pl.root.OpenFile(temp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o666)
+	if err != nil {
+		return "", err
+	}
+	defer func() {
+		if err != nil {
+			_ = out.Close()
+			_ = pl.root.Remove(temp)
+		}
+	}()
+	if err := fill(out); err != nil {
+		return "", err
+	}
+	if err := out.Sync(); err != nil {
+		return "", err
+	}
+	return temp, out.Close()
+}
+
+// stage reads the archives of p into temporary files, and completes p.
+func (pl *puller) stage(ctx context.Context, p *Package) error {
+	var archives []int
+	for i := range p.Layers {
+		if p.Layers[i].opaque() {
+			archives = append(archives, i)
+		}
+	}
+	if len(archives) == 0 {
+		return nil
+	}
+	u := newUnpacker(pl.target, pl.bytes, func(name string, r io.Reader) error {
+		temp, err := pl.writeNew(func(out *os.File) error { _, err := io.Copy(out, r); return err })
+		if err == nil && pl.staged[name] != "" {
+			_ = pl.root.Remove(temp) // complete refuses the second file of a name
+			return nil
+		}
+		if err == nil {
+			pl.staged[name] = temp
+		}
+		return err
+	})
+	if err := p.unpack(ctx, u, archives); err != nil {
+		return err
+	}
+	if err := p.complete(u.dirs); err != nil {
+		return err
+	}
+	return checkNames(p.Tree)
+}
+
+// dropStaged removes what was not put under its name: files that were there already, and all of them after a failure.
+func (pl *puller) dropStaged() {
+	for _, temp := range pl.staged {
+		_ = pl.root.Remove(temp)
+	}
 }
 
 // sync makes the renames durable.
