@@ -93,29 +93,45 @@ func (a *app) printPacked(ref string, desc ocispec.Descriptor, m *manifest.Manif
 func (a *app) pullCommand() *cobra.Command {
 	var store storeFlags
 	var output string
+	var only onlyFlag
 	cmd := &cobra.Command{
-		Use:     "pull REF DIR",
-		Short:   "Extract a package into a directory and verify every byte while it is written",
-		Long:    "Extract a package into a directory. Each file is written under a temporary name, hashed, and renamed only when its digest is right.",
-		Example: "  mlseal pull oci:store:v1 ./model",
+		Use:   "pull REF DIR",
+		Short: "Extract a package into a directory and verify every byte while it is written",
+		Long: `Extract a package into a directory. Each file is written under a temporary name, hashed, and renamed only when its digest is right.
+
+With --only a part of the package is fetched and verified. DIR then is not the tree that was signed, and no dirHash is printed; further
+parts can be pulled into it.`,
+		Example: "  mlseal pull oci:store:v1 ./model\n  mlseal pull oci:store:v1 ./part --only config.json --only 'model-0000[12]*'",
 		Args:    takes("REF", "DIR"),
 	}
 	outputFlag(cmd, &output, "text", "json")
 	store.add(cmd)
+	only.add(cmd)
 	cmd.RunE = a.do(func(cmd *cobra.Command, args []string) error {
 		p, err := a.openPackage(cmd.Context(), args[0], store)
 		if err != nil {
 			return err
 		}
-		meter := a.progress("pulling", p.pkg.Tree.Size())
-		err = oci.Pull(cmd.Context(), p.target, p.pkg, args[1], oci.PullOptions{Progress: func(e oci.PullEvent) { meter.Add(e.Bytes) }})
-		meter.Done()
-		if err != nil {
-			return err
-		}
-		return a.printFields(output, field{"pulled", p.name + "@" + p.pkg.Descriptor.Digest.String()},
-			field{"into", args[1]}, field{"files", fmt.Sprintf("%d, %s, each verified", len(p.pkg.Tree.Files), progress.Bytes(p.pkg.Tree.Size()))},
-			field{"dirHash", p.pkg.Tree.DirHash()}, field{"left out", strings.Join(p.pkg.LeftOut, ", ")})
+		return a.pull(cmd.Context(), p, args[1], only, output)
 	})
 	return cmd
+}
+
+func (a *app) pull(ctx context.Context, p *openedPackage, dir string, only onlyFlag, output string) error {
+	part, err := only.of(p.pkg)
+	if err != nil {
+		return err
+	}
+	meter := a.progress("pulling", part.Size())
+	err = oci.Pull(ctx, p.target, p.pkg, dir, oci.PullOptions{Only: only, Progress: func(e oci.PullEvent) { meter.Add(e.Bytes) }})
+	meter.Done()
+	if err != nil {
+		return err
+	}
+	fields := []field{{"pulled", p.name + "@" + p.pkg.Descriptor.Digest.String()}, {"into", dir},
+		{"files", fmt.Sprintf("%d, %s, each verified", len(part.Files), progress.Bytes(part.Size()))}}
+	if only.isPart() {
+		return a.printFields(output, append(fields, field{"part", partOf(part, p.pkg) + "; what else stands in the directory was not looked at"})...)
+	}
+	return a.printFields(output, append(fields, field{"dirHash", p.pkg.Tree.DirHash()}, field{"left out", strings.Join(p.pkg.LeftOut, ", ")})...)
 }

@@ -30,37 +30,66 @@ func Write(name string, data []byte, opts Options) error {
 
 // WriteFunc puts what fill writes under name. When fill or anything else before the rename fails, the
 // temporary file is removed and name is as before; an error of syncing the directory comes after it.
-func WriteFunc(name string, opts Options, fill func(io.Writer) error) (err error) {
-	if opts.Perm == 0 {
-		opts.Perm = 0o644
-	}
+func WriteFunc(name string, opts Options, fill func(io.Writer) error) error {
 	dir := filepath.Dir(name)
-	f, err := os.CreateTemp(dir, ".mlseal-*")
+	p, err := Begin(dir, opts)
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			_ = f.Close()
-			_ = os.Remove(f.Name())
-		}
-	}()
-	if err := fill(f); err != nil {
+	defer p.Abort()
+	if err := fill(p.File); err != nil {
 		return err
 	}
-	if err := f.Chmod(opts.Perm); err != nil {
-		return err
-	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	if err := place(f.Name(), name, opts.NoOverwrite); err != nil {
+	if err := p.Commit(name); err != nil {
 		return err
 	}
 	return SyncDir(dir)
+}
+
+// Pending is a file that has no final name yet.
+type Pending struct {
+	*os.File
+	opts Options
+	done bool
+}
+
+// Begin makes a file under a temporary name in dir.
+func Begin(dir string, opts Options) (*Pending, error) {
+	if opts.Perm == 0 {
+		opts.Perm = 0o644
+	}
+	f, err := os.CreateTemp(dir, ".mlseal-*")
+	if err != nil {
+		return nil, err
+	}
+	return &Pending{File: f, opts: opts}, nil
+}
+
+// Commit syncs the file and gives it its final name, in the same directory; after an error the file is gone. The name is durable after
+// SyncDir.
+func (p *Pending) Commit(name string) error {
+	defer p.Abort()
+	if err := p.Chmod(p.opts.Perm); err != nil {
+		return err
+	}
+	if err := p.Sync(); err != nil {
+		return err
+	}
+	if err := p.Close(); err != nil {
+		return err
+	}
+	err := place(p.Name(), name, p.opts.NoOverwrite)
+	p.done = err == nil
+	return err
+}
+
+// Abort removes the file, unless it has its final name.
+func (p *Pending) Abort() {
+	if !p.done {
+		p.done = true
+		_ = p.Close()
+		_ = os.Remove(p.Name())
+	}
 }
 
 // place moves the finished file. A hard link fails where the name is taken, which a

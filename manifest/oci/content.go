@@ -48,16 +48,20 @@ func (r *ContentReport) Err() error {
 // ContentOptions of VerifyContent. The zero value is sound.
 type ContentOptions struct {
 	Concurrency int         // blobs read at once; 0 for a few
+	Only        []string    // patterns of Select; none for all files
 	Progress    func(n int) // told the bytes read, from several goroutines at once; may be nil
 }
 
-// VerifyContent reads every blob of p through target and hashes it, those of p.LeftOut too. The error is about reading
-// only, and wraps ErrUnavailable when a registry failed; ContentReport.Err says whether the content
+// VerifyContent reads every blob of p through target and hashes it, those of p.LeftOut too. With opts.Only it reads the config and the
+// files that are chosen. The error is about reading, or wraps ErrPattern; it wraps ErrUnavailable when a registry failed; ContentReport.Err says whether the content
 // is right.
 func VerifyContent(ctx context.Context, target Target, p *Package, opts ContentOptions) (*ContentReport, error) {
-	blobs := append([]ocispec.Descriptor{p.Manifest.Config}, p.Manifest.Layers...)
+	blobs, err := p.blobs(opts.Only)
+	if err != nil {
+		return nil, err
+	}
 	problems := make([]error, len(blobs))
-	err := eachBlob(ctx, opts.Concurrency, len(blobs), func(ctx context.Context, i int) error {
+	err = eachBlob(ctx, opts.Concurrency, len(blobs), func(ctx context.Context, i int) error {
 		problem := copyBlob(ctx, target, blobs[i], io.Discard, opts.Progress)
 		if problem != nil && !errors.Is(problem, ErrNotFound) && !errors.Is(problem, ErrContent) {
 			return fmt.Errorf("oci: %s: %w", blobs[i].Digest, problem)
@@ -73,6 +77,28 @@ func VerifyContent(ctx context.Context, target Target, p *Package, opts ContentO
 		r.add(blobs[i], problem)
 	}
 	return r, nil
+}
+
+// blobs lists the config and the layers, or those of the chosen files.
+func (p *Package) blobs(only []string) ([]ocispec.Descriptor, error) {
+	blobs := []ocispec.Descriptor{p.Manifest.Config}
+	if len(only) == 0 {
+		return append(blobs, p.Manifest.Layers...), nil
+	}
+	part, err := Select(p.Tree, only)
+	if err != nil {
+		return nil, err
+	}
+	chosen := map[string]bool{}
+	for _, f := range part.Files {
+		chosen[f.Path] = true
+	}
+	for _, layer := range p.Manifest.Layers {
+		if name, _ := layerPath(layer); chosen[name] {
+			blobs = append(blobs, layer)
+		}
+	}
+	return blobs, nil
 }
 
 func (r *ContentReport) add(desc ocispec.Descriptor, problem error) {

@@ -43,6 +43,7 @@ type PullEvent struct {
 // PullOptions of Pull. The zero value is sound.
 type PullOptions struct {
 	Concurrency int             // files written at once; 0 for a few
+	Only        []string        // patterns of Select; none for all files
 	Progress    func(PullEvent) // called from several goroutines, one at a time; may be nil
 }
 
@@ -58,11 +59,16 @@ type puller struct {
 // while it is written to a temporary name, synced and renamed: a file under its final name is whole. A
 // file that is there is hashed, and kept or replaced. Files in dest that are not in p fail with
 // ErrExtra before anything is written, since dest would not be the tree of p; top-level git files
-// are part of no tree, so that those in dest stay and those in p.LeftOut are not written. Names that are unfit
+// are part of no tree, so that those in dest stay and those in p.LeftOut are not written. With opts.Only the files of p that are
+// not chosen may be in dest, and are not looked at. Names that are unfit
 // on some system fail with manifest.ErrName, links in the way with manifest.ErrSymlink. After a
 // failure finished files stay, for the next pull to go on from.
 func Pull(ctx context.Context, target Target, p *Package, dest string, opts PullOptions) error {
 	if err := checkNames(p.Tree); err != nil {
+		return err
+	}
+	part, err := Select(p.Tree, opts.Only)
+	if err != nil {
 		return err
 	}
 	if err := os.MkdirAll(dest, 0o777); err != nil {
@@ -82,13 +88,13 @@ func Pull(ctx context.Context, target Target, p *Package, dest string, opts Pull
 	if err := pl.checkDest(p.Tree); err != nil {
 		return fmt.Errorf("oci: %s: %w", dest, err)
 	}
-	err = eachBlob(ctx, opts.Concurrency, len(p.Tree.Files), func(ctx context.Context, i int) error {
-		if err := pl.file(ctx, p.Tree.Files[i]); err != nil {
-			return fmt.Errorf("oci: %s: %w", p.Tree.Files[i].Path, err)
+	err = eachBlob(ctx, opts.Concurrency, len(part.Files), func(ctx context.Context, i int) error {
+		if err := pl.file(ctx, part.Files[i]); err != nil {
+			return fmt.Errorf("oci: %s: %w", part.Files[i].Path, err)
 		}
 		return nil
 	})
-	if syncErr := pl.sync(p.Tree); err == nil {
+	if syncErr := pl.sync(part); err == nil {
 		err = syncErr
 	}
 	return err
