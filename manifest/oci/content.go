@@ -53,7 +53,7 @@ type ContentOptions struct {
 }
 
 // VerifyContent reads every blob of p through target and hashes it, those of p.LeftOut too. With opts.Only it reads the config and the
-// files that are chosen. The error is about reading, or wraps ErrPattern; it wraps ErrUnavailable when a registry failed; ContentReport.Err says whether the content
+// files that are chosen. A car was read whole by FetchPackage, and is not read again. The error is about reading, or wraps ErrPattern; it wraps ErrUnavailable when a registry failed; ContentReport.Err says whether the content
 // is right.
 func VerifyContent(ctx context.Context, target Target, p *Package, opts ContentOptions) (*ContentReport, error) {
 	blobs, err := p.blobs(opts.Only)
@@ -81,6 +81,10 @@ func VerifyContent(ctx context.Context, target Target, p *Package, opts ContentO
 
 // blobs lists the config and the layers, or those of the chosen files.
 func (p *Package) blobs(only []string) ([]ocispec.Descriptor, error) {
+	if p.Car != nil {
+		_, err := Select(p.Tree, only)
+		return nil, err
+	}
 	blobs := []ocispec.Descriptor{p.Manifest.Config}
 	if len(only) == 0 {
 		return append(blobs, p.Manifest.Layers...), nil

@@ -37,6 +37,7 @@ const (
 const (
 	TypeModel   = "model"
 	TypeDataset = "dataset"
+	TypeCar     = "car" // an image that holds a tree as files; see PackCar
 )
 
 // layerOrder is the order in which the kinds of layers stand in an image manifest.

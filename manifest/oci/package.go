@@ -23,14 +23,27 @@ type Package struct {
 	Manifest   ocispec.Manifest   // the image manifest
 	Tree       *manifest.Manifest // the files, from the layers
 	LeftOut    []string           // paths of layers that are no part of a tree (manifest.GitNames), sorted
-	Type       string             // TypeModel, or TypeDataset when every layer is of the dataset kind
+	Type       string             // TypeModel, or TypeDataset when every layer is of the dataset kind, or TypeCar
+	Car        *Car               // of a car image; nil for other packages
+
+	tars []*tarLayer // layers that hold several files
 }
 
-// FetchPackage reads the image manifest that desc describes, of at most MaxManifestBytes, and verifies
-// it. An artifact that is no package in the form of this package's documentation fails with
+// FetchPackage is FetchPackageWith without options.
+func FetchPackage(ctx context.Context, target Target, desc ocispec.Descriptor) (*Package, error) {
+	return FetchPackageWith(ctx, target, desc, FetchOptions{})
+}
+
+// FetchOptions of FetchPackageWith. The zero value is sound.
+type FetchOptions struct {
+	Progress func(n int) // told the bytes of a car's layer; may be nil
+}
+
+// FetchPackageWith reads the image manifest that desc describes, of at most MaxManifestBytes, and verifies
+// it. Of a car image it reads and verifies everything: what it holds, only its layer says. An artifact that is no package in the form of this package's documentation fails with
 // ErrNotPackage, as does one that names its files in a way that a tree cannot, or that has no file
 // which is part of a tree.
-func FetchPackage(ctx context.Context, target Target, desc ocispec.Descriptor) (*Package, error) {
+func FetchPackageWith(ctx context.Context, target Target, desc ocispec.Descriptor, opts FetchOptions) (*Package, error) {
 	// OCI image-spec v1.1: an index lists several artifacts, and its media type says so. The same
 	// bytes must not be read as one thing here and as another elsewhere.
 	if desc.MediaType != ocispec.MediaTypeImageManifest {
@@ -41,6 +54,9 @@ func FetchPackage(ctx context.Context, target Target, desc ocispec.Descriptor) (
 		return nil, fmt.Errorf("oci: image manifest: %w", err)
 	}
 	p, err := parsePackage(data)
+	if err == nil && p.Car != nil {
+		err = p.readCar(ctx, target, opts.Progress)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("oci: %s: %w", desc.Digest, err)
 	}
@@ -63,6 +79,8 @@ func parsePackage(data []byte) (*Package, error) {
 	switch im := p.Manifest; {
 	case im.SchemaVersion != 2 || im.MediaType != ocispec.MediaTypeImageManifest:
 		return nil, fmt.Errorf("%w: schemaVersion %d and mediaType %q are not those of an image manifest", ErrNotPackage, im.SchemaVersion, im.MediaType)
+	case isImage(im):
+		return &p, p.checkCar()
 	case im.ArtifactType != ArtifactType:
 		return nil, fmt.Errorf("%w: its artifactType is %q, not %q", ErrNotPackage, im.ArtifactType, ArtifactType)
 	case im.Config.MediaType != MediaTypeConfig:
@@ -136,6 +154,11 @@ func (p *Package) readLayers() error {
 		}
 		files[i] = manifest.File{Path: name, Size: layer.Size, Digest: layer.Digest}
 	}
+	return p.setTree(files)
+}
+
+// setTree makes the tree of all files in the package.
+func (p *Package) setTree(files []manifest.File) error {
 	all, err := newTree(files)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrNotPackage, err)

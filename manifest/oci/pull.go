@@ -50,6 +50,7 @@ type PullOptions struct {
 // puller is one run of Pull.
 type puller struct {
 	target Target
+	files  Target // target, which also has the files within layers as blobs
 	root   *os.Root
 	opts   PullOptions
 	mu     sync.Mutex // of opts.Progress and of making directories
@@ -84,15 +85,13 @@ func Pull(ctx context.Context, target Target, p *Package, dest string, opts Pull
 		return fmt.Errorf("oci: %w", err)
 	}
 	defer func() { _ = root.Close() }()
-	pl := &puller{target: target, root: root, opts: opts}
+	pl := &puller{target: target, files: p.fileSource(target), root: root, opts: opts}
 	if err := pl.checkDest(p.Tree); err != nil {
 		return fmt.Errorf("oci: %s: %w", dest, err)
 	}
-	err = eachBlob(ctx, opts.Concurrency, len(part.Files), func(ctx context.Context, i int) error {
-		if err := pl.file(ctx, part.Files[i]); err != nil {
-			return fmt.Errorf("oci: %s: %w", part.Files[i].Path, err)
-		}
-		return nil
+	jobs := p.pullJobs(part)
+	err = eachBlob(ctx, opts.Concurrency, len(jobs), func(ctx context.Context, i int) error {
+		return pl.do(ctx, jobs[i])
 	})
 	if syncErr := pl.sync(part); err == nil {
 		err = syncErr
@@ -175,7 +174,7 @@ func (pl *puller) file(ctx context.Context, f manifest.File) error {
 		return err
 	}
 	if action != Kept {
-		if err := pl.write(ctx, f); err != nil {
+		if err := pl.write(ctx, pl.files, f); err != nil {
 			return err
 		}
 	}
@@ -250,8 +249,8 @@ func (pl *puller) makeParents(name string) error {
 	return nil
 }
 
-// write fetches the file under a temporary name and renames it when it is verified and synced.
-func (pl *puller) write(ctx context.Context, f manifest.File) (err error) {
+// write fetches the file from a target under a temporary name and renames it when it is verified and synced.
+func (pl *puller) write(ctx context.Context, from Target, f manifest.File) (err error) {
 	temp := pullPrefix + rand.Text()
 	out, err := pl.root.OpenFile(temp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o666)
 	if err != nil {
@@ -263,7 +262,7 @@ func (pl *puller) write(ctx context.Context, f manifest.File) (err error) {
 			_ = pl.root.Remove(temp)
 		}
 	}()
-	if err := copyBlob(ctx, pl.target, layerOf(f), out, pl.bytes); err != nil {
+	if err := copyBlob(ctx, from, layerOf(f), out, pl.bytes); err != nil {
 		return err
 	}
 	if err := out.Sync(); err != nil {

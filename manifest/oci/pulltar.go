@@ -1,0 +1,182 @@
+package oci
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/mlseal/mlseal/manifest"
+)
+
+// requestCost is what a request for one file out of a layer costs, in bytes that could be read in its time: that many bytes are
+// read rather than skipped.
+const requestCost = 64 << 10
+
+// pullJob is a file that is a blob, or files of one tar layer.
+type pullJob struct {
+	layer *tarLayer // nil for a blob
+	files []manifest.File
+}
+
+// pullJobs sorts the files of a part of the package by the layers that they stand in.
+func (p *Package) pullJobs(part *manifest.Manifest) []pullJob {
+	inLayer := map[string]*tarLayer{}
+	for _, layer := range p.tars {
+		for _, f := range layer.ball.files {
+			inLayer[f.Path] = layer
+		}
+	}
+	var jobs []pullJob
+	job := map[*tarLayer]int{}
+	for _, f := range part.Files {
+		layer := inLayer[f.Path]
+		i, ok := job[layer]
+		if layer == nil || !ok {
+			i = len(jobs)
+			jobs, job[layer] = append(jobs, pullJob{layer: layer}), i
+		}
+		jobs[i].files = append(jobs[i].files, f)
+	}
+	return jobs
+}
+
+// do brings the files of a job to their places.
+func (pl *puller) do(ctx context.Context, job pullJob) error {
+	if job.layer == nil {
+		if err := pl.file(ctx, job.files[0]); err != nil {
+			return fmt.Errorf("oci: %s: %w", job.files[0].Path, err)
+		}
+		return nil
+	}
+	missing, err := pl.missing(ctx, job.files)
+	if err != nil || len(missing) == 0 {
+		return err
+	}
+	var cost int64
+	for _, f := range job.files {
+		if missing[f.Path] != "" {
+			cost += f.Size + requestCost
+		}
+	}
+	if cost < job.layer.desc.Size {
+		return pl.pick(ctx, job.files, missing)
+	}
+	return pl.stream(ctx, job.layer, missing)
+}
+
+// missing says what is to be done with each file that is not there.
+func (pl *puller) missing(ctx context.Context, files []manifest.File) (map[string]Action, error) {
+	missing := map[string]Action{}
+	for _, f := range files {
+		action, err := pl.present(ctx, f)
+		if err != nil {
+			return nil, fmt.Errorf("oci: %s: %w", f.Path, err)
+		}
+		if action == Kept {
+			pl.tell(PullEvent{Path: f.Path, Action: action})
+		} else {
+			missing[f.Path] = action
+		}
+	}
+	return missing, nil
+}
+
+// pick fetches the missing files one by one.
+func (pl *puller) pick(ctx context.Context, files []manifest.File, missing map[string]Action) error {
+	for _, f := range files {
+		action, ok := missing[f.Path]
+		if !ok {
+			continue
+		}
+		if err := pl.write(ctx, pl.files, f); err != nil {
+			return fmt.Errorf("oci: %s: %w", f.Path, err)
+		}
+		pl.tell(PullEvent{Path: f.Path, Action: action})
+	}
+	return nil
+}
+
+// stream reads the layer once, verifies it and all files in it, and writes those that are missing.
+func (pl *puller) stream(ctx context.Context, layer *tarLayer, missing map[string]Action) error {
+	err := layer.read(ctx, pl.target, nil, func(f manifest.File, contents io.Reader) error {
+		action, ok := missing[f.Path]
+		if !ok {
+			return verifyContents(ctx, f, contents)
+		}
+		if err := pl.write(ctx, contentsOnce{pl.target, contents}, f); err != nil {
+			return fmt.Errorf("%s: %w", f.Path, err)
+		}
+		pl.tell(PullEvent{Path: f.Path, Action: action})
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("oci: %w", err)
+	}
+	return nil
+}
+
+// contentsOnce has one blob: what is being read.
+type contentsOnce struct {
+	Target
+	contents io.Reader
+}
+
+func (c contentsOnce) Fetch(context.Context, ocispec.Descriptor) (io.ReadCloser, error) {
+	return io.NopCloser(c.contents), nil
+}
+
+// fileSource is target with the files that stand in tar layers as blobs of their own.
+func (p *Package) fileSource(target Target) Target {
+	if len(p.tars) == 0 {
+		return target
+	}
+	s := fileSource{target, map[digest.Digest]tarPlace{}}
+	for _, layer := range p.tars {
+		for _, f := range layer.ball.files {
+			s.places[f.Digest] = tarPlace{layer, f}
+		}
+	}
+	return s
+}
+
+type fileSource struct {
+	Target
+	places map[digest.Digest]tarPlace
+}
+
+// tarPlace is where a file's contents are.
+type tarPlace struct {
+	layer *tarLayer
+	file  tarFile
+}
+
+// Fetch opens a file by its digest, or a blob. The header in front of the file must be its own, so that a tar in which it has another name is
+// refused as it is when the whole layer is read.
+func (s fileSource) Fetch(ctx context.Context, desc ocispec.Descriptor) (io.ReadCloser, error) {
+	place, ok := s.places[desc.Digest]
+	if !ok || place.file.Size != desc.Size {
+		return s.Target.Fetch(ctx, desc)
+	}
+	want, err := tarHeader(place.layer.ball.form.name(place.file.Path), desc.Size, false)
+	if err != nil {
+		return nil, err
+	}
+	length := int64(len(want))
+	rc, err := fetchRange(ctx, s.Target, place.layer.desc, place.file.offset-length, length+desc.Size)
+	if err != nil {
+		return nil, err
+	}
+	header := make([]byte, length)
+	if _, err := io.ReadFull(rc, header); err != nil && !isSentinel(err) || !bytes.Equal(header, want) {
+		_ = rc.Close()
+		return nil, fmt.Errorf("%s: %w: tar: the header of %q is not in the one form that is read", place.layer.desc.Digest, ErrContent, place.file.Path)
+	} else if err != nil {
+		_ = rc.Close()
+		return nil, err
+	}
+	return rc, nil
+}
