@@ -9,6 +9,7 @@ import (
 	"github.com/mlseal/mlseal/internal/progress"
 	"github.com/mlseal/mlseal/manifest"
 	"github.com/mlseal/mlseal/manifest/oci"
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
 )
@@ -16,13 +17,17 @@ import (
 func (a *app) packCommand() *cobra.Command {
 	var kind, name, output string
 	var store storeFlags
+	var car carFlags
 	cmd := &cobra.Command{
 		Use:   "pack PATH REF",
 		Short: "Package a directory or file as an OCI artifact",
 		Long: `Package a directory or file as a CNCF ModelPack artifact: one raw layer a file, no times, owners or modes, so that
 the same files give the same digest on every machine and day. REF is an OCI layout on disk (oci:DIR:TAG, made when
-it is missing) or a registry (registry/repo:tag).`,
-		Example: "  mlseal pack ./model oci:store:v1\n  mlseal pack ./data oci:store:data-v1 --type dataset\n  mlseal pack ./model oci:store:v1 -o digest",
+it is missing) or a registry (registry/repo:tag).
+
+With --car an image of the same files is made beside it, for container runtimes that cannot mount raw layers: containerd, and KServe.
+It takes the room of the files once more, and they are read once more for it. It is signed, verified and pulled like a package.`,
+		Example: "  mlseal pack ./model oci:store:v1\n  mlseal pack ./model oci:store:v1 --car\n  mlseal pack ./data oci:store:data-v1 --type dataset\n  mlseal pack ./model oci:store:v1 -o digest",
 		Args:    takes("PATH", "REF"),
 	}
 	cmd.Flags().Var(&choice{&kind, []string{"model", "dataset"}}, "type", "what it is: model or dataset")
@@ -30,13 +35,17 @@ it is missing) or a registry (registry/repo:tag).`,
 	cmd.Flags().StringVar(&name, "name", "", "name to write into the artifact (part of its digest)")
 	outputFlag(cmd, &output, "text", "json", "digest")
 	store.add(cmd)
+	car.add(cmd)
 	cmd.RunE = a.do(func(cmd *cobra.Command, args []string) error {
-		return a.pack(cmd.Context(), args[0], args[1], oci.PackOptions{Type: kind, Name: name}, output, store)
+		if err := car.check(cmd, args[1]); err != nil {
+			return err
+		}
+		return a.pack(cmd.Context(), args[0], args[1], oci.PackOptions{Type: kind, Name: name}, output, car, store)
 	})
 	return cmd
 }
 
-func (a *app) pack(ctx context.Context, path, refArg string, opts oci.PackOptions, output string, flags storeFlags) error {
+func (a *app) pack(ctx context.Context, path, refArg string, opts oci.PackOptions, output string, car carFlags, flags storeFlags) error {
 	ref, err := oci.ParseReference(refArg)
 	if err != nil {
 		return err
@@ -73,19 +82,29 @@ func (a *app) pack(ctx context.Context, path, refArg string, opts oci.PackOption
 	if err != nil {
 		return err
 	}
-	return a.printPacked(refArg, desc, m, output)
+	var image digest.Digest
+	if car.car {
+		if image, err = a.packCar(ctx, target, t, m, desc.Digest, car); err != nil {
+			return err
+		}
+	}
+	return a.printPacked(refArg, desc, m, image, output)
 }
 
-func (a *app) printPacked(ref string, desc ocispec.Descriptor, m *manifest.Manifest, output string) error {
+func (a *app) printPacked(ref string, desc ocispec.Descriptor, m *manifest.Manifest, car digest.Digest, output string) error {
 	var err error
 	switch output {
 	case "json":
-		return a.printJSON(map[string]any{"reference": ref, "digest": desc.Digest, "dirHash": m.DirHash(), "files": len(m.Files), "bytes": m.Size(), "leftOut": append([]string{}, m.LeftOut...)})
+		packed := map[string]any{"reference": ref, "digest": desc.Digest, "dirHash": m.DirHash(), "files": len(m.Files), "bytes": m.Size(), "leftOut": append([]string{}, m.LeftOut...)}
+		if car != "" {
+			packed["car"] = car
+		}
+		return a.printJSON(packed)
 	case "digest":
 		_, err = fmt.Fprintln(a.stdout, desc.Digest)
 	default:
 		err = a.printFields("text", field{"packed", fmt.Sprintf("%s  (%d files, %s)", ref, len(m.Files), progress.Bytes(m.Size()))},
-			field{"digest", desc.Digest.String()}, field{"dirHash", m.DirHash()}, field{"left out", strings.Join(m.LeftOut, ", ")})
+			field{"digest", desc.Digest.String()}, field{"dirHash", m.DirHash()}, field{"car", car.String()}, field{"left out", strings.Join(m.LeftOut, ", ")})
 	}
 	return err
 }

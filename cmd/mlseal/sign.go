@@ -25,7 +25,8 @@ func (a *app) signCommand() *cobra.Command {
 --signature, which the model-signing package verifies too. The digests are sha256 of whole files unless --hash or --shards
 say otherwise; a policy's gate, which knows a directory by its dirHash, takes only those.
 
-Sign a package (oci:DIR:TAG or registry/repo:tag): a statement that cosign verifies too is attached to it.`,
+Sign a package (oci:DIR:TAG or registry/repo:tag): a statement that cosign verifies too is attached to it. One about a car
+image is about the package beside which it was made too, when that is in the same store and holds the same files, and is attached to both.`,
 		Example: "  mlseal sign ./model --key trainer.key --signature model.sig\n  mlseal sign ./model --key trainer.key --shards 1GB --hash blake3 --ignore-paths model/cache\n  mlseal sign oci:store:v1 --key trainer.key",
 		Args:    takes("PATH|REF"),
 	}
@@ -148,14 +149,29 @@ func (a *app) attach(ctx context.Context, ref string, what attachment, flags sto
 	if err != nil {
 		return err
 	}
-	bundle, err := what.sign(ctx, key, p.subjects())
+	family, note, err := p.family(ctx)
 	if err != nil {
 		return err
 	}
-	referrer, err := p.attach(ctx, bundle.JSON(), what.predicateType, a.now())
+	bundle, err := what.sign(ctx, key, familySubjects(family))
 	if err != nil {
 		return err
 	}
-	return a.printFields(what.output, field{"subject", p.name + "@" + p.pkg.Descriptor.Digest.String()}, field{"dirHash", p.pkg.Tree.DirHash()},
-		field{"statement", what.predicateType}, field{"attached", referrer}, key.signedBy(bundle))
+	fields := []field{{"subject", p.name + "@" + p.pkg.Descriptor.Digest.String()}, {"dirHash", p.pkg.Tree.DirHash()}, {"statement", what.predicateType}}
+	now := a.now()
+	for i, member := range family {
+		referrer, err := member.attach(ctx, bundle.JSON(), what.predicateType, now)
+		if err != nil {
+			return err
+		}
+		if i > 0 {
+			fields = append(fields, field{"also about", member.pkg.Descriptor.Digest.String()}, field{"attached there", referrer})
+			continue
+		}
+		fields = append(fields, field{"attached", referrer})
+	}
+	if note != "" {
+		a.note(note)
+	}
+	return a.printFields(what.output, append(fields, key.signedBy(bundle))...)
 }

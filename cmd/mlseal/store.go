@@ -119,7 +119,9 @@ func (a *app) openPackage(ctx context.Context, arg string, flags storeFlags) (*o
 	if err != nil {
 		return nil, missing(err)
 	}
-	pkg, err := oci.FetchPackage(ctx, target, desc)
+	meter := a.progress("reading", 0) // of a car, whose layer alone says what is in it
+	pkg, err := oci.FetchPackageWith(ctx, target, desc, oci.FetchOptions{Total: meter.SetTotal, Progress: meter.Add})
+	meter.Done()
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", arg, err)
 	}
@@ -151,7 +153,7 @@ func (p *openedPackage) digests() map[string]string {
 }
 
 func (p *openedPackage) subject() policies.Subject {
-	return policies.Subject{Name: p.name, Digests: p.digests()}
+	return policies.Subject{Name: p.name, Digests: p.digests(), TreeSuffices: p.pkg.Car != nil}
 }
 
 func (p *openedPackage) attach(ctx context.Context, bundle []byte, predicateType string, now time.Time) (string, error) {

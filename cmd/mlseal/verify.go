@@ -56,6 +56,8 @@ from --attestations; nothing is asked from the network but a registry that you n
 and neither the policy (trust.root) nor --trusted-root names one. The bytes of a directory or
 of a layout on disk are hashed first.
   mlseal verify PATH|REF --policy policy.yaml
+A car image (pack --car) is read whole, in a registry too: it is known by its own digest and by the dirHash of the files in its layer, so that
+statements about the same files count, also those that are attached to the package beside which it was made.
 With --only the files of a layout that a pattern chooses are hashed and no others; the decision is about the package as always, and
 says that the rest was not looked at.
 
@@ -202,12 +204,17 @@ func (a *app) gateInput(ctx context.Context, arg string, f verifyFlags) (verify.
 	if err != nil {
 		return verify.Target{}, nil, nil, err
 	}
+	more, carNotes, err := p.carStatements(ctx)
+	if err != nil {
+		return verify.Target{}, nil, nil, err
+	}
+	found = append(found, more...)
 	g, err := a.attestations(ctx, f.attestations, f.store, source)
 	if err != nil {
 		return verify.Target{}, nil, nil, err
 	}
 	content, notes, err := a.checkContent(ctx, p, f.only)
-	return verify.Target{Subject: p.subject(), Content: content, Notes: notes}, append(found, g.found...), source, err
+	return verify.Target{Subject: p.subject(), Content: content, Notes: append(carNotes, notes...)}, append(found, g.found...), source, err
 }
 
 // hashPath hashes the bytes that will be used before anything is said about them. A bundle that the command line
@@ -250,6 +257,9 @@ func (a *app) checkContent(ctx context.Context, p *openedPackage, only onlyFlag)
 	part, err := only.of(p.pkg)
 	if err != nil {
 		return check, nil, err
+	}
+	if p.pkg.Car != nil {
+		return carContent(p), nil, nil
 	}
 	if p.ref.Layout == "" {
 		check.Detail = "the files were not read from the registry; `mlseal pull` verifies every byte that it writes"

@@ -1,10 +1,8 @@
 package oci
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -54,8 +52,8 @@ var architecture = regexp.MustCompile(`^[a-z0-9]{1,32}$`)
 // PackCar writes the tree m, whose files stand below fsys, to target as a car: an OCI image that container runtimes can mount, with all
 // files below the directory CarRoot. It returns the descriptor of its image manifest, which is the same for the same tree, Of and Architecture.
 //
-// The image has one layer, an uncompressed tar in the one form that FetchPackage reads, and a config that says nothing but the platform: a car
-// is its tree, whoever made it. Each file is read again, and verified while it is written; one that is not what m says fails with manifest.ErrChanged.
+// The image has one layer, an uncompressed tar in the one form that FetchPackage reads, and a config that says nothing but the platform; FetchPackage
+// takes no other image for a car. So a car is its tree, whoever made it: what is true of the tree is true of the car. Each file is read again, and verified while it is written; one that is not what m says fails with manifest.ErrChanged.
 // A tree that Pack refuses, or with a name that begins with ".wh.", fails with manifest.ErrName.
 func PackCar(ctx context.Context, target Target, fsys fs.FS, m *manifest.Manifest, opts CarOptions) (ocispec.Descriptor, error) {
 	if err := (PackOptions{Tag: opts.Tag}).check(m); err != nil {
@@ -165,7 +163,7 @@ func (p *Package) checkCar() error {
 // readCar reads and verifies the config and the whole layer of a car, which say what is in it.
 func (p *Package) readCar(ctx context.Context, target Target, progress func(int)) error {
 	layer := p.Manifest.Layers[0]
-	if err := p.readCarConfig(ctx, target, layer); err != nil {
+	if err := p.readArchitecture(ctx, target); err != nil {
 		return err
 	}
 	ball := &tarball{form: carForm, size: layer.Size}
@@ -200,8 +198,8 @@ func (p *Package) readCar(ctx context.Context, target Target, progress func(int)
 	return nil
 }
 
-// readCarConfig holds the config to the one form, so that nothing in it bears on what the image does.
-func (p *Package) readCarConfig(ctx context.Context, target Target, layer ocispec.Descriptor) error {
+// readArchitecture reads the config, and holds the whole image to the one form, so that nothing in it bears on what it does.
+func (p *Package) readArchitecture(ctx context.Context, target Target) error {
 	data, err := fetchBytes(ctx, target, p.Manifest.Config, MaxManifestBytes)
 	if err != nil {
 		return fmt.Errorf("config: %w", err)
@@ -210,13 +208,13 @@ func (p *Package) readCarConfig(ctx context.Context, target Target, layer ocispe
 	if err := json.Unmarshal(data, &config); err != nil || !architecture.MatchString(config.Architecture) {
 		return fmt.Errorf("%w: the config of the image cannot be read, or names no architecture", ErrNotPackage)
 	}
-	want, err := carConfig(layer.Digest, config.Architecture)
-	if err == nil && !bytes.Equal(data, want) {
-		err = errors.New("the config of the image says more than a car's does, or something else")
-	}
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrNotPackage, err)
-	}
 	p.Car.Architecture = config.Architecture
+	img, err := newCar(plain(p.Manifest.Layers[0]), CarOptions{Of: p.Car.Of, Architecture: config.Architecture})
+	if err != nil {
+		return err
+	}
+	if img.manifestDesc.Digest != p.Descriptor.Digest {
+		return fmt.Errorf("%w: it is an image, and no car: its config or annotations say more than a car's do, or it is written in another way", ErrNotPackage)
+	}
 	return nil
 }

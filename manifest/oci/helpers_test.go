@@ -246,3 +246,13 @@ func noLeftovers(t *testing.T, dir string) {
 		}
 	}
 }
+
+// fixedTarget has one blob, whatever is asked for.
+type fixedTarget struct {
+	Target
+	data []byte
+}
+
+func (f fixedTarget) Fetch(context.Context, ocispec.Descriptor) (io.ReadCloser, error) {
+	return io.NopCloser(bytes.NewReader(f.data)), nil
+}

@@ -36,7 +36,8 @@ func FetchPackage(ctx context.Context, target Target, desc ocispec.Descriptor) (
 
 // FetchOptions of FetchPackageWith. The zero value is sound.
 type FetchOptions struct {
-	Progress func(n int) // told the bytes of a car's layer; may be nil
+	Total    func(bytes int64) // told once how many bytes of a car's layer will be read; may be nil
+	Progress func(n int)       // told the bytes of a car's layer; may be nil
 }
 
 // FetchPackageWith reads the image manifest that desc describes, of at most MaxManifestBytes, and verifies
@@ -55,6 +56,10 @@ func FetchPackageWith(ctx context.Context, target Target, desc ocispec.Descripto
 	}
 	p, err := parsePackage(data)
 	if err == nil && p.Car != nil {
+		p.Descriptor = plain(desc)
+		if opts.Total != nil {
+			opts.Total(p.Manifest.Layers[0].Size)
+		}
 		err = p.readCar(ctx, target, opts.Progress)
 	}
 	if err != nil {
