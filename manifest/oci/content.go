@@ -11,6 +11,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/mlseal/mlseal/internal/parallel"
+	"github.com/mlseal/mlseal/manifest"
 )
 
 // BlobProblem is a blob that is not what the image manifest says.
@@ -61,10 +62,13 @@ func VerifyContent(ctx context.Context, target Target, p *Package, opts ContentO
 		return nil, err
 	}
 	problems := make([]error, len(blobs))
+	if len(opts.Only) > 0 {
+		target = p.fileSource(target)
+	}
 	err = eachBlob(ctx, opts.Concurrency, len(blobs), func(ctx context.Context, i int) error {
-		problem := copyBlob(ctx, target, blobs[i], io.Discard, opts.Progress)
+		problem := blobs[i].verify(ctx, target, opts.Progress)
 		if problem != nil && !errors.Is(problem, ErrNotFound) && !errors.Is(problem, ErrContent) {
-			return fmt.Errorf("oci: %s: %w", blobs[i].Digest, problem)
+			return fmt.Errorf("oci: %s: %w", blobs[i].desc.Digest, problem)
 		}
 		problems[i] = problem
 		return nil
@@ -79,38 +83,62 @@ func VerifyContent(ctx context.Context, target Target, p *Package, opts ContentO
 	return r, nil
 }
 
+// contentBlob is a blob, or a part of one, that VerifyContent reads.
+type contentBlob struct {
+	desc   ocispec.Descriptor
+	path   string // of the file; empty for the config
+	verify func(ctx context.Context, target Target, progress func(int)) error
+}
+
+// wholeBlob is read as it is.
+func wholeBlob(desc ocispec.Descriptor) contentBlob {
+	name, _ := layerPath(desc) // the layers were checked; the config has none
+	return contentBlob{desc, name, func(ctx context.Context, target Target, progress func(int)) error {
+		return copyBlob(ctx, target, desc, io.Discard, progress)
+	}}
+}
+
 // blobs lists the config and the layers, or those of the chosen files.
-func (p *Package) blobs(only []string) ([]ocispec.Descriptor, error) {
-	if p.Car != nil {
-		_, err := Select(p.Tree, only)
-		return nil, err
-	}
-	blobs := []ocispec.Descriptor{p.Manifest.Config}
-	if len(only) == 0 {
-		return append(blobs, p.Manifest.Layers...), nil
-	}
+func (p *Package) blobs(only []string) ([]contentBlob, error) {
 	part, err := Select(p.Tree, only)
-	if err != nil {
+	if err != nil || p.Car != nil {
 		return nil, err
 	}
-	chosen := map[string]bool{}
-	for _, f := range part.Files {
-		chosen[f.Path] = true
+	tars := map[digest.Digest]*tarLayer{}
+	for _, layer := range p.tars {
+		tars[layer.desc.Digest] = layer
 	}
-	for _, layer := range p.Manifest.Layers {
-		if name, _ := layerPath(layer); chosen[name] {
-			blobs = append(blobs, layer)
+	blobs := []contentBlob{wholeBlob(p.Manifest.Config)}
+	if len(only) > 0 {
+		return append(blobs, p.chosen(part)...), nil
+	}
+	for _, desc := range p.Manifest.Layers {
+		blob := wholeBlob(desc)
+		if layer := tars[desc.Digest]; layer != nil {
+			blob.verify = layer.verify
 		}
+		blobs = append(blobs, blob)
 	}
 	return blobs, nil
 }
 
-func (r *ContentReport) add(desc ocispec.Descriptor, problem error) {
+// chosen are the files of a part, wherever they stand.
+func (p *Package) chosen(part *manifest.Manifest) []contentBlob {
+	var blobs []contentBlob
+	for _, f := range part.Files {
+		desc := layerOf(f)
+		blobs = append(blobs, contentBlob{desc, f.Path, func(ctx context.Context, target Target, progress func(int)) error {
+			return copyBlob(ctx, target, desc, io.Discard, progress)
+		}})
+	}
+	return blobs
+}
+
+func (r *ContentReport) add(blob contentBlob, problem error) {
 	if problem == nil {
 		return
 	}
-	name, _ := layerPath(desc) // the layers were checked; the config has none
-	found := BlobProblem{Path: name, Digest: desc.Digest, Reason: problem.Error()}
+	found := BlobProblem{Path: blob.path, Digest: blob.desc.Digest, Reason: problem.Error()}
 	mismatch := (*mismatchError)(nil)
 	switch {
 	case errors.Is(problem, ErrNotFound):

@@ -117,7 +117,7 @@ type image struct {
 // newImage computes the image manifest and config of a tree. It reads headers of files below fsys
 // and writes nothing.
 func newImage(fsys fs.FS, m *manifest.Manifest, opts PackOptions) (*image, error) {
-	img := &image{layers: layersOf(m, opts.Type)}
+	img := &image{layers: append(layersOf(m, opts.Type), opts.shards...)}
 	var config modelConfig
 	config.Descriptor.Name = opts.Name
 	config.ModelFS.Type = "layers"

@@ -30,6 +30,8 @@ type PackOptions struct {
 	Type     string      // TypeModel or TypeDataset; empty for TypeModel
 	Name     string      // written into the config; empty for none: it never comes from the directory
 	Progress func(n int) // told the bytes handled, from several goroutines at once; may be nil
+
+	shards []ocispec.Descriptor // layers beside those of the files, set by Pack
 }
 
 // sink takes the parts of a package.
@@ -43,7 +45,7 @@ type sink interface {
 }
 
 // Pack writes the tree m, whose files stand below fsys, to target and returns the descriptor of its
-// image manifest, which is the same for the same tree, Type and Name. Each file is hashed while it is
+// image manifest, which is the same for the same tree, Type and Name. A dataset of more than MaxRawFiles files is grouped into tar layers. Each file is hashed while it is
 // written; one that is not what m says fails with manifest.ErrChanged. A tree with git's files at its top
 // level, which no package has, fails with manifest.ErrName. Nothing is visible in target
 // before everything is there. A tree that needs a manifest of more than MaxManifestBytes fails with
@@ -55,13 +57,30 @@ func Pack(ctx context.Context, target Target, fsys fs.FS, m *manifest.Manifest, 
 	if opts.Type == "" {
 		opts.Type = TypeModel
 	}
-	img, err := newImage(fsys, m, opts)
-	if err != nil {
-		return ocispec.Descriptor{}, err
-	}
 	to := newSink(target)
-	if err := packTo(ctx, to, fsys, m, img, opts); err != nil {
+	desc, err := packInto(ctx, target, to, fsys, m, opts)
+	if err != nil {
 		to.discard(context.WithoutCancel(ctx))
+	}
+	return desc, err
+}
+
+func packInto(ctx context.Context, target Target, to sink, fsys fs.FS, m *manifest.Manifest, opts PackOptions) (ocispec.Descriptor, error) {
+	if opts.needsShards(m) {
+		shards, raw, err := shardsOf(m)
+		if err != nil {
+			return ocispec.Descriptor{}, err
+		}
+		if opts.shards, err = putShards(ctx, target, to, fsys, shards, len(raw.Files), opts.Progress); err != nil {
+			return ocispec.Descriptor{}, err
+		}
+		m = raw
+	}
+	img, err := newImage(fsys, m, opts)
+	if err == nil {
+		err = packTo(ctx, to, fsys, m, img, opts)
+	}
+	if err != nil {
 		return ocispec.Descriptor{}, err
 	}
 	return img.manifestDesc, nil

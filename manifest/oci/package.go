@@ -26,7 +26,10 @@ type Package struct {
 	Type       string             // TypeModel, or TypeDataset when every layer is of the dataset kind, or TypeCar
 	Car        *Car               // of a car image; nil for other packages
 
-	tars []*tarLayer // layers that hold several files
+	tars   []*tarLayer     // layers that hold several files
+	raw    []manifest.File // files that are layers
+	shards []int           // indexes of the layers that are tars
+	list   int             // index of the layer that lists their files
 }
 
 // FetchPackage is FetchPackageWith without options.
@@ -61,6 +64,9 @@ func FetchPackageWith(ctx context.Context, target Target, desc ocispec.Descripto
 			opts.Total(p.Manifest.Layers[0].Size)
 		}
 		err = p.readCar(ctx, target, opts.Progress)
+	}
+	if err == nil && len(p.shards) > 0 {
+		err = p.readList(ctx, target)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("oci: %s: %w", desc.Digest, err)
@@ -133,17 +139,18 @@ func checkImageJSON(data []byte) error {
 	return nil
 }
 
-// readLayers makes the tree of the layers.
+// readLayers makes the tree of the layers, unless some are tars: then a layer lists their files, and readList makes it.
 func (p *Package) readLayers() error {
 	p.Type = TypeDataset
-	files := make([]manifest.File, len(p.Manifest.Layers))
 	var total int64
+	lists := 0
 	for i, layer := range p.Manifest.Layers {
 		kind := layerKind(layer.MediaType)
-		if kind == "" {
+		isTar, isList := layer.MediaType == MediaTypeDatasetTar, layer.MediaType == MediaTypeFileList
+		if kind == "" && !isTar && !isList {
 			return fmt.Errorf("%w: layer %d is %q; only raw layers, one for each file, are read", ErrNotPackage, i+1, layer.MediaType)
 		}
-		if kind != kindDataset {
+		if kind != kindDataset && kind != "" {
 			p.Type = TypeModel
 		}
 		if err := checkDescriptor(layer); err != nil {
@@ -153,13 +160,28 @@ func (p *Package) readLayers() error {
 			return fmt.Errorf("%w: the sizes of its layers overflow", ErrNotPackage)
 		}
 		total += layer.Size
+		switch {
+		case isTar:
+			p.shards = append(p.shards, i)
+			continue
+		case isList:
+			p.list = i
+			lists++
+			continue
+		}
 		name, err := layerPath(layer)
 		if err != nil {
 			return fmt.Errorf("%w: layer %d: %w", ErrNotPackage, i+1, err)
 		}
-		files[i] = manifest.File{Path: name, Size: layer.Size, Digest: layer.Digest}
+		p.raw = append(p.raw, manifest.File{Path: name, Size: layer.Size, Digest: layer.Digest})
 	}
-	return p.setTree(files)
+	switch {
+	case len(p.shards) > 0 && lists != 1 || len(p.shards) == 0 && lists != 0:
+		return fmt.Errorf("%w: it has %d tar layers and %d lists of their files", ErrNotPackage, len(p.shards), lists)
+	case len(p.shards) > 0:
+		return nil
+	}
+	return p.setTree(p.raw)
 }
 
 // setTree makes the tree of all files in the package.

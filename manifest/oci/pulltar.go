@@ -13,8 +13,8 @@ import (
 )
 
 // requestCost is what a request for one file out of a layer costs, in bytes that could be read in its time: that many bytes are
-// read rather than skipped.
-const requestCost = 64 << 10
+// read rather than skipped. It is a variable for the tests.
+var requestCost int64 = 64 << 10
 
 // pullJob is a file that is a blob, or files of one tar layer.
 type pullJob struct {
@@ -56,16 +56,27 @@ func (pl *puller) do(ctx context.Context, job pullJob) error {
 	if err != nil || len(missing) == 0 {
 		return err
 	}
+	if pl.worthPicking(job, missing) {
+		return pl.pick(ctx, job.files, missing)
+	}
+	return pl.stream(ctx, job.layer, missing)
+}
+
+// worthPicking says whether the missing files of a layer are fetched one by one. A layer of which all is missing is read and verified whole.
+func (pl *puller) worthPicking(job pullJob, missing map[string]Action) bool {
+	if len(missing) == len(job.layer.ball.files) {
+		return false
+	}
+	if _, near := pl.target.(*Layout); near {
+		return true
+	}
 	var cost int64
 	for _, f := range job.files {
 		if missing[f.Path] != "" {
 			cost += f.Size + requestCost
 		}
 	}
-	if cost < job.layer.desc.Size {
-		return pl.pick(ctx, job.files, missing)
-	}
-	return pl.stream(ctx, job.layer, missing)
+	return cost < job.layer.desc.Size
 }
 
 // missing says what is to be done with each file that is not there.
