@@ -152,7 +152,11 @@ func (a *app) pack(ctx context.Context, path, refArg string, f packFlags) error 
 	if refArg == "" {
 		return a.packNowhere(ctx, in, opts, f.output, meter)
 	}
-	if err := oci.CheckTree(ctx, t.fsys, opts); err != nil {
+	err = oci.CheckTree(ctx, t.fsys, opts)
+	if errors.Is(err, errors.ErrUnsupported) {
+		return usage(err)
+	}
+	if err != nil {
 		return err
 	}
 	target, err := f.store.open(ctx, ref, true)

@@ -116,6 +116,9 @@ func parseList(data []byte) ([]listedFile, error) {
 	if !begins || !ends || len(rest) == 0 {
 		return nil, fmt.Errorf("%w: the list of files is not in its form", ErrContent)
 	}
+	if bytes.Count(rest, []byte("\n")) > MaxTarFiles {
+		return nil, fmt.Errorf("%w: more than %d files in tar layers", ErrLimit, MaxTarFiles)
+	}
 	var files []listedFile
 	var again []byte
 	for r := bufio.NewReader(bytes.NewReader(rest)); ; {
@@ -132,9 +135,7 @@ func parseList(data []byte) ([]listedFile, error) {
 		if again, err = appendListed(again[:0], f, peek != nil); err != nil || !bytes.Equal(line, again) {
 			return nil, fmt.Errorf("%w: line %d of the list of files is not in its form", ErrContent, len(files)+2)
 		}
-		if files = append(files, f); len(files) > MaxTarFiles {
-			return nil, fmt.Errorf("%w: more than %d files in tar layers", ErrLimit, MaxTarFiles)
-		}
+		files = append(files, f)
 	}
 }
 
