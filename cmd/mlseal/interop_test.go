@@ -324,9 +324,10 @@ func TestInteropOras(t *testing.T) {
 	if out := l.run(oras, "discover", "--oci-layout", "store:v1", "--format", "json"); !strings.Contains(out, "vnd.dev.sigstore.bundle.v0.3+json") {
 		t.Errorf("oras discovers no bundle:\n%s", out)
 	}
-	for name, addr := range map[string]string{"no referrers API": l.registry(), "referrers API": l.referrersRegistry()} {
+	for name, start := range registries {
 		t.Run(name, func(t *testing.T) {
 			l := &lab{t, l.dir, l.mlseal}
+			addr := start(l)
 			ref := addr + "/team/model:v1"
 			l.run(oras, "cp", "-r", "--from-oci-layout", "store:v1", "--to-plain-http", ref)
 			l.run(l.mlseal, "verify", ref, "--key", "mlseal.pub")
