@@ -65,13 +65,14 @@ var formats = []*foreignFormat{
 	},
 	{
 		// github.com/docker/model-spec spec.md, and docker/model-runner pkg/distribution/types for v0.2. A file without a name gets
-		// the one that Docker Model Runner gives it (pkg/distribution/internal/bundle/unpack.go).
+		// the one that Docker Model Runner gives it (pkg/distribution/internal/bundle/unpack.go); a model.file always has one.
 		name:          FormatDocker,
 		configs:       []string{"application/vnd.docker.ai.model.config.v0.1+json", "application/vnd.docker.ai.model.config.v0.2+json"},
 		artifactTypes: []string{"", "application/vnd.docker.ai.model.config.v0.1+json", "application/vnd.docker.ai.model.config.v0.2+json"},
-		layer:         regexp.MustCompile(`^application/vnd\.docker\.ai\.(gguf\.v3(?:\.lora|\.mmproj)?|safetensors|dduf|license|mmproj|chat\.template\.jinja|vllm\.config|dir)(\.tar)?$`),
+		layer:         regexp.MustCompile(`^application/vnd\.docker\.ai\.(gguf\.v3(?:\.lora|\.mmproj)?|safetensors|dduf|license|mmproj|chat\.template\.jinja|model\.file|vllm\.config|dir)(\.tar)?$`),
 		kinds: map[string]string{"gguf.v3": kindWeight, "gguf.v3.lora": kindWeight, "gguf.v3.mmproj": kindWeight, "mmproj": kindWeight, "safetensors": kindWeight,
-			"dduf": kindWeight, "license": kindDoc, "chat.template.jinja": kindWeightConfig, "vllm.config": kindWeightConfig, "dir": kindWeightConfig},
+			"dduf": kindWeight, "license": kindDoc, "chat.template.jinja": kindWeightConfig, "model.file": kindWeightConfig,
+			"vllm.config": kindWeightConfig, "dir": kindWeightConfig},
 		names: map[string]layerNames{
 			"gguf.v3": {"model.gguf", "model-%05d-of-%05d.gguf"}, "gguf.v3.lora": {"adapter.gguf", "adapter-%05d-of-%05d.gguf"},
 			"gguf.v3.mmproj": {"model.mmproj", ""}, "mmproj": {"model.mmproj", ""}, "safetensors": {"model.safetensors", "model-%05d-of-%05d.safetensors"},
