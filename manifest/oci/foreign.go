@@ -15,6 +15,7 @@ const (
 	FormatModelPack = "CNCF ModelPack"      // modctl, KitOps --use-model-pack, palan, mlseal
 	FormatKitOps    = "KitOps ModelKit"     // kit pack
 	FormatDocker    = "Docker Model Runner" // docker model package
+	FormatCar       = "OCI image"           // PackCar
 )
 
 // Layer says how the files of a layer are kept. A raw layer is one file. An archive is a tar of files, whose names count and not
@@ -25,10 +26,12 @@ type Layer struct {
 	Archive     bool            // a tar of files
 	Compression string          // "gzip", "zstd" or empty
 	Files       []manifest.File // in the order of the archive; nil for a layer that was not read
+
+	list bool // it lists the files of the other layers
 }
 
 // opaque reports whether the layer must be read before its files and their digests are known.
-func (l *Layer) opaque() bool { return l.Archive || l.Compression != "" }
+func (l *Layer) opaque() bool { return l.Archive || l.Compression != "" || l.list }
 
 // foreignFormat is a form in which packages are written.
 type foreignFormat struct {
@@ -139,6 +142,15 @@ func (n layerNames) name(i, count int) string {
 
 // parseLayer reads a descriptor; name is what its file is called when it does not say so.
 func (f *foreignFormat) parseLayer(desc ocispec.Descriptor, name string) (Layer, error) {
+	if err := checkDescriptor(desc); err != nil {
+		return Layer{}, err
+	}
+	if desc.Digest.Algorithm() != digest.SHA256 {
+		return Layer{}, fmt.Errorf("%q is not a sha256 digest", desc.Digest)
+	}
+	if f.name == FormatModelPack && desc.MediaType == MediaTypeFileList {
+		return Layer{Kind: kindDataset, list: true}, nil
+	}
 	match := f.layer.FindStringSubmatch(desc.MediaType)
 	if match == nil {
 		return Layer{}, fmt.Errorf("it is %q, which no %s package has", desc.MediaType, f.name)
@@ -151,12 +163,6 @@ func (f *foreignFormat) parseLayer(desc ocispec.Descriptor, name string) (Layer,
 	}
 	if isArchive := match[1] == "dir" || match[1] == "vllm.config"; f.name == FormatDocker && isArchive != l.Archive {
 		return Layer{}, fmt.Errorf("it is %q, which no %s package has", desc.MediaType, f.name)
-	}
-	if err := checkDescriptor(desc); err != nil {
-		return Layer{}, err
-	}
-	if desc.Digest.Algorithm() != digest.SHA256 {
-		return Layer{}, fmt.Errorf("%q is not a sha256 digest", desc.Digest)
 	}
 	if l.Archive {
 		l.Path = desc.Annotations[AnnotationPath]
