@@ -124,7 +124,7 @@ func TestUploadForms(t *testing.T) {
 		{"one chunk", &registrytest.Registry{}, false, large, 1, 1},
 		{"small", &registrytest.Registry{}, false, small, 0, 1},
 		{"empty", &registrytest.Registry{}, false, nil, 0, 1},
-		{"no chunk", &registrytest.Registry{}, false, large[:chunkBytes], 0, 1},
+		{"no chunk", &registrytest.Registry{}, false, large[:bufferedBlob], 0, 1},
 		{"chunks are refused", &registrytest.Registry{NoChunks: true}, false, large, 1, 1},
 		{"known to mishandle chunks", &registrytest.Registry{}, true, large, 0, 1},
 		{"larger chunks", &registrytest.Registry{MinChunk: chunkBytes + 1000}, false, large, 1, 1},
@@ -155,7 +155,7 @@ func TestUploadForms(t *testing.T) {
 func TestUploadOfMoreThanAnnounced(t *testing.T) {
 	r := openAt(t, serve(t, &registrytest.Registry{})+"/team/model")
 	data := randomBytes(chunkBytes + 10)
-	for _, announced := range []int64{0, 5, chunkBytes, chunkBytes + 9} {
+	for _, announced := range []int64{0, 5, bufferedBlob, bufferedBlob + 9} {
 		inTime(t, func() {
 			w := r.newBlobWriter(t.Context(), announced, openBytes(data))
 			if _, err := io.Copy(w, bytes.NewReader(data)); !errors.Is(err, ErrContent) {

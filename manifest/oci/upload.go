@@ -20,8 +20,7 @@ import (
 )
 
 const (
-	// chunkBytes is the size of what is sent in one request and held in memory, so that it can be sent again: a small blob. A larger one
-	// is sent in pieces of this size where a registry, or a proxy before it, takes no longer requests.
+	// chunkBytes is the length of a request where a registry, or a proxy before it, takes none for a whole blob.
 	chunkBytes = 8 << 20
 	// abortTimeout bounds the request that ends an upload which failed.
 	abortTimeout = 5 * time.Second
@@ -54,8 +53,8 @@ func (r *repository) startBlob(ctx context.Context, size int64, reread func(offs
 
 func (r *repository) newBlobWriter(ctx context.Context, size int64, reread func(int64) (io.ReadCloser, error)) *blobWriter {
 	w := &blobWriter{repo: r, ctx: r.pushScope(ctx), size: size, reread: reread, longest: size}
-	w.whole = !takesChunks(r.Reference.Host()) && size > chunkBytes
-	if size <= chunkBytes {
+	w.whole = !takesChunks(r.Reference.Host()) && size > bufferedBlob
+	if size <= bufferedBlob {
 		w.small = make([]byte, 0, max(0, size))
 	}
 	return w
@@ -507,7 +506,7 @@ func (r *repository) uploadBlob(ctx context.Context, desc ocispec.Descriptor, fr
 			return mounted, err
 		}
 	}
-	if desc.Size > chunkBytes && !takesChunks(r.Reference.Host()) {
+	if desc.Size > bufferedBlob && !takesChunks(r.Reference.Host()) {
 		return copied, remoteError(r.putWhole(r.pushScope(ctx), desc, location, func() (io.ReadCloser, error) {
 			rc, err := from.open(0)
 			if err != nil {
