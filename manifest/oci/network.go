@@ -44,10 +44,30 @@ var sharedTransport = sync.OnceValue(func() http.RoundTripper {
 		return http.DefaultTransport // the program has put its own there
 	}
 	t = t.Clone()
-	t.DialContext = (&net.Dialer{Timeout: DialTimeout, KeepAlive: 30 * time.Second}).DialContext
+	t.DialContext = dial
 	t.TLSHandshakeTimeout = HandshakeTimeout
 	return t
 })
+
+func dial(ctx context.Context, network, address string) (net.Conn, error) {
+	conn, err := (&net.Dialer{Timeout: DialTimeout, KeepAlive: 30 * time.Second}).DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	return bulkConn{conn}, nil
+}
+
+// bulkConn sends the bodies of requests in larger pieces than net/http does, which saves the system's time.
+type bulkConn struct{ net.Conn }
+
+var bulkBuffers = sync.Pool{New: func() any { b := make([]byte, 256<<10); return &b }}
+
+// ReadFrom implements io.ReaderFrom, which net/http uses where the connection is not encrypted.
+func (c bulkConn) ReadFrom(r io.Reader) (int64, error) {
+	buf := bulkBuffers.Get().(*[]byte)
+	defer bulkBuffers.Put(buf)
+	return io.CopyBuffer(struct{ io.Writer }{c.Conn}, r, *buf)
+}
 
 // baseTransport is the shared one, or one of its own that trusts further authorities.
 func baseTransport(certificates []byte) (http.RoundTripper, error) {
