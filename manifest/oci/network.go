@@ -24,8 +24,8 @@ const (
 	// AnswerTimeout is the time from the end of a request to the head of its answer; for a request
 	// without a body it includes the connection.
 	AnswerTimeout = 30 * time.Second
-	// CommitTimeout takes the place of AnswerTimeout when more than a megabyte was uploaded: a registry may
-	// hash and copy a blob before it answers.
+	// CommitTimeout takes the place of AnswerTimeout when more than a megabyte was uploaded, and where an upload ends: a
+	// registry may hash and copy a blob before it answers.
 	CommitTimeout = 10 * time.Minute
 	// IdleTimeout is the time in which at least one byte of a body must pass, in either direction.
 	IdleTimeout = time.Minute
@@ -111,7 +111,11 @@ func (t stallTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 		req.Body = &upload{req.Body, w, req.ContentLength, answer}
 		w.wait(t.idle, "the upload did not begin within %v")
 	} else {
-		w.wait(t.answer, "no answer within %v")
+		answer := t.answer
+		if req.Method == http.MethodPut { // it ends an upload
+			answer = t.commit
+		}
+		w.wait(answer, "no answer within %v")
 	}
 	resp, err := t.base.RoundTrip(req)
 	w.rest()

@@ -165,6 +165,29 @@ func TestUploadOfMoreThanAnnounced(t *testing.T) {
 	}
 }
 
+// A client that is sent elsewhere, or told to log in, in the middle of a request begins it again.
+func TestUploadBeginsARequestAgain(t *testing.T) {
+	quick(t)
+	data := randomBytes(4 << 20)
+	asked := 0
+	g := &registrytest.Registry{Answer: func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method != http.MethodPatch || asked > 0 {
+			return false
+		}
+		asked++
+		_, _ = io.CopyN(io.Discard, r.Body, 3<<20)
+		http.Redirect(w, r, r.URL.String(), http.StatusTemporaryRedirect)
+		return true
+	}}
+	r := openAt(t, serve(t, g)+"/team/model")
+	if err := onePass(t, r, data); err != nil {
+		t.Fatal(err)
+	}
+	if there, err := r.Exists(t.Context(), describeBytes("application/octet-stream", data)); err != nil || !there || asked != 1 {
+		t.Errorf("not there: %v, redirected %d times", err, asked)
+	}
+}
+
 // tooLong refuses chunks of more than more bytes above chunkBytes.
 func tooLong(more int64) func(http.ResponseWriter, *http.Request) bool {
 	return func(w http.ResponseWriter, r *http.Request) bool {

@@ -20,7 +20,8 @@ import (
 )
 
 const (
-	// chunkBytes is the length of a request where a registry, or a proxy before it, takes none for a whole blob.
+	// chunkBytes is the length of a request where a registry, or a proxy before it, takes none for a whole blob. A blob of at most as many
+	// bytes is held in memory for a registry that mishandles chunks.
 	chunkBytes = 8 << 20
 	// abortTimeout bounds the request that ends an upload which failed.
 	abortTimeout = 5 * time.Second
@@ -53,9 +54,14 @@ func (r *repository) startBlob(ctx context.Context, size int64, reread func(offs
 
 func (r *repository) newBlobWriter(ctx context.Context, size int64, reread func(int64) (io.ReadCloser, error)) *blobWriter {
 	w := &blobWriter{repo: r, ctx: r.pushScope(ctx), size: size, reread: reread, longest: size}
-	w.whole = !takesChunks(r.Reference.Host()) && size > bufferedBlob
-	if size <= bufferedBlob {
+	small := int64(bufferedBlob)
+	if !takesChunks(r.Reference.Host()) {
+		small = chunkBytes // else it has to be read again
+	}
+	if size <= small {
 		w.small = make([]byte, 0, max(0, size))
+	} else {
+		w.whole = !takesChunks(r.Reference.Host())
 	}
 	return w
 }
@@ -189,7 +195,7 @@ func (w *blobWriter) settle() error {
 	f := w.flow
 	w.flow = nil
 	resp, err := f.wait()
-	f.cancel()
+	defer f.cancel()
 	if err != nil {
 		w.unsure = true
 		return err
@@ -280,7 +286,7 @@ func (w *blobWriter) ask() error {
 		if has <= w.there {
 			w.shorten() // nothing of the last request was kept
 		}
-		w.unsure, w.there = false, has
+		w.unsure, w.there, w.accepted = false, has, w.accepted || has > 0
 		return w.move(resp)
 	}
 	if err := refusal(resp); isPassing(err) {
@@ -506,7 +512,7 @@ func (r *repository) uploadBlob(ctx context.Context, desc ocispec.Descriptor, fr
 			return mounted, err
 		}
 	}
-	if desc.Size > bufferedBlob && !takesChunks(r.Reference.Host()) {
+	if desc.Size > chunkBytes && !takesChunks(r.Reference.Host()) {
 		return copied, remoteError(r.putWhole(r.pushScope(ctx), desc, location, func() (io.ReadCloser, error) {
 			rc, err := from.open(0)
 			if err != nil {
