@@ -23,9 +23,6 @@ import (
 // blobsAtOnce is how many blobs are read or written at once when an option says 0.
 const blobsAtOnce = 4
 
-// streamsAtOnce is how many files are sent while they are hashed: each upload may hold a large piece in memory, to send it again.
-const streamsAtOnce = 2
-
 // bufferedBlob is the size in bytes up to which a file is held in memory for an upload, so that a
 // request that failed can be sent again.
 const bufferedBlob = 1 << 20
@@ -182,7 +179,7 @@ func newSink(target Target, opts PackOptions) (sink, error) {
 	if opts.Link {
 		return nil, fmt.Errorf("oci: %w: hard links go into layouts only", errors.ErrUnsupported)
 	}
-	return targetSink{target, make(chan struct{}, streamsAtOnce)}, nil
+	return targetSink{target}, nil
 }
 
 // packing is one run of Pack, or of NewVirtual, which has no sink.
@@ -451,10 +448,7 @@ type blobUpload interface {
 }
 
 // targetSink writes to a registry, or to any other target.
-type targetSink struct {
-	target  Target
-	streams chan struct{} // one for each upload under way
-}
+type targetSink struct{ target Target }
 
 func (s targetSink) discard(context.Context) {} // registries collect garbage themselves
 
@@ -478,18 +472,11 @@ func (s targetSink) beginBlob(ctx context.Context, size int64, reread func(offse
 	if !ok {
 		return lateBlob{ctx: ctx, target: s.target, reread: reread}, nil
 	}
-	select {
-	case s.streams <- struct{}{}:
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	release := sync.OnceFunc(func() { <-s.streams })
 	upload, err := starter.startBlob(ctx, size, reread)
 	if err != nil {
-		release()
 		return nil, err
 	}
-	return uploading{ctx, upload, release}, nil
+	return uploading{ctx, upload}, nil
 }
 
 // buffered holds a small file until its digest is known.
@@ -533,23 +520,15 @@ func (b lateBlob) Commit(f manifest.File) error {
 
 // uploading is a file that is sent while it is hashed.
 type uploading struct {
-	ctx     context.Context
-	upload  blobUpload
-	release func()
+	ctx    context.Context
+	upload blobUpload
 }
 
 func (u uploading) Write(p []byte) (int, error) { return u.upload.Write(p) }
 
-func (u uploading) Commit(f manifest.File) error {
-	if err := u.upload.Commit(u.ctx, blobOf(f)); err != nil {
-		return err // Abort follows
-	}
-	u.release()
-	return nil
-}
+func (u uploading) Commit(f manifest.File) error { return u.upload.Commit(u.ctx, blobOf(f)) }
 
 func (u uploading) Abort() {
-	defer u.release()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(u.ctx), discardTimeout)
 	defer cancel()
 	u.upload.Abort(ctx)

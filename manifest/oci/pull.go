@@ -346,7 +346,7 @@ func (pl *puller) fill(ctx context.Context, from content.Fetcher, f manifest.Fil
 		return true, &mismatchError{want: layerOf(f), gotSize: have}
 	}
 	report(pl.bytes, have)
-	if err := pl.fetch(ctx, from, f, out, h, have); err != nil {
+	if err := pl.fetch(ctx, from, f, &writeback{file: out, at: have, started: have}, h, have); err != nil {
 		return have > 0, err
 	}
 	return have > 0, errors.Join(out.Sync(), out.Close())
