@@ -26,7 +26,7 @@ func (f *carFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.architecture, "car-arch", oci.DefaultArchitecture, "architecture that the image says it is for")
 }
 
-// check refuses flags that say nothing, and makes sure of the tag before minutes of work.
+// check refuses flags that say nothing, and makes sure of the others before minutes of work.
 func (f *carFlags) check(cmd *cobra.Command, refArg string) error {
 	if !f.car {
 		if cmd.Flags().Changed("car-tag") || cmd.Flags().Changed("car-arch") {
@@ -40,6 +40,9 @@ func (f *carFlags) check(cmd *cobra.Command, refArg string) error {
 	ref, err := oci.ParseReference(refArg)
 	if err != nil {
 		return err
+	}
+	if err := oci.CheckArchitecture(f.architecture); err != nil {
+		return usage(fmt.Errorf("pack: --car-arch: %w", err))
 	}
 	if f.tag == "" {
 		f.tag = ref.Tag + "-car"

@@ -147,7 +147,7 @@ func (a *app) pack(ctx context.Context, path, refArg string, f packFlags) error 
 		return err
 	}
 	defer done()
-	opts := oci.PackOptions{Type: f.kind, Name: f.name, Tag: ref.Tag, Link: f.link, ReadOnce: in.snapshot != nil, Build: build}
+	opts := oci.PackOptions{Type: f.kind, Name: f.name, Tag: ref.Tag, Link: f.link, Car: f.car.car, ReadOnce: in.snapshot != nil, Build: build}
 	in.setType(&opts)
 	if refArg == "" {
 		return a.packNowhere(ctx, in, opts, f.output, meter)

@@ -45,6 +45,9 @@ mlseal verify --attestations.`,
 		if err := checkBeside(args[1], statements); err != nil {
 			return err
 		}
+		if err := oci.CheckPatterns(only); err != nil {
+			return err
+		}
 		p, err := a.resolvePackage(cmd.Context(), args[0], store)
 		if err != nil {
 			return err

@@ -98,6 +98,9 @@ The exit status is 0 when allowed, 1 when not; see mlseal help exit-status.`,
 }
 
 func (a *app) verify(ctx context.Context, arg string, f verifyFlags) error {
+	if err := oci.CheckPatterns(f.only); err != nil {
+		return err
+	}
 	switch {
 	case f.only.isPart() && !isPackage(arg):
 		return usage(errors.New("verify: --only is for packages: a directory is what it is as a whole"))

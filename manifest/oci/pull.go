@@ -85,7 +85,7 @@ type puller struct {
 // Of the tar layers of a dataset only what is missing is read, where that is worth a request for each file. A car and the archives of other tools are read
 // whole, and once: their files are written under temporary names and renamed when the whole archive is
 // verified; what an interruption left of them is not gone on from. Pull completes p as Package.Read does.
-func Pull(ctx context.Context, target Target, p *Package, dest string, opts PullOptions) error {
+func Pull(ctx context.Context, target Target, p *Package, dest string, opts PullOptions) (err error) {
 	only, err := parsePatterns(opts.Only)
 	if err != nil {
 		return err
@@ -103,9 +103,15 @@ func Pull(ctx context.Context, target Target, p *Package, dest string, opts Pull
 			return err
 		}
 	}
-	if err := os.MkdirAll(dest, 0o777); err != nil {
-		return fmt.Errorf("oci: %w", err)
+	made, err := makeDir(dest)
+	if err != nil {
+		return err
 	}
+	defer func() {
+		if made && err != nil {
+			_ = os.Remove(dest) // unless something is in it
+		}
+	}()
 	unlock, alone, err := lockDir(ctx, dest)
 	if err != nil {
 		return err
@@ -135,6 +141,16 @@ func Pull(ctx context.Context, target Target, p *Package, dest string, opts Pull
 		err = syncErr
 	}
 	return err
+}
+
+// makeDir makes a directory that is missing, and reports whether it was.
+func makeDir(dir string) (made bool, err error) {
+	_, err = os.Lstat(dir)
+	made = errors.Is(err, fs.ErrNotExist)
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return false, fmt.Errorf("oci: %w", err)
+	}
+	return made, nil
 }
 
 // lockDir keeps two pulls from one destination. Where a directory cannot be locked (NFS, Windows), alone is false: then
