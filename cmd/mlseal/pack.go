@@ -197,7 +197,7 @@ func (a *app) packInto(ctx context.Context, p *openedPackage, in *imported, opts
 		}
 		image = &openedPackage{ref: p.ref, name: p.name, target: p.target}
 		return a.packCar(ctx, in.tree, p, car, func(desc ocispec.Descriptor) error {
-			image.pkg = &oci.Package{Descriptor: desc, Tree: packed.Tree}
+			image.pkg = &oci.Package{Descriptor: desc, Tree: packed.Tree, Car: &oci.Car{Of: packed.Descriptor.Digest, Architecture: car.architecture}}
 			return signing.sign(ctx, []*openedPackage{p, image}, in)
 		})
 	}
