@@ -69,6 +69,7 @@ type puller struct {
 	only   patterns
 	alone  bool              // no other pull writes to the destination
 	staged map[string]string // temporary files that hold files of archives, by the path of the file
+	begun  map[string]bool   // temporary files that an interrupted pull left, to go on from
 	mu     sync.Mutex        // of opts.Progress and of making directories
 }
 
@@ -122,7 +123,7 @@ func Pull(ctx context.Context, target Target, p *Package, dest string, opts Pull
 		return fmt.Errorf("oci: %w", err)
 	}
 	defer func() { _ = root.Close() }()
-	pl := &puller{target: target, dest: dest, root: root, opts: opts, only: only, alone: alone, staged: map[string]string{}}
+	pl := &puller{target: target, dest: dest, root: root, opts: opts, only: only, alone: alone, staged: map[string]string{}, begun: map[string]bool{}}
 	defer pl.dropStaged()
 	if err := pl.stage(ctx, p); err != nil {
 		return err
@@ -137,6 +138,9 @@ func Pull(ctx context.Context, target Target, p *Package, dest string, opts Pull
 	pl.files = p.fileSource(target)
 	jobs := p.pullJobs(part)
 	err = eachBlob(ctx, opts.Concurrency, len(jobs), func(ctx context.Context, i int) error { return pl.do(ctx, jobs[i]) })
+	if err == nil {
+		pl.dropBegun(part)
+	}
 	if syncErr := pl.sync(part); err == nil {
 		err = syncErr
 	}
@@ -190,6 +194,7 @@ func (pl *puller) checkDest(tree *manifest.Manifest) error {
 			return nil
 		case strings.HasPrefix(name, pullPrefix) && d.Type().IsRegular() && !expected[name]:
 			if begun[name] && ownFile(d) {
+				pl.begun[name] = true
 				return nil
 			}
 			return pl.root.Remove(name)
@@ -445,6 +450,18 @@ func (pl *puller) keep(name string, r io.Reader) error {
 		pl.staged[name] = temp
 	}
 	return err
+}
+
+// dropBegun removes what an interrupted pull left of files that came another way: they were there, or stood in an archive.
+func (pl *puller) dropBegun(part *manifest.Manifest) {
+	if len(pl.begun) == 0 {
+		return
+	}
+	for _, f := range part.Files {
+		if temp := tempName(f); pl.begun[temp] {
+			_ = pl.root.Remove(temp) // most were renamed
+		}
+	}
 }
 
 // dropStaged removes what was not put under its name: files that were there already, and all of them after a failure.
