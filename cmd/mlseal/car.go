@@ -94,6 +94,22 @@ func (p *openedPackage) findRaw(ctx context.Context) (raw *openedPackage, note s
 	return &openedPackage{ref: p.ref, name: p.name, target: p.target, pkg: pkg}, "", nil
 }
 
+// noteLeftBehind says of a copied car that statements about it stay where they are: those that are attached to the package beside it. It is a
+// note, so that what cannot be read is passed over.
+func (a *app) noteLeftBehind(ctx context.Context, car *openedArtifact) {
+	pkg, err := oci.OpenPackage(ctx, car.target, car.desc)
+	if err != nil || pkg.Car == nil || pkg.Car.Of == "" {
+		return
+	}
+	desc, err := car.target.Resolve(ctx, pkg.Car.Of.String())
+	if err != nil {
+		return
+	}
+	if found, err := oci.Bundles(ctx, car.target, desc); err == nil && len(found) > 0 {
+		a.note(fmt.Sprintf("%d statements are attached to the package beside this car, %s, and stay there: a gate counts them for the car; copy the package too", len(found), desc.Digest))
+	}
+}
+
 // family is the package, and behind a car the package that it was made beside: one statement speaks about both.
 func (p *openedPackage) family(ctx context.Context) ([]*openedPackage, string, error) {
 	raw, note, err := p.findRaw(ctx)

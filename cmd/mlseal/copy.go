@@ -158,6 +158,7 @@ func (a *app) copy(ctx context.Context, from, to string, f copyFlags) error {
 	if err != nil {
 		return fmt.Errorf("%s to %s: %w", from, to, err)
 	}
+	a.noteLeftBehind(ctx, src)
 	return c.print(report, nil)
 }
 
