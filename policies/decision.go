@@ -98,7 +98,9 @@ type Decision struct {
 	Subject      Subject       `json:"subject"`
 	Time         time.Time     `json:"time"` // the clock that ages were measured against
 	Requirements []Requirement `json:"requirements"`
-	// Notes say what was not looked at, and why.
+	// Lineage is what the artifact was made from; nil when the policy has no edges.
+	Lineage *Graph `json:"lineage,omitempty"`
+	// Notes say what was not looked at, and why, and what bears on no requirement.
 	Notes []string `json:"notes,omitempty"`
 	// Ignored lists every statement that was seen and counted for no requirement. One that no signer of
 	// the policy signed says SIGNER_NOT_TRUSTED, whatever else it lacks, unless it has a problem of its own.

@@ -30,6 +30,7 @@ type loader struct {
 	policy *Policy
 	keys   map[string]string // the signer that a key belongs to, by the key's DER
 	who    map[Identity]string
+	ids    map[string]bool // of requirements and of rules on dependencies
 	// certified are the signers with certificates, in the document's order.
 	certified []certified
 }
@@ -40,7 +41,7 @@ func Load(data []byte, opts LoadOptions) (*Policy, error) {
 	if opts.Name == "" {
 		opts.Name = "policy"
 	}
-	l := &loader{opts: opts, policy: &Policy{}, keys: map[string]string{}, who: map[Identity]string{}}
+	l := &loader{opts: opts, policy: &Policy{}, keys: map[string]string{}, who: map[Identity]string{}, ids: map[string]bool{}}
 	if root := l.parse(data); l.err == nil {
 		l.document(root)
 	}
@@ -54,7 +55,7 @@ func Load(data []byte, opts LoadOptions) (*Policy, error) {
 
 func (l *loader) document(root *yaml.Node) {
 	f := l.mapping(root, "the policy",
-		"apiVersion", "name", "version", "expires", "owner", "signers", "trust", "statements", "digests", "require", "lineage")
+		"apiVersion", "name", "version", "expires", "owner", "signers", "trust", "statements", "digests", "require", "lineage", "revocations")
 	p := l.policy
 	if n := l.need(f, "apiVersion"); n != nil {
 		if v := l.str(n, "apiVersion"); v != APIVersion {
@@ -74,8 +75,12 @@ func (l *loader) document(root *yaml.Node) {
 	if l.err == nil {
 		l.requirements(l.need(f, "require"))
 	}
+	p.maxDepth, p.maxNodes = defaultDepth, defaultNodes
 	if n := f.at["lineage"]; n != nil && l.err == nil {
 		l.lineage(n)
+	}
+	if n := f.at["revocations"]; n != nil && l.err == nil {
+		p.revokers, p.revocable = l.take(l.by(l.mapping(n, "revocations", "by"))), true
 	}
 }
 
@@ -152,6 +157,8 @@ func (l *loader) predicateType(n *yaml.Node) string {
 	s := l.str(n, "attestation")
 	switch {
 	case s == "":
+	case s == "evidence-set": // the language itself reads this one
+		return evidenceSetType
 	case strings.Contains(s, "://"):
 		if strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' }) {
 			l.failf(n, "attestation is %q; a predicate type has no spaces and only ASCII characters", s)

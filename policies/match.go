@@ -92,8 +92,11 @@ func (e *evaluation) sift(r *rule, t target, o *outcome) sifted {
 // place finds a statement's standing. Types are compared exactly: a suffix, a slash, another
 // case or a NUL makes another type.
 func (e *evaluation) place(r *rule, t target, it *item) standing {
-	near := e.policy.about(it.FoundWith, t.Digests) || (len(it.FoundWith) == 0 && !t.dependency)
 	rightType := slices.Contains(r.types, it.PredicateType)
+	if !rightType && it.Problem == "" {
+		return unrelated
+	}
+	near := e.policy.about(it.FoundWith, t.Digests) || (len(it.FoundWith) == 0 && !t.dependency)
 	if it.Problem != "" {
 		if near && (rightType || it.PredicateType == "") {
 			return unusable
@@ -103,8 +106,6 @@ func (e *evaluation) place(r *rule, t target, it *item) standing {
 	about := e.policy.aboutAny(it.Subjects, t.Digests)
 	trusted := slices.ContainsFunc(it.SignedBy, func(s string) bool { return slices.Contains(r.signers, s) })
 	switch {
-	case !rightType:
-		return unrelated
 	case about && trusted:
 		return candidate
 	case about:
@@ -169,6 +170,9 @@ func (e *evaluation) judge(r *rule, t target, it *item) (Code, string) {
 		if code, reason := c.holds(facts{it.Evidence, t.Subject, e.now}); code != "" {
 			return code, reason
 		}
+	}
+	if it.PredicateType == evidenceSetType {
+		return e.incomplete(it, t)
 	}
 	return "", ""
 }

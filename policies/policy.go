@@ -12,6 +12,9 @@ const APIVersion = "mlseal.dev/policy/v1"
 // Predicate types that the language itself knows; all others come from the policy document.
 const (
 	provenanceType      = "https://slsa.dev/provenance/v1"
+	evaluationType      = "https://mlseal.dev/attestation/evaluation/v0.1"
+	revocationType      = "https://mlseal.dev/attestation/revocation/v0.1"
+	evidenceSetType     = "https://mlseal.dev/attestation/evidence-set/v0.1"
 	cosignSignatureType = "https://sigstore.dev/cosign/sign/v1"
 	modelSignatureType  = "https://model_signing/signature/v1.0"
 )
@@ -28,6 +31,10 @@ type Policy struct {
 	denied     digestList
 	require    []rule
 	edges      []edge
+	maxDepth   int      // of the lineage
+	maxNodes   int      // of the lineage, without the artifact
+	revokers   []string // who may revoke; nil: every signer
+	revocable  bool     // the policy says who may revoke
 	trustRoot  []byte
 }
 
@@ -94,6 +101,7 @@ type rule struct {
 	by       []string // signers and groups, any of which suffices
 	signers  []string // by, with groups taken apart
 	match    matchMode
+	matchSet bool // match was written, so that several statements are meant to be possible
 	where    []condition
 	maxAge   time.Duration // 0: no limit
 	message  string
@@ -101,13 +109,32 @@ type rule struct {
 	required bool // of the artifact itself, not of a dependency
 }
 
-// edge follows the dependencies of one role out of a verified provenance statement.
+// edge follows the dependencies of one role out of verified provenance, or the dataset out of an evaluation.
 type edge struct {
-	from, role string
-	min, max   int // max 0: no limit
-	accept     []alternative
-	each       []rule
-	deny       digestList
+	id       string   // the role, unless two edges have one
+	from     []string // ids of rules whose statements are followed
+	role     string
+	min, max int // max 0: no limit
+	accept   []alternative
+	each     []rule
+	deny     digestList
+}
+
+// follows reports whether the edge starts at statements of the rule with this id.
+func (g *edge) follows(id string) bool { return id != "" && slices.Contains(g.from, id) }
+
+// rules are those that a dependency is asked.
+func (g *edge) rules() []*rule {
+	var out []*rule
+	for _, a := range g.accept {
+		if a.rule != nil {
+			out = append(out, a.rule)
+		}
+	}
+	for i := range g.each {
+		out = append(out, &g.each[i])
+	}
+	return out
 }
 
 // alternative is one way for a dependency to be acceptable: a pinned digest, or a rule.
@@ -177,35 +204,3 @@ func (p *Policy) TrustRoot() []byte { return slices.Clone(p.trustRoot) }
 
 // StatementTypes are the values of _type that the policy accepts in a statement.
 func (p *Policy) StatementTypes() []string { return slices.Clone(p.statements) }
-
-// Dependencies lists the dependencies that the policy follows out of a provenance statement, so that a caller can
-// look for statements about them: those in the roles of the edges whose requirement names a signer of the statement, when the
-// statement is about the artifact and has no more of them than are followed. It serves to search; Evaluate decides.
-func (p *Policy) Dependencies(artifact Subject, ev Evidence) []Subject {
-	if ev.Problem != "" || ev.PredicateType != provenanceType || !p.aboutAny(ev.Subjects, artifact.Digests) {
-		return nil
-	}
-	var out []Subject
-	for _, e := range p.edges {
-		if !p.follows(e, ev.SignedBy) {
-			continue
-		}
-		found, _ := p.dependencies(ev.Statement, e.role)
-		if len(found) > MaxDependencies {
-			continue // denied without a look
-		}
-		for _, d := range found {
-			if len(d.Digests) > 0 {
-				out = append(out, d.Subject)
-			}
-		}
-	}
-	return out
-}
-
-// follows reports whether one of the signers may sign for the requirement that the edge starts from.
-func (p *Policy) follows(e edge, signedBy []string) bool {
-	return slices.ContainsFunc(p.require, func(r rule) bool {
-		return r.id == e.from && slices.ContainsFunc(signedBy, func(name string) bool { return slices.Contains(r.signers, name) })
-	})
-}
