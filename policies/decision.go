@@ -114,19 +114,35 @@ type PolicyRef struct {
 	Digest  string `json:"digest"` // sha256 of the policy document
 }
 
+// Severity is what the failure of a requirement means.
+type Severity string
+
+// The severities. A requirement without one blocks.
+const (
+	Block Severity = "block" // it denies
+	Warn  Severity = "warn"  // it is reported, and never changes the verdict
+	Info  Severity = "info"  // the same, for what nobody has to do anything about
+)
+
 // Requirement is how one requirement of the policy, deny list or lineage edge ended.
 type Requirement struct {
-	ID      string `json:"id"`
-	Passed  bool   `json:"passed"`
-	Code    Code   `json:"code,omitempty"`    // empty when it passed
-	Detail  string `json:"detail"`            // what was found, in one line
-	Message string `json:"message,omitempty"` // the policy author's words
-	Fix     string `json:"fix,omitempty"`     // what to do about it
-	Counted []Seen `json:"counted,omitempty"` // the statements that it rests on
+	ID     string `json:"id"`
+	Passed bool   `json:"passed"`
+	// Severity is empty for what blocks.
+	Severity Severity `json:"severity,omitempty"`
+	Code     Code     `json:"code,omitempty"`    // empty when it passed
+	Detail   string   `json:"detail"`            // what was found, in one line
+	Message  string   `json:"message,omitempty"` // the policy author's words
+	Fix      string   `json:"fix,omitempty"`     // what to do about it
+	Waiver   string   `json:"waiver,omitempty"`  // id of the waiver without which it would have failed
+	Counted  []Seen   `json:"counted,omitempty"` // the statements that it rests on
 	// NearMisses are statements that came close: right type but wrong subject or signer, a
 	// condition that is false, an unreadable one.
 	NearMisses []Seen `json:"nearMisses,omitempty"`
 }
+
+// Denies reports whether the requirement failed and decides the verdict.
+func (r Requirement) Denies() bool { return !r.Passed && (r.Severity == "" || r.Severity == Block) }
 
 // Seen is one statement as a decision shows it.
 type Seen struct {

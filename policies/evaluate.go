@@ -81,6 +81,10 @@ func (p *Policy) Evaluate(subject Subject, evidence []Evidence, now time.Time) *
 	for i := range p.require {
 		d.Requirements = append(d.Requirements, e.requirement(&p.require[i], t))
 	}
+	e.duties(d.Requirements)
+	if len(p.order) > 0 {
+		d.Requirements = append(d.Requirements, e.order(d.Requirements))
+	}
 	if len(p.edges) > 0 {
 		edges, l := e.trace(subject)
 		d.Requirements, d.Lineage = append(d.Requirements, edges...), &l.graph.Graph
@@ -89,7 +93,7 @@ func (p *Policy) Evaluate(subject Subject, evidence []Evidence, now time.Time) *
 	d.Requirements = slices.Concat(e.expiry(), e.denied(), e.revoked(), d.Requirements)
 	d.Ignored = e.ignored()
 	d.Notes = e.notes
-	passed := !slices.ContainsFunc(d.Requirements, func(r Requirement) bool { return !r.Passed })
+	passed := !slices.ContainsFunc(d.Requirements, Requirement.Denies)
 	if passed && len(p.require) > 0 {
 		d.Verdict = Allow
 	}
@@ -169,6 +173,9 @@ func lower(s string) string { return strings.ToLower(s) }
 func (e *evaluation) requirement(r *rule, t target) Requirement {
 	o := e.check(r, t)
 	req := Requirement{ID: r.id, Passed: o.code == "", Code: o.code, Detail: o.detail, Counted: seenAll(o.counted), NearMisses: o.near}
+	if r.severity != Block {
+		req.Severity = r.severity
+	}
 	if !req.Passed {
 		req.Message, req.Fix = r.message, r.fix
 	} else {

@@ -231,6 +231,7 @@ func (e *evaluation) trace(subject Subject) ([]Requirement, *lineage) {
 		l.circle(closing)
 	}
 	l.reachDown()
+	l.separate()
 	var out []Requirement
 	for _, w := range l.walks {
 		out = append(out, w.requirement())

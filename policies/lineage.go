@@ -241,6 +241,9 @@ func (w *walk) vouched(d dependency, node int) (Code, string) {
 		// That nobody who is trusted says anything about it is a gap, whatever the inner reason.
 		return LineageGap, string(code) + ": " + detail
 	}
+	if len(w.edge.accept)+len(w.edge.each) == 0 {
+		vouchers = append(vouchers, "compared with "+w.edge.disjoint)
+	}
 	vouchers = slices.DeleteFunc(vouchers, func(s string) bool { return s == "" })
 	return "", strings.Join(slices.Compact(vouchers), " and ")
 }

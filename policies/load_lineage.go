@@ -17,7 +17,7 @@ const (
 )
 
 func (l *loader) lineage(n *yaml.Node) {
-	f := l.mapping(n, "lineage", "maxDepth", "maxNodes", "edges")
+	f := l.mapping(n, "lineage", "maxDepth", "maxNodes", "edges", "order")
 	l.bound(f.at["maxDepth"], "lineage.maxDepth", MaxLineageDepth, &l.policy.maxDepth)
 	l.bound(f.at["maxNodes"], "lineage.maxNodes", MaxLineageNodes, &l.policy.maxNodes)
 	ids := map[string]bool{}
@@ -35,8 +35,50 @@ func (l *loader) lineage(n *yaml.Node) {
 	for i, c := range nodes {
 		if l.err == nil {
 			l.checkFrom(c, &l.policy.edges[i])
+			l.checkDisjoint(c, &l.policy.edges[i])
 		}
 	}
+	if o := f.at["order"]; o != nil {
+		l.policy.order = l.names(o, "lineage.order")
+		l.requirementIDs(o, "lineage.order", l.policy.order, "")
+		if len(l.policy.order) == 1 {
+			l.failf(o, "lineage.order names one requirement; an order needs two")
+		}
+	}
+}
+
+// disjointFrom reads which other edge this one has nothing in common with.
+func (l *loader) disjointFrom(n *yaml.Node) string {
+	f := l.mapping(n, "disjointFrom", "edge", "using")
+	if u := f.at["using"]; u != nil && l.str(u, "disjointFrom.using") != "digest" {
+		l.failf(u, "disjointFrom.using can only be digest, which is also the default")
+	}
+	return l.str(l.need(f, "edge"), "disjointFrom.edge")
+}
+
+func (l *loader) checkDisjoint(n *yaml.Node, g *edge) {
+	if g.disjoint == "" {
+		return
+	}
+	var known []string
+	for _, other := range l.policy.edges {
+		if other.id != g.id {
+			known = append(known, other.id)
+		}
+	}
+	if !slices.Contains(known, g.disjoint) {
+		l.failf(valueOf(n, "disjointFrom"), "disjointFrom names %q, which is not another edge%s", g.disjoint, suggest(g.disjoint, known))
+	}
+}
+
+// valueOf is the value of a key, or the mapping when it has no such key.
+func valueOf(n *yaml.Node, key string) *yaml.Node {
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Value == key {
+			return n.Content[i+1]
+		}
+	}
+	return n
 }
 
 func (l *loader) bound(n *yaml.Node, what string, most int, to *int) {
@@ -49,7 +91,7 @@ func (l *loader) bound(n *yaml.Node, what string, most int, to *int) {
 }
 
 func (l *loader) edge(n *yaml.Node) edge {
-	f := l.mapping(n, "a lineage edge", "id", "from", "role", "count", "accept", "requireEach", "denyDigests")
+	f := l.mapping(n, "a lineage edge", "id", "from", "role", "count", "accept", "requireEach", "denyDigests", "disjointFrom")
 	e := edge{role: l.str(l.need(f, "role"), "role"), min: 1}
 	e.from = l.nameOrNames(l.need(f, "from"), "from")
 	if l.err != nil {
@@ -69,8 +111,11 @@ func (l *loader) edge(n *yaml.Node) edge {
 	for _, c := range l.list(f.at["requireEach"], "requireEach") {
 		e.each = append(e.each, l.dependencyRule(l.mapping(c, "an entry of requireEach", ruleKeys...)))
 	}
-	if len(e.accept) == 0 && len(e.each) == 0 {
-		l.failf(n, "the edge asks nothing of its dependencies: it needs accept or requireEach")
+	if d := f.at["disjointFrom"]; d != nil {
+		e.disjoint = l.disjointFrom(d)
+	}
+	if len(e.accept) == 0 && len(e.each) == 0 && e.disjoint == "" {
+		l.failf(n, "the edge asks nothing of its dependencies: it needs accept, requireEach or disjointFrom")
 	}
 	return e
 }
@@ -112,12 +157,7 @@ func (l *loader) dependencyRule(f fields) rule {
 const evaluationRole = "evalDataset"
 
 func (l *loader) checkFrom(n *yaml.Node, g *edge) {
-	at := n
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		if n.Content[i].Value == "from" {
-			at = n.Content[i+1]
-		}
-	}
+	at := valueOf(n, "from")
 	for _, from := range g.from {
 		r := l.policy.ruleByID(from)
 		switch {

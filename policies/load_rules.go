@@ -10,9 +10,12 @@ import (
 var reserved = []string{idPolicy, idDenied, idEvidence, idRevoked, idOrder}
 
 func (l *loader) requirements(n *yaml.Node) {
-	for _, c := range l.list(n, "require") {
+	duties := map[int]*yaml.Node{}
+	blocking := false
+	nodes := l.list(n, "require")
+	for i, c := range nodes {
 		f := l.mapping(c, "a requirement",
-			"id", "signature", "attestation", "by", "match", "where", "maxAge", "message", "fix")
+			"id", "severity", "signature", "attestation", "by", "match", "where", "maxAge", "message", "fix", "notSignedBySameIdentityAs")
 		idNode := l.need(f, "id")
 		id := l.identifier(idNode, "id")
 		switch {
@@ -27,7 +30,44 @@ func (l *loader) requirements(n *yaml.Node) {
 		r := l.rule(f)
 		r.id, r.required = id, true
 		r.message, r.fix = l.str(f.at["message"], "message"), l.str(f.at["fix"], "fix")
+		r.severity = l.severity(f.at["severity"])
+		blocking = blocking || r.severity == Block
+		r.notBy, duties[i] = l.names(f.at["notSignedBySameIdentityAs"], "notSignedBySameIdentityAs"), f.at["notSignedBySameIdentityAs"]
 		l.policy.require = append(l.policy.require, r)
+	}
+	if len(nodes) > 0 && !blocking {
+		l.failf(n, "every requirement is warn or info, so that none of them could deny")
+	}
+	for i, r := range l.policy.require {
+		l.requirementIDs(duties[i], "notSignedBySameIdentityAs", r.notBy, r.id)
+	}
+}
+
+// severity reads what a failure means; without it the verdict.
+func (l *loader) severity(n *yaml.Node) Severity {
+	s := Severity(l.str(n, "severity"))
+	switch {
+	case n == nil:
+		return Block
+	case l.err == nil && !slices.Contains([]Severity{Block, Warn, Info}, s):
+		l.failf(n, "severity is %q; it is one of block, warn, info", s)
+	}
+	return s
+}
+
+// requirementIDs checks a list of ids of requirements other than self.
+func (l *loader) requirementIDs(n *yaml.Node, what string, ids []string, self string) {
+	var known []string
+	for _, r := range l.policy.require {
+		known = append(known, r.id)
+	}
+	for i, id := range ids {
+		switch {
+		case !slices.Contains(known, id):
+			l.failf(n.Content[i], "%s names %q, which is not the id of a requirement%s", what, id, suggest(id, known))
+		case id == self:
+			l.failf(n.Content[i], "%s names the requirement itself", what)
+		}
 	}
 }
 

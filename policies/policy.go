@@ -31,6 +31,7 @@ type Policy struct {
 	denied     digestList
 	require    []rule
 	edges      []edge
+	order      []string // ids of requirements in the order of their times
 	maxDepth   int      // of the lineage
 	maxNodes   int      // of the lineage, without the artifact
 	revokers   []string // who may revoke; nil: every signer
@@ -106,7 +107,9 @@ type rule struct {
 	maxAge   time.Duration // 0: no limit
 	message  string
 	fix      string
-	required bool // of the artifact itself, not of a dependency
+	severity Severity
+	notBy    []string // ids of requirements whose signers must be other people
+	required bool     // of the artifact itself, not of a dependency
 }
 
 // edge follows the dependencies of one role out of verified provenance, or the dataset out of an evaluation.
@@ -118,6 +121,7 @@ type edge struct {
 	accept   []alternative
 	each     []rule
 	deny     digestList
+	disjoint string // id of the edge with which this one has nothing in common
 }
 
 // follows reports whether the edge starts at statements of the rule with this id.
