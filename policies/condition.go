@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -35,6 +37,7 @@ type facts struct {
 	evidence *Evidence
 	subject  Subject
 	now      time.Time
+	params   map[string]param
 }
 
 // environment is built once; it holds no state.
@@ -59,11 +62,21 @@ var environment = sync.OnceValues(func() (*cel.Env, error) {
 })
 
 // compile accepts expressions that are certain to be a bool.
-func compile(text string) (condition, error) {
-	env, err := environment()
-	if err != nil {
-		return condition{}, err
+func (l *loader) compile(text string) (condition, error) {
+	if l.env == nil {
+		env, err := environment()
+		if err != nil {
+			return condition{}, err
+		}
+		var params []cel.EnvOption
+		for _, name := range slices.Sorted(maps.Keys(l.policy.params)) {
+			params = append(params, cel.Variable("params."+name, l.policy.params[name].kind.celType()))
+		}
+		if l.env, err = env.Extend(params...); err != nil {
+			return condition{}, err
+		}
 	}
+	env := l.env
 	parsed, issues := env.Parse(text)
 	if issues.Err() != nil {
 		return condition{}, firstIssue(issues)
@@ -135,7 +148,7 @@ func (f facts) variables() map[string]any {
 	if f.evidence.timed() {
 		at = f.evidence.Time
 	}
-	return map[string]any{
+	out := map[string]any{
 		"statement": f.evidence.Statement,
 		"predicate": f.evidence.Statement["predicate"],
 		"subject":   map[string]any{"name": f.subject.Name, "digests": digests},
@@ -143,6 +156,8 @@ func (f facts) variables() map[string]any {
 		"now":       f.now,
 		"timestamp": at,
 	}
+	addParams(out, f.params)
+	return out
 }
 
 // exactAdapter lets expressions read decoded JSON in place, numbers without loss.

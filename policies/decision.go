@@ -98,6 +98,8 @@ type Decision struct {
 	Subject      Subject       `json:"subject"`
 	Time         time.Time     `json:"time"` // the clock that ages were measured against
 	Requirements []Requirement `json:"requirements"`
+	// Overrides are the parameters that were given other values than the policy's.
+	Overrides []Override `json:"overrides,omitempty"`
 	// Lineage is what the artifact was made from; nil when the policy has no edges.
 	Lineage *Graph `json:"lineage,omitempty"`
 	// Notes say what was not looked at, and why, and what bears on no requirement.

@@ -16,7 +16,7 @@ func (e *evaluation) duties(requirements []Requirement) {
 			if detail := e.overlap(r.id, other); detail != "" && requirements[i].Passed {
 				q := &requirements[i]
 				q.Passed, q.Code, q.Detail = false, DutyOverlap, detail
-				q.Message, q.Fix = r.message, r.fix
+				q.Message, q.Fix = r.message.fill(e.policy.params), r.fix
 				delete(e.satisfied, r.id)
 			}
 		}

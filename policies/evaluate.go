@@ -92,6 +92,10 @@ func (p *Policy) Evaluate(subject Subject, evidence []Evidence, now time.Time) *
 	// The deny list and revocations reach what the statements that counted say, hence last; they are shown first.
 	d.Requirements = slices.Concat(e.expiry(), e.denied(), e.revoked(), d.Requirements)
 	d.Ignored = e.ignored()
+	d.Overrides = p.overrides
+	for _, o := range p.overrides {
+		e.notes = append(e.notes, fmt.Sprintf("parameter %s is %s; the policy says %s", o.Name, foreign(o.Value), foreign(o.Default)))
+	}
 	d.Notes = e.notes
 	passed := !slices.ContainsFunc(d.Requirements, Requirement.Denies)
 	if passed && len(p.require) > 0 {
@@ -177,7 +181,7 @@ func (e *evaluation) requirement(r *rule, t target) Requirement {
 		req.Severity = r.severity
 	}
 	if !req.Passed {
-		req.Message, req.Fix = r.message, r.fix
+		req.Message, req.Fix = r.message.fill(e.policy.params), r.fix
 	} else {
 		e.satisfied[r.id] = o.counted
 	}

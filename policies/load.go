@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/google/cel-go/cel"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -30,6 +31,7 @@ type loader struct {
 	policy *Policy
 	keys   map[string]string // the signer that a key belongs to, by the key's DER
 	who    map[Identity]string
+	env    *cel.Env        // for conditions, with the policy's parameters; nil until it is needed
 	ids    map[string]bool // of requirements and of rules on dependencies
 	// certified are the signers with certificates, in the document's order.
 	certified []certified
@@ -55,7 +57,7 @@ func Load(data []byte, opts LoadOptions) (*Policy, error) {
 
 func (l *loader) document(root *yaml.Node) {
 	f := l.mapping(root, "the policy",
-		"apiVersion", "name", "version", "expires", "owner", "signers", "trust", "statements", "digests", "require", "lineage", "revocations")
+		"apiVersion", "name", "version", "expires", "owner", "signers", "trust", "statements", "params", "digests", "require", "lineage", "revocations")
 	p := l.policy
 	if n := l.need(f, "apiVersion"); n != nil {
 		if v := l.str(n, "apiVersion"); v != APIVersion {
@@ -68,6 +70,7 @@ func (l *loader) document(root *yaml.Node) {
 	p.owner = l.str(f.at["owner"], "owner")
 	l.statementVersions(f.at["statements"])
 	l.digests(f.at["digests"])
+	l.params(f.at["params"])
 	l.signers(l.need(f, "signers"))
 	l.trust(f.at["trust"])
 	// Requirements are only read when all signers are known: otherwise each of them would be

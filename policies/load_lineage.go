@@ -104,7 +104,7 @@ func (l *loader) edge(n *yaml.Node) edge {
 		e.id = l.identifier(f.at["id"], "id")
 	}
 	l.count(f.at["count"], &e)
-	e.deny = l.digestList(f.at["denyDigests"], "denyDigests")
+	l.denyDigests(f.at["denyDigests"], &e)
 	for _, c := range l.list(f.at["accept"], "accept") {
 		e.accept = append(e.accept, l.alternative(c))
 	}

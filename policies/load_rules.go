@@ -29,7 +29,7 @@ func (l *loader) requirements(n *yaml.Node) {
 		l.ids[id] = true
 		r := l.rule(f)
 		r.id, r.required = id, true
-		r.message, r.fix = l.str(f.at["message"], "message"), l.str(f.at["fix"], "fix")
+		r.message, r.fix = l.message(f.at["message"]), l.str(f.at["fix"], "fix")
 		r.severity = l.severity(f.at["severity"])
 		blocking = blocking || r.severity == Block
 		r.notBy, duties[i] = l.names(f.at["notSignedBySameIdentityAs"], "notSignedBySameIdentityAs"), f.at["notSignedBySameIdentityAs"]
@@ -152,7 +152,7 @@ func (l *loader) where(n *yaml.Node) []condition {
 		if l.err != nil {
 			return nil
 		}
-		compiled, err := compile(text)
+		compiled, err := l.compile(text)
 		if err != nil {
 			l.failf(c, "where: %s: %v", oneLine(text), err)
 			return nil

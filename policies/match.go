@@ -167,7 +167,7 @@ func (e *evaluation) judge(r *rule, t target, it *item) (Code, string) {
 		}
 	}
 	for _, c := range r.where {
-		if code, reason := c.holds(facts{it.Evidence, t.Subject, e.now}); code != "" {
+		if code, reason := c.holds(facts{it.Evidence, t.Subject, e.now, e.policy.params}); code != "" {
 			return code, reason
 		}
 	}

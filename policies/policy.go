@@ -29,6 +29,8 @@ type Policy struct {
 	statements []string // the accepted _type of statements
 	algorithms []string // accepted ones, in a fixed order; dirHash is always among them
 	denied     digestList
+	params     map[string]param
+	overrides  []Override
 	require    []rule
 	edges      []edge
 	order      []string // ids of requirements in the order of their times
@@ -105,7 +107,7 @@ type rule struct {
 	matchSet bool // match was written, so that several statements are meant to be possible
 	where    []condition
 	maxAge   time.Duration // 0: no limit
-	message  string
+	message  template
 	fix      string
 	severity Severity
 	notBy    []string // ids of requirements whose signers must be other people
@@ -121,6 +123,7 @@ type edge struct {
 	accept   []alternative
 	each     []rule
 	deny     digestList
+	denyFrom string // the parameter that deny comes from; empty when it is written out
 	disjoint string // id of the edge with which this one has nothing in common
 }
 
