@@ -88,6 +88,10 @@ type Subject struct {
 	Name string `json:"name"`
 	// Digests that the verifier computed or resolved: sha256 of the image manifest, dirHash of the tree.
 	Digests map[string]string `json:"digests"`
+	// ArtifactType and Repository are what a policy's match is compared with: the type of the image manifest, and the registry with
+	// the repository, as in registry.example/models/bot. They are empty for a directory.
+	ArtifactType string `json:"artifactType,omitempty"`
+	Repository   string `json:"repository,omitempty"`
 }
 
 // Decision is the outcome of a policy, with all that a person or a program needs to see why.
@@ -107,6 +111,8 @@ type Decision struct {
 	// Ignored lists every statement that was seen and counted for no requirement. One that no signer of
 	// the policy signed says SIGNER_NOT_TRUSTED, whatever else it lacks, unless it has a problem of its own.
 	Ignored []Seen `json:"notCounted"`
+
+	notMatched error // why the policy is not for the artifact
 }
 
 // PolicyRef names the policy that decided.

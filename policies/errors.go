@@ -42,6 +42,9 @@ func (d *Decision) err() error {
 	if d == nil {
 		return fmt.Errorf("%w: there is no decision", ErrDenied)
 	}
+	if d.notMatched != nil {
+		return d.notMatched
+	}
 	var failed []string
 	for _, r := range d.Requirements {
 		if r.Denies() {

@@ -28,6 +28,7 @@ const (
 	idDenied   = "digests.deny"
 	idEvidence = "evidence"
 	idRevoked  = "revocations"
+	idMatch    = "match"
 	idOrder    = "lineage.order"
 )
 
@@ -71,6 +72,11 @@ func (p *Policy) Evaluate(subject Subject, evidence []Evidence, now time.Time) *
 	}
 	subject.Digests = maps.Clone(subject.Digests)
 	d := &Decision{Policy: p.ref, Subject: subject, Time: now, Requirements: []Requirement{}, Ignored: []Seen{}}
+	if err := p.Matches(subject); err != nil {
+		d.notMatched = err
+		d.Requirements = append(d.Requirements, Requirement{ID: idMatch, Code: SubjectMismatch, Detail: err.Error(), Fix: "ask the policy that is for this artifact"})
+		return d
+	}
 	if len(evidence) > MaxEvidence {
 		d.Requirements = append(d.Requirements, Requirement{ID: idEvidence, Code: LimitExceeded,
 			Detail: fmt.Sprintf("%d statements; at most %d are looked at", len(evidence), MaxEvidence)})
@@ -82,6 +88,7 @@ func (p *Policy) Evaluate(subject Subject, evidence []Evidence, now time.Time) *
 		d.Requirements = append(d.Requirements, e.requirement(&p.require[i], t))
 	}
 	e.duties(d.Requirements)
+	e.waive(d.Requirements)
 	if len(p.order) > 0 {
 		d.Requirements = append(d.Requirements, e.order(d.Requirements))
 	}
@@ -214,7 +221,7 @@ func (p *Policy) isSigner(name string) bool {
 
 // ignored lists what counted nowhere and says for each why.
 func (e *evaluation) ignored() []Seen {
-	asked := map[string]bool{revocationType: true}
+	asked := map[string]bool{revocationType: true, waiverType: true}
 	for _, r := range e.policy.rules() {
 		for _, t := range r.types {
 			asked[t] = true

@@ -93,6 +93,8 @@ func signedBy(ev Evidence, name string) Evidence {
 	return ev
 }
 
+var timeZero time.Time
+
 func hours(n int) time.Duration { return time.Duration(n) * time.Hour }
 
 // Cases 47 and 48: the bounds, and what two steps have in common.

@@ -57,7 +57,7 @@ func Load(data []byte, opts LoadOptions) (*Policy, error) {
 
 func (l *loader) document(root *yaml.Node) {
 	f := l.mapping(root, "the policy",
-		"apiVersion", "name", "version", "expires", "owner", "signers", "trust", "statements", "params", "digests", "require", "lineage", "revocations")
+		"apiVersion", "name", "version", "expires", "owner", "signers", "trust", "statements", "params", "digests", "match", "require", "lineage", "revocations", "waivers", "acceptWaivers")
 	p := l.policy
 	if n := l.need(f, "apiVersion"); n != nil {
 		if v := l.str(n, "apiVersion"); v != APIVersion {
@@ -81,6 +81,11 @@ func (l *loader) document(root *yaml.Node) {
 	p.maxDepth, p.maxNodes = defaultDepth, defaultNodes
 	if n := f.at["lineage"]; n != nil && l.err == nil {
 		l.lineage(n)
+	}
+	if l.err == nil {
+		l.applies(f.at["match"])
+		l.waivers(f.at["waivers"])
+		l.acceptWaivers(f.at["acceptWaivers"])
 	}
 	if n := f.at["revocations"]; n != nil && l.err == nil {
 		p.revokers, p.revocable = l.take(l.by(l.mapping(n, "revocations", "by"))), true

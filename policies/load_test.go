@@ -88,7 +88,7 @@ func TestLoadDocumentErrors(t *testing.T) {
 		"custom tag":           {"name: !x y\n", "1:7: a YAML tag"},
 		"duplicate key":        {"name: x\nowner: o\nname: z\n", "3:1: duplicate key \"name\"; it stands in line 1 already"},
 		"duplicate deep key":   {"name: x\nsigners:\n  a: {key: x, key: y}\n", "3:15: duplicate key \"key\""},
-		"unknown key":          {"name: x\nmatch: {}\n", "2:1: unknown key \"match\" in the policy; known keys: apiVersion, name,"},
+		"unknown key":          {"name: x\nmatches: {}\n", "2:1: unknown key \"matches\" in the policy (did you mean match?); known keys: apiVersion, name,"},
 		"misspelt key":         {"name: x\nrequires: []\n", "2:1: unknown key \"requires\" in the policy (did you mean require?)"},
 		"key of other case":    {"Name: x\n", "(did you mean name?)"},
 		"key that is a list":   {"? [a]\n: b\n", "1:3: unknown key"},

@@ -14,6 +14,7 @@ const (
 	provenanceType      = "https://slsa.dev/provenance/v1"
 	evaluationType      = "https://mlseal.dev/attestation/evaluation/v0.1"
 	revocationType      = "https://mlseal.dev/attestation/revocation/v0.1"
+	waiverType          = "https://mlseal.dev/attestation/waiver/v0.1"
 	evidenceSetType     = "https://mlseal.dev/attestation/evidence-set/v0.1"
 	cosignSignatureType = "https://sigstore.dev/cosign/sign/v1"
 	modelSignatureType  = "https://model_signing/signature/v1.0"
@@ -34,6 +35,9 @@ type Policy struct {
 	require    []rule
 	edges      []edge
 	order      []string // ids of requirements in the order of their times
+	waivers    []waiver
+	outside    *outsideWaivers // nil: a waiver that is not in the policy does not count
+	applies    applies
 	maxDepth   int      // of the lineage
 	maxNodes   int      // of the lineage, without the artifact
 	revokers   []string // who may revoke; nil: every signer
