@@ -46,6 +46,7 @@ type evaluation struct {
 	satisfied map[string][]*item // by id of a requirement that passed
 	known     *ancestry          // nil until it is asked for
 	notes     []string
+	explained int // failures whose values are shown
 }
 
 // item is one piece of evidence and what became of it.
@@ -183,7 +184,7 @@ func lower(s string) string { return strings.ToLower(s) }
 
 func (e *evaluation) requirement(r *rule, t target) Requirement {
 	o := e.check(r, t)
-	req := Requirement{ID: r.id, Passed: o.code == "", Code: o.code, Detail: o.detail, Counted: seenAll(o.counted), NearMisses: o.near}
+	req := Requirement{ID: r.id, Passed: o.code == "", Code: o.code, Detail: o.detail, Counted: seenAll(o.counted), NearMisses: o.near, Values: o.values}
 	if r.severity != Block {
 		req.Severity = r.severity
 	}
