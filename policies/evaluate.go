@@ -97,6 +97,7 @@ func (p *Policy) Evaluate(subject Subject, evidence []Evidence, now time.Time) *
 		edges, l := e.trace(subject)
 		d.Requirements, d.Lineage = append(d.Requirements, edges...), &l.graph.Graph
 	}
+	d.Requirements = append(d.Requirements, e.rego()...)
 	// The deny list and revocations reach what the statements that counted say, hence last; they are shown first.
 	d.Requirements = slices.Concat(e.expiry(), e.denied(), e.revoked(), d.Requirements)
 	d.Ignored = e.ignored()
