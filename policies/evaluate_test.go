@@ -276,7 +276,7 @@ func TestOddEvidence(t *testing.T) {
 		if d := p.Evaluate(model, evidence, now); d.Verdict == Allow {
 			t.Errorf("allowed with %s", predicate)
 		}
-		p.Dependencies(model, evidence[0])
+		p.Wanted(model, []Evidence{evidence[0]})
 	}
 	for _, ev := range []Evidence{{}, {PredicateType: provenance}, {ID: "x", PredicateType: provenance, SignedBy: []string{"ci"}, Subjects: []map[string]string{nil}}} {
 		if d := p.Evaluate(Subject{}, []Evidence{ev, ev}, time.Time{}); d.Verdict == Allow {

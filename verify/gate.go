@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -57,6 +56,9 @@ type Verifier struct {
 // content check that failed denies whatever the policy says. The error is nil when a decision was reached;
 // Decision.Err says whether it is a denial.
 func (v *Verifier) Verify(ctx context.Context, target Target, found []Found, policy *policies.Policy) (*policies.Decision, error) {
+	if err := policy.Matches(target.Subject); err != nil {
+		return nil, fmt.Errorf("verify: %w", err)
+	}
 	signers, err := newSigners(policy, v.Trust, v.Now)
 	if err != nil {
 		return nil, err
@@ -227,28 +229,29 @@ var (
 	ErrOther = errors.New("not a statement")
 )
 
-// followDependencies looks up the statements about each dependency that verified provenance names in a role
-// that the policy asks about.
+// followDependencies looks up the statements about everything that the policy follows, one generation after the other, until
+// they lead to nothing new.
 func (c *collector) followDependencies(ctx context.Context, source Source, artifact policies.Subject, policy *policies.Policy) error {
 	if source == nil {
 		return nil
 	}
-	asked := map[string]bool{}
-	for _, e := range slices.Clone(c.evidence) {
-		for _, dep := range policy.Dependencies(artifact, e) {
+	asked := map[string]bool{describe(artifact.Digests): true}
+	for found := true; found; {
+		found = false
+		for _, dep := range policy.Wanted(artifact, c.evidence) {
 			key := describe(dep.Digests)
 			if asked[key] {
 				continue
 			}
-			if len(asked) == policies.MaxDependencies {
+			if len(asked) > policies.MaxDependencies {
 				return nil // what is not found is missing, and a dependency that nothing vouches for denies
 			}
-			asked[key] = true
-			found, err := source.Statements(ctx, dep.Digests)
+			asked[key], found = true, true
+			statements, err := source.Statements(ctx, dep.Digests)
 			if err != nil {
 				return fmt.Errorf("verify: statements about the dependency %s: %w", key, err)
 			}
-			c.add(found)
+			c.add(statements)
 		}
 	}
 	return nil

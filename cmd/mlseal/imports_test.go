@@ -58,6 +58,7 @@ var mayImport = map[string][]string{
 
 // doors are the packages that alone may import a heavy dependency.
 var doors = map[string][]string{
+	"github.com/open-policy-agent/opa":               {"policies"},
 	"oras.land/oras-go/":                             {"manifest/oci"},
 	"github.com/sigstore/cosign/":                    {"attest/signer"},
 	"github.com/sigstore/sigstore-go/pkg/sign":       {"attest/signer"},
