@@ -22,6 +22,9 @@ const (
 	ProvenancePredicateType = "https://slsa.dev/provenance/v1"
 	// SignaturePredicateType says nothing but "signed": what `cosign sign` of v2.6 and v3 writes.
 	SignaturePredicateType = "https://sigstore.dev/cosign/sign/v1"
+	// VSAPredicateType and SVRPredicateType are what `mlseal verify` can say of its decision.
+	VSAPredicateType = "https://slsa.dev/verification_summary/v1"
+	SVRPredicateType = "https://in-toto.io/attestation/svr/v0.2"
 )
 
 // MaxPredicateBytes bounds a predicate that is to be signed: with its envelope in base64 it
@@ -41,6 +44,8 @@ var shortNames = map[string]string{
 	"test-result":     "https://in-toto.io/attestation/test-result/v0.1",
 	"vulns":           "https://in-toto.io/attestation/vulns/v0.2",
 	"reference":       "https://in-toto.io/attestation/reference/v0.1",
+	"vsa":             VSAPredicateType,
+	"svr":             SVRPredicateType,
 }
 
 // schemas maps a predicate type to its schema's file.

@@ -98,11 +98,29 @@ type Decision struct {
 	Subject      Subject       `json:"subject"`
 	Time         time.Time     `json:"time"` // the clock that ages were measured against
 	Requirements []Requirement `json:"requirements"`
-	// Notes say what was not looked at, and why.
+	// Skipped lists what was not checked, and why.
+	Skipped []Skipped `json:"skipped"`
+	// Notes explain the decision and do not bear on it.
 	Notes []string `json:"notes,omitempty"`
 	// Ignored lists every statement that was seen and counted for no requirement. One that no signer of
 	// the policy signed says SIGNER_NOT_TRUSTED, whatever else it lacks, unless it has a problem of its own.
 	Ignored []Seen `json:"notCounted"`
+}
+
+// Skipped is a check that was not done.
+type Skipped struct {
+	Check  string `json:"check"`
+	Reason string `json:"reason"`
+}
+
+// skipAll lists every requirement of the policy as skipped.
+func (d *Decision) skipAll(p *Policy, reason string) {
+	for i := range p.require {
+		d.Skipped = append(d.Skipped, Skipped{p.require[i].id, reason})
+	}
+	for i := range p.edges {
+		d.Skipped = append(d.Skipped, Skipped{"lineage:" + p.edges[i].role, reason})
+	}
 }
 
 // PolicyRef names the policy that decided.

@@ -64,10 +64,11 @@ func (p *Policy) Evaluate(subject Subject, evidence []Evidence, now time.Time) *
 		p = &Policy{}
 	}
 	subject.Digests = maps.Clone(subject.Digests)
-	d := &Decision{Policy: p.ref, Subject: subject, Time: now, Requirements: []Requirement{}, Ignored: []Seen{}}
+	d := &Decision{Policy: p.ref, Subject: subject, Time: now, Requirements: []Requirement{}, Skipped: []Skipped{}, Ignored: []Seen{}}
 	if len(evidence) > MaxEvidence {
 		d.Requirements = append(d.Requirements, Requirement{ID: idEvidence, Code: LimitExceeded,
 			Detail: fmt.Sprintf("%d statements; at most %d are looked at", len(evidence), MaxEvidence)})
+		d.skipAll(p, "there are more statements than are looked at")
 		return d
 	}
 	e := p.newEvaluation(evidence, now)
