@@ -37,12 +37,14 @@ func DefaultPolicyURI(ref policies.PolicyRef) string {
 func CheckURI(text string) error {
 	u, err := url.Parse(text)
 	switch {
+	case err == nil && u.User != nil:
+		return fmt.Errorf("%w that others may read: it holds a user name or a password", ErrURI)
+	case err != nil && strings.Contains(text, "@"): // which may stand behind a password
+		return fmt.Errorf("%w that is understood", ErrURI)
 	case err != nil || u.Scheme == "" || u.Host == "" && u.Opaque == "" && u.Path == "":
 		return fmt.Errorf("%w: %q", ErrURI, text)
 	case strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' }):
 		return fmt.Errorf("%w: %q holds a character that no URI holds", ErrURI, text)
-	case u.User != nil:
-		return fmt.Errorf("%w that others may read: it holds a user name or a password", ErrURI)
 	}
 	return nil
 }

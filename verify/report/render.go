@@ -106,3 +106,6 @@ var beginnings = map[Format][]string{
 func Is(format Format, data []byte) bool {
 	return slices.ContainsFunc(beginnings[format], func(b string) bool { return bytes.HasPrefix(data, []byte(b)) })
 }
+
+// Verdict is the verdict that every format of the report begins with.
+func Verdict(r Report) string { return r.summary().verdict }
