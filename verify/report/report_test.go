@@ -150,6 +150,8 @@ func TestVerdictIsTheDecisionsOwn(t *testing.T) {
 		"signature alone":   Tree{"m", &verify.TreeResult{Checks: []verify.Check{{Name: "signature", Status: verify.Passed}}}},
 		"one check failed":  Tree{"m", &verify.TreeResult{Checks: []verify.Check{{Name: "signature", Status: verify.Failed}, {Name: "files", Status: verify.Passed}}}},
 		"an empty decision": Gate{&policies.Decision{}},
+		"allowed, not met":  Gate{&policies.Decision{Verdict: policies.Allow, Requirements: []policies.Requirement{{ID: "x"}}}},
+		"allowed, nothing":  Gate{&policies.Decision{Verdict: policies.Allow}},
 	} {
 		var text bytes.Buffer
 		if err := r.Text(&text, Style{}); err != nil {
@@ -157,6 +159,12 @@ func TestVerdictIsTheDecisionsOwn(t *testing.T) {
 		}
 		if first, _, _ := strings.Cut(text.String(), "\n"); !strings.HasPrefix(first, "FAILED") && !strings.HasPrefix(first, "DENIED") {
 			t.Errorf("%s: %s", name, first)
+		}
+		for _, format := range Formats {
+			data, err := Render(r, format, made)
+			if err != nil || strings.Contains(string(data), "ALLOWED") || strings.Contains(string(data), "VERIFIED") {
+				t.Errorf("%s as %s: %v\n%s", name, format, err, data)
+			}
 		}
 	}
 }
