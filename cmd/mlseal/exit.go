@@ -34,7 +34,8 @@ const (
   2  the command line or the policy document is wrong
      (unknown flag, no such path, wrong password, unknown policy field, empty requirement list)
   3  no decision could be reached
-     (registry down, no Sigstore trusted root, file not readable, disk full, cancelled)
+     (registry down, no Sigstore trusted root, file not readable, disk full, cancelled),
+     or it is yes and a report could not be written, signed or attached
   4  a bug in mlseal
 
 Everything but 0 stops a deployment. Hostile input gives 1, never 3: whoever makes it does not get to

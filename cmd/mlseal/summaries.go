@@ -160,6 +160,9 @@ func (s *summaries) statement(kind string) (*attest.Statement, error) {
 		return nil, errNoDecision
 	}
 	by := report.Verifier{ID: s.flags.verifier, Version: version, ResourceURI: s.resource(), PolicyURI: s.flags.policy}
+	if s.pkg != nil {
+		by.Repository = s.pkg.ref.Repository
+	}
 	predicateOf, predicateType := report.VSA, attest.VSAPredicateType
 	if kind == summarySVR {
 		predicateOf, predicateType = report.SVR, attest.SVRPredicateType

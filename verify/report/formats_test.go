@@ -157,6 +157,26 @@ func TestNoIsCounted(t *testing.T) {
 	}
 }
 
+// TestLongLists: what strangers attach does not make the reports for CI long; the JSON has it all.
+func TestLongLists(t *testing.T) {
+	d := *reports["denied"].(Gate).Decision
+	d.Requirements = slices.Clone(d.Requirements)
+	for i := range 20_000 {
+		s := policies.Seen{ID: "sha256:" + strings.Repeat(strconv.Itoa(i%10), 58) + strconv.Itoa(100_000+i), Code: policies.SignerNotTrusted, Reason: evil}
+		d.Ignored = append(d.Ignored, s)
+		d.Requirements[1].NearMisses = append(d.Requirements[1].NearMisses, policies.Seen{ID: "x" + s.ID, Reason: evil})
+	}
+	for _, format := range []Format{SARIF, JUnit, Markdown} {
+		data, err := Render(Gate{&d}, format, made)
+		if err != nil || len(data) > 256<<10 || !strings.Contains(string(data), " more") {
+			t.Errorf("%s has %d bytes: %v", format, len(data), err)
+		}
+	}
+	if data, err := Render(Gate{&d}, JSON, made); err != nil || strings.Count(string(data), `"reason"`) < 40_000 {
+		t.Errorf("the JSON does not have all: %v", err)
+	}
+}
+
 // TestEveryCodeHasAMeaning reads the codes from the source that defines them.
 func TestEveryCodeHasAMeaning(t *testing.T) {
 	file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(testenv.Root(t), "policies", "decision.go"), nil, 0)

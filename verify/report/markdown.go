@@ -11,7 +11,7 @@ import (
 // markdownHeader tells our own reports; nothing shows it.
 const markdownHeader = "<!-- mlseal report -->\n"
 
-// maxListed bounds the lists of a report that CI systems show on a page: GitHub drops a step's summary over 1 MiB.
+// maxListed bounds the lists of a report that strangers can make long: GitHub drops a step's summary over 1 MiB.
 const maxListed = 200
 
 // markdown writes GitHub Flavored Markdown for a step's summary or a comment.
@@ -92,15 +92,11 @@ func section(line func(string, ...any), title string, lines []string, folded boo
 	case len(lines) == 0:
 		return
 	case folded:
-		line("\n<details><summary>%s (%d)</summary>\n", title, len(lines))
+		line("\n<details><summary>%s</summary>\n", title)
 	default:
 		line("\n### %s\n", title)
 	}
-	for i, text := range lines {
-		if i == maxListed {
-			line("- … and %d more; the JSON report has them all", len(lines)-i)
-			break
-		}
+	for _, text := range lines {
 		line("- %s", inert(text))
 	}
 	if folded {

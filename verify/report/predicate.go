@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -22,6 +23,7 @@ type Verifier struct {
 	Version     string // of mlseal
 	ResourceURI string // where the artifact is fetched from
 	PolicyURI   string // of the policy; empty for DefaultPolicyURI
+	Repository  string // host/name of the repository that statements were found in; empty when it is none of a registry
 }
 
 // DefaultPolicyURI names a policy that has no address: urn:mlseal:policy:NAME:VERSION.
@@ -84,7 +86,7 @@ func VSA(d *policies.Decision, by Verifier) (json.RawMessage, error) {
 		return nil, fmt.Errorf("report: resource: %w", err)
 	}
 	p := vsa{TimeVerified: d.Time.UTC().Format(time.RFC3339), ResourceURI: by.ResourceURI, Policy: policy,
-		InputAttestations: inputs(d), VerificationResult: "PASSED", VerifiedLevels: Properties(d), SLSAVersion: "1.2"}
+		InputAttestations: inputs(d, by.Repository), VerificationResult: "PASSED", VerifiedLevels: Properties(d), SLSAVersion: "1.2"}
 	p.Verifier.ID = by.ID
 	if by.Version != "" {
 		p.Verifier.Version = map[string]string{"mlseal": by.Version}
@@ -173,25 +175,34 @@ func Properties(d *policies.Decision) []string {
 }
 
 // inputs are the statements that bore on the verdict: those that counted, and those by a signer of the policy for which a requirement
-// is not met. They are named by the sha256 of their bundles, sorted.
-func inputs(d *policies.Decision) []descriptor {
-	ids := map[string]bool{}
+// is not met. They are named by the sha256 of their bundles, sorted; those in the repository also by the blob's place there: "Each entry
+// ... SHOULD contain a uri that can be used to fetch the attestation."
+func inputs(d *policies.Decision, repository string) []descriptor {
+	found := map[string]descriptor{}
+	add := func(s policies.Seen) {
+		digest, err := digestSet(s.ID)
+		if err != nil {
+			return
+		}
+		in := descriptor{Digest: digest}
+		if repository != "" && strings.HasPrefix(s.Origin, repository+"@") {
+			in.URI = "oci://" + repository + "@" + s.ID
+		}
+		found[s.ID] = in
+	}
 	for _, r := range d.Requirements {
 		for _, s := range r.Counted {
-			ids[s.ID] = true
+			add(s)
 		}
 		for _, s := range r.NearMisses {
 			if !r.Passed && len(s.Signers) > 0 {
-				ids[s.ID] = true
+				add(s)
 			}
 		}
 	}
 	var out []descriptor
-	for id := range ids {
-		if digest, err := digestSet(id); err == nil {
-			out = append(out, descriptor{Digest: digest})
-		}
+	for _, id := range slices.Sorted(maps.Keys(found)) {
+		out = append(out, found[id])
 	}
-	slices.SortFunc(out, func(a, b descriptor) int { return strings.Compare(a.Digest["sha256"], b.Digest["sha256"]) })
 	return out
 }

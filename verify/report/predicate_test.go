@@ -100,10 +100,13 @@ func TestVSA(t *testing.T) {
 // TestInputAttestations: what counted and what a signer of the policy said against it; not what strangers left there.
 func TestInputAttestations(t *testing.T) {
 	var got []string
-	for _, in := range inputs(reports["denied"].(Gate).Decision) {
-		got = append(got, in.Digest["sha256"][:1])
+	d := *reports["denied"].(Gate).Decision
+	d.Requirements = slices.Clone(d.Requirements)
+	d.Requirements[0].Counted = []policies.Seen{{ID: d.Requirements[0].Counted[0].ID, Origin: "registry.example/bot@sha256:x"}}
+	for _, in := range inputs(&d, "registry.example/bot") {
+		got = append(got, in.Digest["sha256"][:1], in.URI)
 	}
-	if want := []string{"1", "7"}; !slices.Equal(got, want) {
+	if want := []string{"1", "oci://registry.example/bot@sha256:" + strings.Repeat("1", 64), "7", ""}; !slices.Equal(got, want) {
 		t.Errorf("statements %v, want %v", got, want)
 	}
 }

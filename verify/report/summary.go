@@ -103,7 +103,12 @@ func (g Gate) summary() summary {
 	for _, n := range d.Skipped {
 		s.checks = append(s.checks, check{id: n.Check, detail: n.Reason})
 	}
-	for _, seen := range g.unshown() {
+	unshown := g.unshown()
+	for i, seen := range unshown {
+		if i == maxListed {
+			s.ignored = append(s.ignored, fmt.Sprintf("… and %d more; the JSON report has them all", len(unshown)-i))
+			break
+		}
 		s.ignored = append(s.ignored, seenLine(seen))
 	}
 	return s.closed()
