@@ -88,6 +88,9 @@ type Subject struct {
 	Name string `json:"name"`
 	// Digests that the verifier computed or resolved: sha256 of the image manifest, dirHash of the tree.
 	Digests map[string]string `json:"digests"`
+	// TreeSuffices says that the verifier made sure that the image manifest says nothing beside the tree, so that a statement about the tree is
+	// one about the artifact whichever image manifests it names too: a car image.
+	TreeSuffices bool `json:"treeSuffices,omitempty"`
 }
 
 // Decision is the outcome of a policy, with all that a person or a program needs to see why.

@@ -182,7 +182,7 @@ func (p *Policy) StatementTypes() []string { return slices.Clone(p.statements) }
 // look for statements about them: those in the roles of the edges whose requirement names a signer of the statement, when the
 // statement is about the artifact and has no more of them than are followed. It serves to search; Evaluate decides.
 func (p *Policy) Dependencies(artifact Subject, ev Evidence) []Subject {
-	if ev.Problem != "" || ev.PredicateType != provenanceType || !p.aboutAny(ev.Subjects, artifact.Digests) {
+	if ev.Problem != "" || ev.PredicateType != provenanceType || !p.aboutAny(ev.Subjects, artifact) {
 		return nil
 	}
 	var out []Subject
