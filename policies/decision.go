@@ -109,17 +109,49 @@ type Decision struct {
 	Subject      Subject       `json:"subject"`
 	Time         time.Time     `json:"time"` // the clock that ages were measured against
 	Requirements []Requirement `json:"requirements"`
+	// Skipped lists what was not checked, and why.
+	Skipped []Skipped `json:"skipped"`
 	// Overrides are the parameters that were given other values than the policy's.
 	Overrides []Override `json:"overrides,omitempty"`
 	// Lineage is what the artifact was made from; nil when the policy has no edges.
 	Lineage *Graph `json:"lineage,omitempty"`
-	// Notes say what was not looked at, and why, and what bears on no requirement.
+	// Notes explain the decision and do not bear on it.
 	Notes []string `json:"notes,omitempty"`
 	// Ignored lists every statement that was seen and counted for no requirement. One that no signer of
 	// the policy signed says SIGNER_NOT_TRUSTED, whatever else it lacks, unless it has a problem of its own.
 	Ignored []Seen `json:"notCounted"`
 
 	notMatched error // why the policy is not for the artifact
+}
+
+// Skipped is a check that was not done.
+type Skipped struct {
+	Check  string `json:"check"`
+	Reason string `json:"reason"`
+}
+
+// skipAll lists everything that the policy would have checked as skipped, by the ids and in the order that a decision has.
+func (d *Decision) skipAll(p *Policy, reason string) {
+	skip := func(id string) { d.Skipped = append(d.Skipped, Skipped{id, reason}) }
+	if !p.expires.IsZero() {
+		skip(idPolicy)
+	}
+	if len(p.denied) > 0 {
+		skip(idDenied)
+	}
+	skip(idRevoked) // looked for whether or not the policy speaks of them
+	for i := range p.require {
+		skip(p.require[i].id)
+	}
+	if len(p.order) > 0 {
+		skip(idOrder)
+	}
+	for i := range p.edges {
+		skip(p.edges[i].requirementID())
+	}
+	for _, m := range p.rego {
+		skip(m.requirementID())
+	}
 }
 
 // PolicyRef names the policy that decided.

@@ -72,15 +72,17 @@ func (p *Policy) Evaluate(subject Subject, evidence []Evidence, now time.Time) *
 		p = &Policy{}
 	}
 	subject.Digests = maps.Clone(subject.Digests)
-	d := &Decision{Policy: p.ref, Subject: subject, Time: now, Requirements: []Requirement{}, Ignored: []Seen{}}
+	d := &Decision{Policy: p.ref, Subject: subject, Time: now, Requirements: []Requirement{}, Skipped: []Skipped{}, Overrides: p.overrides, Ignored: []Seen{}}
 	if err := p.Matches(subject); err != nil {
 		d.notMatched = err
 		d.Requirements = append(d.Requirements, Requirement{ID: idMatch, Code: SubjectMismatch, Detail: err.Error(), Fix: "ask the policy that is for this artifact"})
+		d.skipAll(p, "the policy is not for this artifact")
 		return d
 	}
 	if len(evidence) > MaxEvidence {
 		d.Requirements = append(d.Requirements, Requirement{ID: idEvidence, Code: LimitExceeded,
 			Detail: fmt.Sprintf("%d statements; at most %d are looked at", len(evidence), MaxEvidence)})
+		d.skipAll(p, "there are more statements than are looked at")
 		return d
 	}
 	e := p.newEvaluation(subject, evidence, now)
@@ -101,7 +103,6 @@ func (p *Policy) Evaluate(subject Subject, evidence []Evidence, now time.Time) *
 	// The deny list and revocations reach what the statements that counted say, hence last; they are shown first.
 	d.Requirements = slices.Concat(e.expiry(), e.denied(), e.revoked(), d.Requirements)
 	d.Ignored = e.ignored()
-	d.Overrides = p.overrides
 	for _, o := range p.overrides {
 		e.notes = append(e.notes, fmt.Sprintf("parameter %s is %s; the policy says %s", o.Name, foreign(o.Value), foreign(o.Default)))
 	}

@@ -233,6 +233,16 @@ func TestMaxEvidence(t *testing.T) {
 	if r := requirement(t, d, "evidence"); d.Verdict == Allow || r.Code != LimitExceeded || len(d.Requirements) != 1 {
 		t.Errorf("beyond the limit: %v", d.Err())
 	}
+	if d := load(t, lineagePolicy).Evaluate(model, many[:0:0], now); len(d.Skipped) != 0 {
+		t.Errorf("skipped where everything was looked at: %v", d.Skipped)
+	}
+	var skipped []string
+	for _, s := range load(t, lineagePolicy).Evaluate(model, append(many, statement("more", dataset, `{}`)), now).Skipped {
+		skipped = append(skipped, s.Check)
+	}
+	if got := strings.Join(skipped, " "); !strings.Contains(got, "built") || !strings.Contains(got, "lineage:base") || !strings.Contains(got, "lineage:dataset") {
+		t.Errorf("beyond the limit nothing else is looked at, and skipped is %q", got)
+	}
 }
 
 // The same evidence in any order gives the same bytes.

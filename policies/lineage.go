@@ -129,9 +129,12 @@ func (w *walk) fail(code Code, format string, args ...any) {
 	}
 }
 
+// requirementID is what a decision calls the edge.
+func (g *edge) requirementID() string { return "lineage:" + g.id }
+
 // requirement is how the edge ended.
 func (w *walk) requirement() Requirement {
-	req := Requirement{ID: "lineage:" + w.edge.id, Passed: w.code == "", Code: w.code, Detail: w.detail}
+	req := Requirement{ID: w.edge.requirementID(), Passed: w.code == "", Code: w.code, Detail: w.detail}
 	switch {
 	case req.Passed && len(w.passed) == 0:
 		req.Detail = "no dependency of this role"

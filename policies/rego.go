@@ -165,6 +165,9 @@ func checkData(module *ast.Module) error {
 	return err
 }
 
+// requirementID is what a decision calls the module.
+func (m *regoModule) requirementID() string { return "rego:" + m.name }
+
 // rego asks every module about the whole evidence.
 func (e *evaluation) rego() []Requirement {
 	if len(e.policy.rego) == 0 {
@@ -173,7 +176,7 @@ func (e *evaluation) rego() []Requirement {
 	input, err := ast.InterfaceToValue(e.regoInput())
 	var out []Requirement
 	for _, m := range e.policy.rego {
-		r := Requirement{ID: "rego:" + m.name, Passed: true, Detail: "nothing to say against it"}
+		r := Requirement{ID: m.requirementID(), Passed: true, Detail: "nothing to say against it"}
 		var code Code
 		var detail string
 		if code, detail = ConditionError, "the evidence cannot be shown to it"; err == nil {

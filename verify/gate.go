@@ -79,7 +79,7 @@ func (v *Verifier) Verify(ctx context.Context, target Target, found []Found, pol
 func addContent(d *policies.Decision, content Check) {
 	if content.Status == NotDone {
 		if content.Detail != "" {
-			d.Notes = append(d.Notes, "content: "+content.Detail)
+			d.Skipped = append(d.Skipped, policies.Skipped{Check: "content", Reason: content.Detail})
 		}
 		return
 	}
@@ -92,7 +92,7 @@ func addContent(d *policies.Decision, content Check) {
 	d.Requirements = append([]policies.Requirement{r}, d.Requirements...)
 }
 
-// addIncomplete denies when not all statements could be listed, and notes what was no statement.
+// addIncomplete denies when not all statements could be listed, and lists what was no statement as skipped.
 func (c *collector) addIncomplete(d *policies.Decision) {
 	if c.incomplete != nil {
 		d.Verdict = policies.Deny
@@ -100,7 +100,7 @@ func (c *collector) addIncomplete(d *policies.Decision) {
 			Fix: "what is attached is more than is read: remove what does not belong there"}}, d.Requirements...)
 	}
 	if c.others > 0 {
-		d.Notes = append(d.Notes, fmt.Sprintf("%d attached things are no statements and were not read", c.others))
+		d.Skipped = append(d.Skipped, policies.Skipped{Check: "attached", Reason: fmt.Sprintf("%d attached things are no statements and were not read", c.others)})
 	}
 }
 

@@ -34,7 +34,8 @@ const (
   2  the command line or the policy document is wrong
      (unknown flag, no such path, wrong password, unknown policy field, empty requirement list)
   3  no decision could be reached
-     (registry down, no Sigstore trusted root, file not readable, disk full, cancelled)
+     (registry down, no Sigstore trusted root, file not readable, disk full, cancelled),
+     or it is yes and a report could not be written, signed or attached
   4  a bug in mlseal
 
 Everything but 0 stops a deployment. Hostile input gives 1, never 3: whoever makes it does not get to
@@ -67,12 +68,20 @@ type reportedError struct{ error }
 
 func (e reportedError) Unwrap() error { return e.error }
 
+// undeliveredError marks that the answer is yes, and that what was asked to be done with it could not be done.
+type undeliveredError struct{ error }
+
+func (e undeliveredError) Unwrap() error { return e.error }
+
 // exitStatus is the one switch from errors to exit statuses.
 func exitStatus(err error) int {
 	var onUsage usageError
+	var undelivered undeliveredError
 	switch {
 	case err == nil:
 		return statusDone
+	case errors.As(err, &undelivered):
+		return statusNotDecided // whatever stood in the way
 	case errors.As(err, &onUsage), isAny(err, policies.ErrPolicy, oci.ErrReference, oci.ErrPattern, oci.ErrReadOnly, errUnpinned, oci.ErrCredentials, oci.ErrCertificates, hub.ErrReference, hub.ErrEndpoint, hub.ErrNotFound,
 		signer.ErrKey, signer.ErrCertificate, signer.ErrPassword, signer.ErrPasswordNeeded, signer.ErrPINNeeded,
 		signer.ErrToken, signer.ErrSigningConfig, signer.ErrServiceURL,
@@ -100,7 +109,10 @@ func isAny(err error, targets ...error) bool {
 // hintFor names the next step where there is a good one.
 func hintFor(err error) string {
 	var onUsage usageError
+	var undelivered undeliveredError
 	switch {
+	case errors.As(err, &undelivered):
+		return "the decision stands; mend what is named and run the command again"
 	case isAny(err, signer.ErrPINNeeded):
 		return "set MLSEAL_PIN (or COSIGN_PKCS11_PIN), or run on a terminal to be asked"
 	case isAny(err, signer.ErrPIN):

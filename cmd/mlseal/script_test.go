@@ -59,6 +59,8 @@ func TestScripts(t *testing.T) {
 			"transit":   startTransit,
 			"flip":      flip,
 			"replace":   replaceText,
+			"schema":    checkSchema(t),
+			"readonly":  startReadOnly,
 		},
 	})
 }

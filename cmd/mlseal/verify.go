@@ -22,7 +22,7 @@ type verifyFlags struct {
 	trust        trustFlags
 	policy       policyFlags
 	attestations []string
-	output       string
+	reports      reportFlags
 	store        storeFlags
 	tree         treeFlags
 	unsigned     bool
@@ -65,17 +65,25 @@ when its digest is pinned to one that came another way: whoever made the file ch
   mlseal verify oci-archive:FILE.tar --policy policy.yaml
   mlseal verify oci-archive:FILE.tar --policy oci-archive:FILE.tar --policy-digest sha256:…
 
-The exit status is 0 when allowed, 1 when not; see mlseal help exit-status.`,
+Every format lists what was checked, what was not, and what to do. -o picks the one on stdout; --report FORMAT=FILE writes others in the
+same run: text, json (docs/schemas/report-v1.json), sarif (2.1.0), junit, markdown for a CI job's summary. A policy's decision can also be
+a statement for others to rely on: vsa (SLSA verification summary v1) or svr (in-toto simple verification result v0.2), signed when there is a
+--signing-key, and attached to the package with --attach, also when it was denied.
+  mlseal verify REF --policy policy.yaml --report sarif=gate.sarif --report junit=gate.xml
+  mlseal verify REF --policy policy.yaml --verifier-id https://gate.example/prod --signing-key gate.key --attach
+
+The exit status is 0 when allowed, 1 when not; see mlseal help exit-status. When the decision is yes and a report could not be written or
+attached it is 3; a no stays 1.`,
 		Example: "  mlseal verify ./model --signature model.sig --key trainer.pub\n" +
 			"  mlseal verify oci:store:v1 --policy policy.yaml\n" +
-			"  mlseal verify ./model --policy policy.yaml --attestations oci:store:v1 -o json",
+			"  mlseal verify ./model --policy policy.yaml --attestations oci:store:v1 -o json --report junit=gate.xml",
 		Args: takes("PATH|REF"),
 	}
 	cmd.Flags().StringVar(&f.signature, "signature", "", "OMS bundle of the directory or file")
 	f.trust.add(cmd)
 	f.policy.add(cmd)
 	cmd.Flags().StringArrayVar(&f.attestations, "attestations", nil, "more statements: a directory of bundles, a bundle, or a package (repeatable)")
-	outputFlag(cmd, &f.output, "text", "json")
+	f.reports.add(cmd)
 	f.store.add(cmd)
 	f.tree.add(cmd)
 	f.only.add(cmd)
@@ -98,6 +106,9 @@ The exit status is 0 when allowed, 1 when not; see mlseal help exit-status.`,
 }
 
 func (a *app) verify(ctx context.Context, arg string, f verifyFlags) error {
+	if err := f.reports.check(arg, f.policy.name != ""); err != nil {
+		return err
+	}
 	switch {
 	case f.only.isPart() && !isPackage(arg):
 		return usage(errors.New("verify: --only is for packages: a directory is what it is as a whole"))
@@ -134,6 +145,10 @@ func (a *app) verifyTree(ctx context.Context, path string, f verifyFlags) error 
 		return err
 	}
 	defer t.Close()
+	out, err := a.newDelivery(ctx, f.reports)
+	if err != nil {
+		return err
+	}
 	anchor, err := f.trust.anchor(ctx, a)
 	if err != nil {
 		return err
@@ -156,10 +171,7 @@ func (a *app) verifyTree(ctx context.Context, path string, f verifyFlags) error 
 	if verr != nil && !errors.Is(verr, verify.ErrFailed) {
 		return verr
 	}
-	if err := a.report(f.output, report.Tree{Path: path, Result: result}); err != nil {
-		return err
-	}
-	return reported(verr, hintFor(verr), a)
+	return out.deliver(ctx, report.Tree{Path: path, Result: result}, verr)
 }
 
 func (f verifyFlags) treeOptions(t *tree) (verify.TreeOptions, error) {
@@ -174,9 +186,12 @@ func (f verifyFlags) treeOptions(t *tree) (verify.TreeOptions, error) {
 
 // gate lets the policy decide and reports the decision.
 func (a *app) gate(ctx context.Context, arg string, policy *loadedPolicy, f verifyFlags) error {
+	out, err := a.newDelivery(ctx, f.reports)
+	if err != nil {
+		return err
+	}
 	var p *openedPackage
 	if isPackage(arg) {
-		var err error
 		if p, err = a.openPackage(ctx, arg, f.store); err != nil {
 			return err
 		}
@@ -185,10 +200,8 @@ func (a *app) gate(ctx context.Context, arg string, policy *loadedPolicy, f veri
 	if err != nil {
 		return err
 	}
-	if err := a.report(f.output, report.Gate{Decision: decision}); err != nil {
-		return err
-	}
-	return reported(decision.Err(), "", a)
+	out.summaries.about(decision, p)
+	return out.deliver(ctx, report.Gate{Decision: decision}, decision.Err())
 }
 
 // decide asks the policy about a package, or without one about the directory or file arg.
@@ -313,10 +326,11 @@ func leftOut(names []string) string {
 
 // report writes a report to stdout.
 func (a *app) report(output string, r report.Report) error {
-	if output == "json" {
-		return a.printJSON(r.JSON())
+	data, err := report.Render(r, report.Format(output), report.Options{Version: version, Now: a.now(), Style: report.Style{Color: a.color}})
+	if err == nil {
+		_, err = a.stdout.Write(data)
 	}
-	return r.Text(a.stdout, report.Style{Color: a.color})
+	return err
 }
 
 // reported marks an error that the report has explained, and still gives the hint.

@@ -1,0 +1,169 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/mlseal/mlseal/internal/escape"
+	"github.com/mlseal/mlseal/policies"
+	"github.com/mlseal/mlseal/verify"
+)
+
+// Gate reports a policy's decision.
+type Gate struct {
+	Decision *policies.Decision
+}
+
+// Text implements Report.
+func (g Gate) Text(w io.Writer, style Style) error {
+	d := g.Decision
+	p := &printer{w: w}
+	p.line("%s  %s  policy %s %s", style.verdict(d.Err() == nil, g.summary().verdict), subjectLine(d.Subject), policyLine(d.Policy), short(d.Policy.Digest))
+	width, unmet := 0, 0
+	for _, r := range d.Requirements {
+		width = max(width, len([]rune(escape.Line(r.ID))))
+		if !r.Passed {
+			unmet++
+		}
+	}
+	for _, s := range d.Skipped {
+		width = max(width, len([]rune(escape.Line(s.Check))))
+	}
+	for _, r := range d.Requirements {
+		g.requirement(p, style, r, width, unmet)
+	}
+	for _, s := range d.Skipped {
+		p.line("  %s %s  not done: %s", style.mark(verify.NotDone), pad(escape.Line(s.Check), width), escape.Line(s.Reason))
+	}
+	for _, note := range d.Notes {
+		p.line("  note: %s", escape.Line(note))
+	}
+	g.notCounted(p)
+	return p.err
+}
+
+// notCounted lists the statements that no failed requirement has shown already.
+func (g Gate) notCounted(p *printer) {
+	title := "  seen and not counted:"
+	for _, s := range g.unshown() {
+		if title != "" {
+			p.line("%s", title)
+			title = ""
+		}
+		p.line("      %s", seenLine(s))
+	}
+}
+
+// unshown are the statements that counted for nothing and that no failed requirement shows.
+func (g Gate) unshown() []policies.Seen {
+	shown := map[string]bool{}
+	for _, r := range g.Decision.Requirements {
+		for _, s := range r.NearMisses {
+			shown[s.ID] = shown[s.ID] || !r.Passed
+		}
+	}
+	var out []policies.Seen
+	for _, s := range g.Decision.Ignored {
+		if !shown[s.ID] {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+func (g Gate) requirement(p *printer, style Style, r policies.Requirement, width, unmet int) {
+	indent := strings.Repeat(" ", 6+width)
+	id := pad(escape.Line(r.ID), width)
+	if r.Passed {
+		p.line("  %s %s  %s", style.mark(verify.Passed), id, escape.Line(r.Detail))
+		return
+	}
+	p.line("  %s %s  %s: %s", style.mark(verify.Failed), id, style.paint("31", escape.Line(string(r.Code))), escape.Line(r.Detail))
+	if r.Message != "" {
+		p.line("%s%s", indent, escape.Line(r.Message))
+	}
+	for _, s := range r.NearMisses {
+		p.line("%sseen  %s", indent, seenLine(s))
+	}
+	if fix := nextStep(r); fix != "" {
+		p.line("%sfix   %s", indent, escape.Line(fix))
+	}
+	if unmet == 1 && len(g.Decision.Requirements) > 1 {
+		p.line("%sall other requirements are met", indent)
+	}
+}
+
+// pad fills up with blanks to so many characters.
+func pad(s string, width int) string { return s + strings.Repeat(" ", max(0, width-len([]rune(s)))) }
+
+func subjectLine(s policies.Subject) string {
+	text := escape.Line(s.Name)
+	if sha, ok := s.Digests["sha256"]; ok {
+		return text + "@" + short("sha256:"+sha)
+	}
+	return text + " " + short("dirHash:"+s.Digests["dirHash"])
+}
+
+func policyLine(ref policies.PolicyRef) string {
+	text := escape.Line(ref.Name)
+	if ref.Version > 0 {
+		text += fmt.Sprintf(" v%d", ref.Version)
+	}
+	return text
+}
+
+// seenLine is a statement in one line, escaped.
+func seenLine(s policies.Seen) string {
+	parts := []string{short(s.ID)}
+	if s.PredicateType != "" {
+		parts = append(parts, escape.Line(shortType(s.PredicateType)))
+	}
+	if len(s.Signers) > 0 {
+		parts = append(parts, "by "+escape.Line(strings.Join(s.Signers, ", ")))
+	}
+	if !s.Time.IsZero() {
+		parts = append(parts, s.Time.UTC().Format(time.RFC3339)+" ("+escape.Line(s.TimeSource)+")")
+	}
+	if s.Code != "" {
+		parts = append(parts, escape.Line(string(s.Code)))
+	}
+	text := strings.Join(parts, "  ")
+	if s.Reason != "" {
+		text += ": " + escape.Line(s.Reason)
+	}
+	return text
+}
+
+// shortType leaves out the scheme of a predicate type.
+func shortType(uri string) string { return strings.TrimPrefix(uri, "https://") }
+
+// short cuts a digest to what a person compares: "sha256:6c1c5a1a…". The JSON form has it whole.
+func short(digest string) string {
+	alg, value, ok := strings.Cut(digest, ":")
+	if !ok || len(value) <= 12 {
+		return escape.Line(digest)
+	}
+	return escape.Line(alg + ":" + value[:12] + "…")
+}
+
+// JSON implements Report.
+func (g Gate) JSON() any {
+	d := *g.Decision
+	if d.Ignored == nil {
+		d.Ignored = []policies.Seen{} // a list, also for programs that do not know null
+	}
+	if d.Skipped == nil {
+		d.Skipped = []policies.Skipped{}
+	}
+	if d.Requirements == nil {
+		d.Requirements = []policies.Requirement{}
+	}
+	return struct {
+		Schema  string `json:"schema"`
+		Kind    string `json:"kind"`
+		Verdict string `json:"verdict"`
+		*policies.Decision
+	}{Schema, "gate", g.summary().verdict, &d}
+}
