@@ -103,9 +103,6 @@ func (p *Policy) Evaluate(subject Subject, evidence []Evidence, now time.Time) *
 	// The deny list and revocations reach what the statements that counted say, hence last; they are shown first.
 	d.Requirements = slices.Concat(e.expiry(), e.denied(), e.revoked(), d.Requirements)
 	d.Ignored = e.ignored()
-	for _, o := range p.overrides {
-		e.notes = append(e.notes, fmt.Sprintf("parameter %s is %s; the policy says %s", o.Name, foreign(o.Value), foreign(o.Default)))
-	}
 	d.Notes = e.notes
 	passed := !slices.ContainsFunc(d.Requirements, Requirement.Denies)
 	if passed && len(p.require) > 0 {

@@ -28,7 +28,7 @@ const (
 	statusBug         = 4
 	exitStatusExplain = `Exit status of every mlseal command:
 
-  0  done; for a gate: allowed
+  0  done; for a gate: allowed, or denied with --audit
   1  a check finished and the answer is no
      (wrong digest, untrusted signer, missing statement, malformed bundle, a file that cannot be signed)
   2  the command line or the policy document is wrong

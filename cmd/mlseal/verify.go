@@ -27,6 +27,7 @@ type verifyFlags struct {
 	tree         treeFlags
 	unsigned     bool
 	only         onlyFlag
+	audit        bool
 }
 
 func (a *app) verifyCommand() *cobra.Command {
@@ -60,6 +61,10 @@ statements about the same files count, also those that are attached to the packa
 With --only the files of a layout that a pattern chooses are hashed and no others; the decision is about the package as always, and
 says that the rest was not looked at.
 
+A parameter that the policy declares with override: true can be given another value, which every report shows:
+  mlseal verify REF --policy policy.yaml --param minimum=0.75
+With --audit a denial is reported as ever, marked DENIED (audit), and the exit status is 0: for a policy that is tried out before it counts.
+
 Across an air gap everything comes from one file, which mlseal copy --with-lineage makes. A policy that travels in it decides only
 when its digest is pinned to one that came another way: whoever made the file chose the policy too.
   mlseal verify oci-archive:FILE.tar --policy policy.yaml
@@ -72,7 +77,7 @@ a statement for others to rely on: vsa (SLSA verification summary v1) or svr (in
   mlseal verify REF --policy policy.yaml --report sarif=gate.sarif --report junit=gate.xml
   mlseal verify REF --policy policy.yaml --verifier-id https://gate.example/prod --signing-key gate.key --attach
 
-The exit status is 0 when allowed, 1 when not; see mlseal help exit-status. When the decision is yes and a report could not be written or
+The exit status is 0 when allowed, 1 when not (0 with --audit); see mlseal help exit-status. When the decision is yes and a report could not be written or
 attached it is 3; a no stays 1.`,
 		Example: "  mlseal verify ./model --signature model.sig --key trainer.pub\n" +
 			"  mlseal verify oci:store:v1 --policy policy.yaml\n" +
@@ -82,6 +87,8 @@ attached it is 3; a no stays 1.`,
 	cmd.Flags().StringVar(&f.signature, "signature", "", "OMS bundle of the directory or file")
 	f.trust.add(cmd)
 	f.policy.add(cmd)
+	f.policy.addParams(cmd)
+	cmd.Flags().BoolVar(&f.audit, "audit", false, "exit with 0 also when the policy denies; the report is the same and says so")
 	cmd.Flags().StringArrayVar(&f.attestations, "attestations", nil, "more statements: a directory of bundles, a bundle, or a package (repeatable)")
 	f.reports.add(cmd)
 	f.store.add(cmd)
@@ -118,8 +125,8 @@ func (a *app) verify(ctx context.Context, arg string, f verifyFlags) error {
 			return err
 		}
 		return a.gate(ctx, arg, policy, f)
-	case f.policy.digest != "":
-		return usage(errors.New("verify: --policy-digest goes with --policy"))
+	case f.policy.digest != "" || len(f.policy.params) > 0 || f.audit:
+		return usage(errors.New("verify: --policy-digest, --param and --audit go with --policy"))
 	case f.trust.none():
 		return usage(errors.New("verify: say whom to trust: --policy FILE, --key PUB, --certificate-chain PEM, or --certificate-identity and --certificate-oidc-issuer"))
 	case f.signature != "" && exists(arg):
@@ -201,7 +208,11 @@ func (a *app) gate(ctx context.Context, arg string, policy *loadedPolicy, f veri
 		return err
 	}
 	out.summaries.about(decision, p)
-	return out.deliver(ctx, report.Gate{Decision: decision}, decision.Err())
+	no := decision.Err()
+	if f.audit && errors.Is(no, policies.ErrDenied) {
+		no = nil // the report says it
+	}
+	return out.deliver(ctx, report.Gate{Decision: decision, Audit: f.audit}, no)
 }
 
 // decide asks the policy about a package, or without one about the directory or file arg.

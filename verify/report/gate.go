@@ -14,17 +14,31 @@ import (
 // Gate reports a policy's decision.
 type Gate struct {
 	Decision *policies.Decision
+	// Audit says that a denial stops nothing: the verdict says so, and is what it would be anyway.
+	Audit bool
 }
+
+// audited is what follows the verdict of a denial that stops nothing.
+const audited = " (audit)"
+
+// noteAudit says what a denial in an audit means.
+const noteAudit = "only audited: the exit status is 0 although the artifact is denied"
 
 // Text implements Report.
 func (g Gate) Text(w io.Writer, style Style) error {
 	d := g.Decision
 	p := &printer{w: w}
 	p.line("%s  %s  policy %s %s", style.verdict(d.Err() == nil, g.summary().verdict), subjectLine(d.Subject), policyLine(d.Policy), short(d.Policy.Digest))
+	if g.audits() {
+		p.line("  note: %s", noteAudit)
+	}
+	for _, line := range overrides(d) {
+		p.line("  parameter %s", escape.Line(line))
+	}
 	width, unmet := 0, 0
 	for _, r := range d.Requirements {
 		width = max(width, len([]rune(escape.Line(r.ID))))
-		if !r.Passed {
+		if !r.Passed || r.Waiver != "" {
 			unmet++
 		}
 	}
@@ -77,12 +91,23 @@ func (g Gate) requirement(p *printer, style Style, r policies.Requirement, width
 	indent := strings.Repeat(" ", 6+width)
 	id := pad(escape.Line(r.ID), width)
 	if r.Passed {
-		p.line("  %s %s  %s", style.mark(verify.Passed), id, escape.Line(r.Detail))
+		mark := style.mark(verify.Passed)
+		if r.Waiver != "" {
+			mark = style.remark("~")
+		}
+		p.line("  %s %s  %s", mark, id, escape.Line(r.Detail))
 		return
 	}
-	p.line("  %s %s  %s: %s", style.mark(verify.Failed), id, style.paint("31", escape.Line(string(r.Code))), escape.Line(r.Detail))
+	mark, code := style.mark(verify.Failed), style.paint("31", escape.Line(string(r.Code)))
+	if !r.Denies() {
+		mark, code = style.remark("!"), escape.Line(string(r.Severity))+": "+style.paint("33", escape.Line(string(r.Code)))
+	}
+	p.line("  %s %s  %s: %s", mark, id, code, escape.Line(r.Detail))
 	if r.Message != "" {
 		p.line("%s%s", indent, escape.Line(r.Message))
+	}
+	for _, v := range r.Values {
+		p.line("%scondition  %s", indent, escape.Line(v))
 	}
 	for _, s := range r.NearMisses {
 		p.line("%sseen  %s", indent, seenLine(s))
@@ -90,9 +115,29 @@ func (g Gate) requirement(p *printer, style Style, r policies.Requirement, width
 	if fix := nextStep(r); fix != "" {
 		p.line("%sfix   %s", indent, escape.Line(fix))
 	}
-	if unmet == 1 && len(g.Decision.Requirements) > 1 {
+	if r.Denies() && unmet == 1 && len(g.Decision.Requirements) > 1 {
 		p.line("%sall other requirements are met", indent)
 	}
+}
+
+// verdict is the decision's, whatever is done with it. What a decision says that its own requirements contradict is a denial.
+func (g Gate) verdict() string {
+	if g.Decision.Err() != nil {
+		return policies.Deny.String()
+	}
+	return g.Decision.Verdict.String()
+}
+
+// audits reports whether the denial stops nothing.
+func (g Gate) audits() bool { return g.Audit && g.Decision.Err() != nil }
+
+// overrides are the parameters that were given other values than the policy's, a line each.
+func overrides(d *policies.Decision) []string {
+	var out []string
+	for _, o := range d.Overrides {
+		out = append(out, fmt.Sprintf("%s is %s; the policy says %s", o.Name, o.Value, o.Default))
+	}
+	return out
 }
 
 // pad fills up with blanks to so many characters.
@@ -160,10 +205,14 @@ func (g Gate) JSON() any {
 	if d.Requirements == nil {
 		d.Requirements = []policies.Requirement{}
 	}
+	if d.Lineage != nil {
+		d.Lineage = &policies.Graph{Nodes: append([]policies.Node{}, d.Lineage.Nodes...), Edges: append([]policies.Edge{}, d.Lineage.Edges...)}
+	}
 	return struct {
 		Schema  string `json:"schema"`
 		Kind    string `json:"kind"`
 		Verdict string `json:"verdict"`
+		Audit   bool   `json:"audit,omitempty"`
 		*policies.Decision
-	}{Schema, "gate", g.summary().verdict, &d}
+	}{Schema, "gate", g.verdict(), g.Audit, &d}
 }

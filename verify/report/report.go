@@ -56,6 +56,9 @@ func (s Style) mark(status verify.Status) string {
 	return s.paint("33", "-")
 }
 
+// remark is the mark of what is no plain yes and denies nothing: "~" for a waiver, "!" for what only warns or informs.
+func (s Style) remark(sign string) string { return s.paint("33", sign) }
+
 // printer writes lines until the first error.
 type printer struct {
 	w   io.Writer
