@@ -91,6 +91,7 @@ func (p *Policy) Evaluate(subject Subject, evidence []Evidence, now time.Time) *
 	}
 	// The deny list and revocations reach what the statements that counted say, hence last; they are shown first.
 	d.Requirements = slices.Concat(e.expiry(), e.denied(), e.revoked(), d.Requirements)
+	e.markListed(d.Lineage)
 	d.Ignored = e.ignored()
 	d.Notes = e.notes
 	passed := !slices.ContainsFunc(d.Requirements, Requirement.Denies)

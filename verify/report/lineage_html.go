@@ -33,8 +33,8 @@ func (l *Lineage) HTML(w io.Writer) error {
 	}
 	for i := range l.Nodes {
 		data.Things = append(data.Things, l.thing(i, children[i], drawn.Boxes[i]))
-		if l.Nodes[i].Status == NodeFailed {
-			data.Bad++
+		if i > 0 && l.Nodes[i].Status == NodeFailed {
+			data.bad(i, &l.Nodes[i])
 		}
 	}
 	for _, e := range slices.Concat(children...) {
@@ -54,7 +54,16 @@ type pageData struct {
 	Drawing                     *drawing
 	BoxWidth, BoxHeight         int
 	Things                      []thing
-	Bad                         int
+	Bad                         int        // things behind the artifact that failed
+	Where                       []relation // the first of them
+}
+
+func (d *pageData) bad(i int, n *LineageNode) {
+	const most = 20
+	d.Bad++
+	if len(d.Where) < most {
+		d.Where = append(d.Where, relation{i, n.name() + " " + short(n.digest()) + " (" + string(n.Code) + ")"})
+	}
 }
 
 // thing is a node as the page shows it.
@@ -63,7 +72,7 @@ type thing struct {
 	Index                   int
 	Box                     box
 	Mark, Called            string
-	Short, Finding          string
+	Short, Finding, Brief   string
 	StatusText              string
 	All                     []string // digests
 	MadeFrom, PartOf, Vouch []relation
@@ -77,7 +86,7 @@ type relation struct {
 
 func (l *Lineage) thing(i int, children []policies.Edge, at box) thing {
 	n := &l.Nodes[i]
-	t := thing{LineageNode: n, Index: i, Box: at, Mark: n.mark(), Called: n.name(), Short: short(n.digest()), All: n.digests(), Finding: n.finding()}
+	t := thing{LineageNode: n, Index: i, Box: at, Mark: n.mark(), Called: n.name(), Short: short(n.digest()), All: n.digests(), Finding: n.finding(), Brief: n.brief()}
 	t.StatusText = map[NodeStatus]string{NodePassed: "passed", NodeFailed: "failed"}[n.Status]
 	if t.StatusText == "" {
 		t.StatusText = "not verified"
@@ -89,6 +98,19 @@ func (l *Lineage) thing(i int, children []policies.Edge, at box) thing {
 		t.Vouch = append(t.Vouch, relation{Text: strings.TrimSpace(vouches(s) + " " + s.ID)})
 	}
 	return t
+}
+
+// brief is the finding for as little room as a box has.
+func (n *LineageNode) brief() string {
+	if n.Status != NodePassed || len(n.Statements) == 0 {
+		return n.finding()
+	}
+	s := n.Statements[0]
+	text := "by " + strings.Join(s.Signers, ", ")
+	if !s.Time.IsZero() {
+		text += ", " + s.Time.UTC().Format(time.DateOnly)
+	}
+	return text
 }
 
 // pageText is a text that a stranger chose, for a page: one line without what a reader would obey, nor what is no character.
