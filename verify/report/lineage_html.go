@@ -73,7 +73,7 @@ type thing struct {
 	Box                     box
 	Mark, Called            string
 	Short, Finding, Brief   string
-	StatusText              string
+	StatusText              string   // empty where the finding says it
 	All                     []string // digests
 	MadeFrom, PartOf, Vouch []relation
 }
@@ -88,9 +88,6 @@ func (l *Lineage) thing(i int, children []policies.Edge, at box) thing {
 	n := &l.Nodes[i]
 	t := thing{LineageNode: n, Index: i, Box: at, Mark: n.mark(), Called: n.name(), Short: short(n.digest()), All: n.digests(), Finding: n.finding(), Brief: n.brief()}
 	t.StatusText = map[NodeStatus]string{NodePassed: "passed", NodeFailed: "failed"}[n.Status]
-	if t.StatusText == "" {
-		t.StatusText = "not verified"
-	}
 	for _, e := range children {
 		t.MadeFrom = append(t.MadeFrom, relation{e.To, e.Role + " " + short(l.Nodes[e.To].digest())})
 	}
