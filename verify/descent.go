@@ -15,6 +15,9 @@ import (
 // MaxDescentEdges bounds the dependencies that a Descent remembers.
 const MaxDescentEdges = 1_000_000
 
+// descentEdges is MaxDescentEdges but for the test, which need not make as many.
+var descentEdges = MaxDescentEdges
+
 // Descent knows which artifacts of some stores descend from what. The zero Descent knows nothing, and verifies no signature.
 type Descent struct {
 	// Trusted reports whether what was found was signed by somebody who is trusted to say what things are made from. With nil
@@ -93,8 +96,8 @@ func (d *Descent) statement(f Found) error {
 		return nil
 	}
 	d.read[id] = true
-	if d.edges += len(c.dependencies); d.edges > MaxDescentEdges {
-		return fmt.Errorf("verify: descent: %w: provenance names more than %d dependencies", ErrLimit, MaxDescentEdges)
+	if d.edges += len(c.dependencies); d.edges > descentEdges {
+		return fmt.Errorf("verify: descent: %w: provenance names more than %d dependencies", ErrLimit, descentEdges)
 	}
 	trusted := len(c.dependencies) > 0 && d.Trusted != nil && d.Trusted(f)
 	made := spelledAll(c.subjects)
@@ -210,6 +213,8 @@ func (d *Descent) sort() {
 	}
 }
 
+var separators = strings.NewReplacer("-", "", "_", "")
+
 // spelled are the digests of a set in one spelling, sorted: a digit in upper case must not hide what was used.
 func spelled(set map[string]string) []string { return spelledAll(sortedDigests(set)) }
 
@@ -217,7 +222,7 @@ func spelledAll(digests []string) []string {
 	var out []string
 	for _, digest := range digests {
 		algorithm, value, _ := strings.Cut(digest, ":")
-		switch folded := strings.NewReplacer("-", "", "_", "").Replace(strings.ToLower(algorithm)); folded {
+		switch folded := separators.Replace(strings.ToLower(algorithm)); folded {
 		case "sha256", "sha512":
 			algorithm = folded
 		case "dirhash":

@@ -58,6 +58,7 @@ func TestScripts(t *testing.T) {
 			"transit":   startTransit,
 			"flip":      flip,
 			"replace":   replaceText,
+			"same":      sameDecisions,
 		},
 	})
 }
