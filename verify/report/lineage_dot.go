@@ -3,8 +3,6 @@ package report
 import (
 	"io"
 	"strings"
-
-	"github.com/mlseal/mlseal/internal/escape"
 )
 
 // DOT writes the graph for Graphviz (https://graphviz.org/doc/info/lang.html).
@@ -54,7 +52,7 @@ func dotText(lines ...string) string {
 		if i > 0 {
 			b.WriteString(`\n`)
 		}
-		b.WriteString(dotEscapes.Replace(escape.Line(line)))
+		b.WriteString(dotEscapes.Replace(markupText(line)))
 	}
 	b.WriteByte('"')
 	return b.String()

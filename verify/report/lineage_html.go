@@ -17,7 +17,7 @@ import (
 var lineagePage string
 
 // page is the template of the HTML form. It is well-formed XML too, which is how the tests know that nothing breaks out of its place.
-var page = template.Must(template.New("lineage").Funcs(template.FuncMap{"text": pageText, "fit": fit, "add": func(a, b int) int { return a + b }}).Parse(lineagePage))
+var page = template.Must(template.New("lineage").Funcs(template.FuncMap{"text": markupText, "fit": fit, "add": func(a, b int) int { return a + b }}).Parse(lineagePage))
 
 // HTML writes a page that stands alone: it fetches nothing and runs nothing.
 func (l *Lineage) HTML(w io.Writer) error {
@@ -110,8 +110,8 @@ func (n *LineageNode) brief() string {
 	return text
 }
 
-// pageText is a text that a stranger chose, for a page: one line without what a reader would obey, nor what is no character.
-func pageText(s any) string {
+// markupText is a text that a stranger chose, for a page or a drawing: one line without what a reader would obey, nor what is no character.
+func markupText(s any) string {
 	return strings.Map(func(r rune) rune {
 		if r&0xfffe == 0xfffe || r >= 0xfdd0 && r <= 0xfdef {
 			return '\ufffd'
@@ -122,7 +122,7 @@ func pageText(s any) string {
 
 // fit cuts a text to what has room in a box, at most that many narrow letters. Letters of scripts that are set wider count twice.
 func fit(most int, s any) string {
-	runes := []rune(pageText(s))
+	runes := []rune(markupText(s))
 	width := 0
 	for i, r := range runes {
 		width++

@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/mlseal/mlseal/policies"
 )
@@ -52,6 +53,8 @@ type span struct {
 	parent []int // -1 for the artifact, and for what nothing leads to
 	below  [][]int
 	roots  []int
+	// reached are all nodes, each behind its parent.
+	reached []int
 }
 
 // columns goes breadth first from the artifact, and then from whatever that did not reach.
@@ -66,6 +69,7 @@ func (d *drawing) columns(children [][]policies.Edge) *span {
 		t.roots = append(t.roots, root)
 		for queue := []int{root}; len(queue) > 0; queue = queue[1:] {
 			at := queue[0]
+			t.reached = append(t.reached, at)
 			for _, e := range children[at] {
 				if reached[e.To] {
 					continue
@@ -82,6 +86,7 @@ func (d *drawing) columns(children [][]policies.Edge) *span {
 
 // rows gives each node without nodes below it a row of its own, and every other the row of its first.
 func (d *drawing) rows(t *span) {
+	t.order()
 	row := 0
 	stack := reversed(t.roots)
 	for len(stack) > 0 {
@@ -96,6 +101,20 @@ func (d *drawing) rows(t *span) {
 	}
 	for _, b := range d.Boxes {
 		d.Width = max(d.Width, b.X+boxWidth+gutter-margin) // an edge may lead around the last column
+	}
+}
+
+// order puts what has little below it first, so that a node stands near what it was made from.
+func (t *span) order() {
+	size := make([]int, len(t.below))
+	for _, at := range reversed(t.reached) { // whatever is below comes later
+		size[at]++
+		if t.parent[at] >= 0 {
+			size[t.parent[at]] += size[at]
+		}
+	}
+	for _, list := range t.below {
+		slices.SortStableFunc(list, func(a, b int) int { return size[a] - size[b] })
 	}
 }
 
