@@ -105,7 +105,8 @@ func TestAncestryKnowsWhatIsAbout(t *testing.T) {
 	s := shelf{}
 	s.put("base", madeFrom(t, "base", "model"), madeFrom(t, "tune", "late")) // base carries what is said about tune
 	found := []verify.Found{madeFrom(t, "corpus", "crawl"), madeFrom(t, "stranger", "stray"), madeFrom(t, "model", "tune", "base", "corpus")}
-	a, err := verify.UnverifiedAncestry(t.Context(), s, hexOf("model"), found, nil)
+	model := map[string]string{"sha256": hexOf("model")["sha256"], "dirHash": strings.Repeat("ab", 32)} // base calls it by one of them
+	a, err := verify.UnverifiedAncestry(t.Context(), s, model, found, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
