@@ -102,6 +102,7 @@ func (p *Policy) Evaluate(subject Subject, evidence []Evidence, now time.Time) *
 	d.Requirements = append(d.Requirements, e.rego()...)
 	// The deny list and revocations reach what the statements that counted say, hence last; they are shown first.
 	d.Requirements = slices.Concat(e.expiry(), e.denied(), e.revoked(), d.Requirements)
+	e.markListed(d.Lineage)
 	d.Ignored = e.ignored()
 	d.Notes = e.notes
 	passed := !slices.ContainsFunc(d.Requirements, Requirement.Denies)

@@ -61,6 +61,7 @@ func TestScripts(t *testing.T) {
 			"replace":   replaceText,
 			"schema":    checkSchema(t),
 			"readonly":  startReadOnly,
+			"same":      sameDecisions,
 		},
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/mlseal/mlseal/internal/progress"
@@ -221,41 +222,54 @@ func (a *app) decide(ctx context.Context, arg string, p *openedPackage, policy *
 	if err != nil {
 		return nil, err
 	}
-	target, found, source, err := a.gateInput(ctx, arg, p, f)
+	g, err := a.gatherEvidence(ctx, arg, p, f)
 	if err != nil {
 		return nil, err
 	}
-	v := verify.Verifier{Source: source, Now: a.now(), Trust: trust.New(root)}
-	return v.Verify(ctx, target, found, policy.Policy)
+	if p != nil {
+		content, notes, err := a.checkContent(ctx, p, f.only)
+		if err != nil {
+			return nil, err
+		}
+		g.target.Content, g.target.Notes = content, append(g.target.Notes, notes...)
+	}
+	v := verify.Verifier{Source: g.source, Now: a.now(), Trust: trust.New(root)}
+	return v.Verify(ctx, g.target, slices.Concat(g.found, g.given), policy.Policy)
 }
 
-// gateInput opens what the gate is asked about, looks at its bytes and gathers the statements.
-func (a *app) gateInput(ctx context.Context, arg string, p *openedPackage, f verifyFlags) (verify.Target, []verify.Found, *stores, error) {
-	source := &stores{}
+// gathered is an artifact, the statements that were found with it and those that were given, and where to look for more.
+type gathered struct {
+	target       verify.Target
+	found, given []verify.Found
+	source       *stores
+}
+
+// gatherEvidence opens the stores and gathers the statements. The bytes of a directory or file are hashed; those of a package are not.
+func (a *app) gatherEvidence(ctx context.Context, arg string, p *openedPackage, f verifyFlags) (*gathered, error) {
+	g := &gathered{source: &stores{}}
 	if p == nil {
 		t, m, err := a.hashPath(ctx, arg, f.attestations)
 		if err != nil {
-			return verify.Target{}, nil, nil, err
+			return nil, err
 		}
-		g, err := a.attestations(ctx, f.attestations, f.store, source)
-		return treeTarget(t, m, g), g.found, source, err
+		more, err := a.attestations(ctx, f.attestations, f.store, g.source)
+		g.target, g.given = treeTarget(t, m, more), more.found
+		return g, err
 	}
-	source.add(p.name, p.target)
-	found, err := p.statements(ctx)
+	g.source.add(p.name, p.target)
+	g.target.Subject = p.subject()
+	var err error
+	if g.found, err = p.statements(ctx); err != nil {
+		return nil, err
+	}
+	fromCar, notes, err := p.carStatements(ctx)
 	if err != nil {
-		return verify.Target{}, nil, nil, err
+		return nil, err
 	}
-	more, carNotes, err := p.carStatements(ctx)
-	if err != nil {
-		return verify.Target{}, nil, nil, err
-	}
-	found = append(found, more...)
-	g, err := a.attestations(ctx, f.attestations, f.store, source)
-	if err != nil {
-		return verify.Target{}, nil, nil, err
-	}
-	content, notes, err := a.checkContent(ctx, p, f.only)
-	return verify.Target{Subject: p.subject(), Content: content, Notes: append(carNotes, notes...)}, append(found, g.found...), source, err
+	g.found, g.target.Notes = append(g.found, fromCar...), notes
+	more, err := a.attestations(ctx, f.attestations, f.store, g.source)
+	g.given = more.found
+	return g, err
 }
 
 // hashPath hashes the bytes that will be used before anything is said about them. A bundle that the command line

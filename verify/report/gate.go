@@ -90,19 +90,10 @@ func (g Gate) unshown() []policies.Seen {
 func (g Gate) requirement(p *printer, style Style, r policies.Requirement, width, unmet int) {
 	indent := strings.Repeat(" ", 6+width)
 	id := pad(escape.Line(r.ID), width)
+	p.line("  %s %s  %s", style.requirementMark(r), id, style.finding(r))
 	if r.Passed {
-		mark := style.mark(verify.Passed)
-		if r.Waiver != "" {
-			mark = style.remark("~")
-		}
-		p.line("  %s %s  %s", mark, id, escape.Line(r.Detail))
 		return
 	}
-	mark, code := style.mark(verify.Failed), style.paint("31", escape.Line(string(r.Code)))
-	if !r.Denies() {
-		mark, code = style.remark("!"), escape.Line(string(r.Severity))+": "+style.paint("33", escape.Line(string(r.Code)))
-	}
-	p.line("  %s %s  %s: %s", mark, id, code, escape.Line(r.Detail))
 	if r.Message != "" {
 		p.line("%s%s", indent, escape.Line(r.Message))
 	}
@@ -135,9 +126,38 @@ func (g Gate) audits() bool { return g.Audit && g.Decision.Err() != nil }
 func overrides(d *policies.Decision) []string {
 	var out []string
 	for _, o := range d.Overrides {
-		out = append(out, fmt.Sprintf("%s is %s; the policy says %s", o.Name, o.Value, o.Default))
+		out = append(out, overridden(o))
 	}
 	return out
+}
+
+func overridden(o policies.Override) string {
+	return fmt.Sprintf("%s is %s; the policy says %s", o.Name, o.Value, o.Default)
+}
+
+// requirementMark is how a requirement ended as one sign: "~" for one that is waived, "!" for one that failed and denies nothing.
+func (s Style) requirementMark(r policies.Requirement) string {
+	switch {
+	case r.Passed && r.Waiver != "":
+		return s.paint("33", "~")
+	case r.Passed:
+		return s.mark(verify.Passed)
+	case r.Denies():
+		return s.mark(verify.Failed)
+	}
+	return s.paint("33", "!")
+}
+
+// finding is what came of a requirement in one line, escaped.
+func (s Style) finding(r policies.Requirement) string {
+	detail, code := escape.Line(r.Detail), escape.Line(string(r.Code))
+	switch {
+	case r.Passed:
+		return detail
+	case r.Denies():
+		return s.paint("31", code) + ": " + detail
+	}
+	return escape.Line(string(r.Severity)) + ": " + s.paint("33", code) + ": " + detail
 }
 
 // pad fills up with blanks to so many characters.

@@ -19,13 +19,17 @@ import (
 // Schema is the version of the JSON form.
 const Schema = "https://mlseal.dev/report/v1"
 
-// Report is a decision or a verification that can be shown.
-type Report interface {
-	// Text writes the report for a person.
+// Document is anything that can be shown to people and to programs.
+type Document interface {
+	// Text writes it for a person.
 	Text(w io.Writer, style Style) error
 	// JSON returns the value that is written for a program.
 	JSON() any
+}
 
+// Report is a decision or a verification, which has a verdict and can be shown in every Format.
+type Report interface {
+	Document
 	summary() summary
 }
 
@@ -55,9 +59,6 @@ func (s Style) mark(status verify.Status) string {
 	}
 	return s.paint("33", "-")
 }
-
-// remark is the mark of what is no plain yes and denies nothing: "~" for a waiver, "!" for what only warns or informs.
-func (s Style) remark(sign string) string { return s.paint("33", sign) }
 
 // printer writes lines until the first error.
 type printer struct {
