@@ -1,6 +1,7 @@
 package attest
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -193,10 +194,47 @@ func TestPredicatesOfTheRealFineTune(t *testing.T) {
 	}
 }
 
+// ours are the examples of the predicates that are defined here, beside those of the demo.
+var ours = map[string]string{"approval": ApprovalPredicateType, "artifact-scan": ArtifactScanPredicateType, "license-review": LicenseReviewPredicateType,
+	"evidence-set": EvidenceSetPredicateType, "revocation": RevocationPredicateType, "waiver": WaiverPredicateType}
+
+func TestExamplesOfPredicates(t *testing.T) {
+	for name, kind := range ours {
+		text, err := os.ReadFile(filepath.Join("testdata", "predicates", name+".json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := CheckPredicate(kind, text); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if uri, ok := PredicateType(name); !ok || uri != kind {
+			t.Errorf("%s is short for %s", name, uri)
+		}
+		// Nothing of it may be called otherwise, at any depth.
+		for i, c := range text {
+			if c != '"' || i+1 == len(text) || !bytes.Contains([]byte("abcdefghijklmnopqrstuvwxyz"), text[i+1:i+2]) {
+				continue
+			}
+			end := bytes.IndexByte(text[i+1:], '"') + i + 1
+			if end+1 == len(text) || text[end+1] != ':' || string(text[i+1:end]) == "sha256" {
+				continue
+			}
+			other := string(text[:end]) + "x" + string(text[end:])
+			if err := CheckPredicate(kind, []byte(other)); !errors.Is(err, ErrPredicate) {
+				t.Errorf("%s: %s called otherwise: %v", name, text[i+1:end], err)
+			}
+		}
+	}
+}
+
 func TestCheckPredicateRefuses(t *testing.T) {
 	dir := filepath.Join(testenv.Root(t), "testdata", "langid", "predicates")
 	read := func(file string) string {
-		text, err := os.ReadFile(filepath.Join(dir, file))
+		path := filepath.Join(dir, file)
+		if ours[file] != "" {
+			path = filepath.Join("testdata", "predicates", file+".json")
+		}
+		text, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -210,20 +248,27 @@ func TestCheckPredicateRefuses(t *testing.T) {
 		return strings.Replace(text, old, new, 1)
 	}
 	for name, tc := range map[string]struct{ kind, text, names string }{
-		"evaluation: value is a number":   {EvaluationPredicateType, edit("evaluation.json", `"0.7435"`, `0.7435`), "results/0/value"},
-		"evaluation: empty results":       {EvaluationPredicateType, `{"evaluator":{"id":"x"},"harness":{"name":"x","version":"1"},"dataset":{"uri":"x"},"results":[]}`, "results"},
-		"evaluation: passed is a lie":     {EvaluationPredicateType, edit("evaluation.json", `"0.7000"`, `"0.8000"`), "results[0]"},
-		"32 evaluation: passed is a word": {EvaluationPredicateType, edit("evaluation.json", `"passed": true`, `"passed": "PASSED"`), "passed"},
-		"evaluation: unknown field":       {EvaluationPredicateType, edit("evaluation.json", `"seed"`, `"sede"`), "sede"},
-		"evaluation: duplicate key":       {EvaluationPredicateType, edit("evaluation.json", `"seed"`, `"seed": 1, "seed"`), "seed"},
-		"dataset: no licence":             {DatasetPredicateType, edit("dataset.json", `"license"`, `"licence"`), "license"},
-		"dataset: time":                   {DatasetPredicateType, edit("dataset.json", `T`, ` `), "retrievedOn"},
-		"34 provenance: external field":   {ProvenancePredicateType, edit("provenance.json.tmpl", `"recipe": {`, `"extra": 1, "recipe": {`), "extra"},
-		"provenance: number":              {ProvenancePredicateType, edit("provenance.json.tmpl", `"24"`, `24`), "epochs"},
-		"provenance: no base model":       {ProvenancePredicateType, edit("provenance.json.tmpl", `"name": "baseModel"`, `"name": "code"`), "resolvedDependencies"},
-		"provenance: unknown role":        {ProvenancePredicateType, edit("provenance.json.tmpl", `"name": "config"`, `"name": "cfg"`), "name"},
-		"not an object":                   {"https://example.test/x", `[]`, "object"},
-		"not JSON":                        {"https://example.test/x", `{`, "JSON"},
+		"evaluation: value is a number":     {EvaluationPredicateType, edit("evaluation.json", `"0.7435"`, `0.7435`), "results/0/value"},
+		"evaluation: empty results":         {EvaluationPredicateType, `{"evaluator":{"id":"x"},"harness":{"name":"x","version":"1"},"dataset":{"uri":"x"},"results":[]}`, "results"},
+		"evaluation: passed is a lie":       {EvaluationPredicateType, edit("evaluation.json", `"0.7000"`, `"0.8000"`), "results[0]"},
+		"32 evaluation: passed is a word":   {EvaluationPredicateType, edit("evaluation.json", `"passed": true`, `"passed": "PASSED"`), "passed"},
+		"evaluation: unknown field":         {EvaluationPredicateType, edit("evaluation.json", `"seed"`, `"sede"`), "sede"},
+		"evaluation: duplicate key":         {EvaluationPredicateType, edit("evaluation.json", `"seed"`, `"seed": 1, "seed"`), "seed"},
+		"dataset: no licence":               {DatasetPredicateType, edit("dataset.json", `"license"`, `"licence"`), "license"},
+		"dataset: time":                     {DatasetPredicateType, edit("dataset.json", `T`, ` `), "retrievedOn"},
+		"34 provenance: external field":     {ProvenancePredicateType, edit("provenance.json.tmpl", `"recipe": {`, `"extra": 1, "recipe": {`), "extra"},
+		"provenance: number":                {ProvenancePredicateType, edit("provenance.json.tmpl", `"24"`, `24`), "epochs"},
+		"provenance: no base model":         {ProvenancePredicateType, edit("provenance.json.tmpl", `"name": "baseModel"`, `"name": "code"`), "resolvedDependencies"},
+		"provenance: unknown role":          {ProvenancePredicateType, edit("provenance.json.tmpl", `"name": "config"`, `"name": "cfg"`), "name"},
+		"approval: another word":            {ApprovalPredicateType, edit("approval", `"approved"`, `"ok"`), "decision"},
+		"scan: a file is not accounted for": {ArtifactScanPredicateType, edit("artifact-scan", `"total": 3`, `"total": 4`), "coverage"},
+		"scan: more than there are":         {ArtifactScanPredicateType, edit("artifact-scan", `"scanned": 2`, `"scanned": 9`), "coverage"},
+		"scan: no findings listed":          {ArtifactScanPredicateType, edit("artifact-scan", `"findings"`, `"found"`), "findings"},
+		"set: empty":                        {EvidenceSetPredicateType, `{"attestations": [], "complete": true}`, "attestations"},
+		"revocation: local time":            {RevocationPredicateType, edit("revocation", `T00:00:00Z`, `T00:00:00`), "effectiveOn"},
+		"waiver: no end":                    {WaiverPredicateType, edit("waiver", `"until"`, `"from"`), "until"},
+		"not an object":                     {"https://example.test/x", `[]`, "object"},
+		"not JSON":                          {"https://example.test/x", `{`, "JSON"},
 	} {
 		err := CheckPredicate(tc.kind, []byte(tc.text))
 		if !errors.Is(err, ErrPredicate) || !strings.Contains(err.Error(), tc.names) {

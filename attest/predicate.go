@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"embed"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/big"
 	"sort"
@@ -20,6 +21,14 @@ const (
 	DatasetPredicateType    = "https://mlseal.dev/attestation/dataset/v0.1"
 	EvaluationPredicateType = "https://mlseal.dev/attestation/evaluation/v0.1"
 	ProvenancePredicateType = "https://slsa.dev/provenance/v1"
+
+	ApprovalPredicateType      = "https://mlseal.dev/attestation/approval/v0.1"
+	ArtifactScanPredicateType  = "https://mlseal.dev/attestation/artifact-scan/v0.1"
+	LicenseReviewPredicateType = "https://mlseal.dev/attestation/license-review/v0.1"
+	EvidenceSetPredicateType   = "https://mlseal.dev/attestation/evidence-set/v0.1"
+	RevocationPredicateType    = "https://mlseal.dev/attestation/revocation/v0.1"
+	WaiverPredicateType        = "https://mlseal.dev/attestation/waiver/v0.1"
+
 	// SignaturePredicateType says nothing but "signed": what `cosign sign` of v2.6 and v3 writes.
 	SignaturePredicateType = "https://sigstore.dev/cosign/sign/v1"
 )
@@ -41,6 +50,12 @@ var shortNames = map[string]string{
 	"test-result":     "https://in-toto.io/attestation/test-result/v0.1",
 	"vulns":           "https://in-toto.io/attestation/vulns/v0.2",
 	"reference":       "https://in-toto.io/attestation/reference/v0.1",
+	"approval":        ApprovalPredicateType,
+	"artifact-scan":   ArtifactScanPredicateType,
+	"license-review":  LicenseReviewPredicateType,
+	"evidence-set":    EvidenceSetPredicateType,
+	"revocation":      RevocationPredicateType,
+	"waiver":          WaiverPredicateType,
 }
 
 // schemas maps a predicate type to its schema's file.
@@ -48,6 +63,13 @@ var schemas = map[string]string{
 	DatasetPredicateType:    "schema/dataset.json",
 	EvaluationPredicateType: "schema/evaluation.json",
 	ProvenancePredicateType: "schema/slsa-provenance.json",
+
+	ApprovalPredicateType:      "schema/approval.json",
+	ArtifactScanPredicateType:  "schema/artifact-scan.json",
+	LicenseReviewPredicateType: "schema/license-review.json",
+	EvidenceSetPredicateType:   "schema/evidence-set.json",
+	RevocationPredicateType:    "schema/revocation.json",
+	WaiverPredicateType:        "schema/waiver.json",
 }
 
 // PredicateType returns the URI for a short name, and the name itself when it is a URI.
@@ -92,15 +114,40 @@ func CheckPredicate(predicateType string, predicate []byte) error {
 	if err := schema.Validate(value); err != nil {
 		return fmt.Errorf("attest: %w (%s): %s", ErrPredicate, predicateType, places(err))
 	}
-	return checkPassed(predicateType, predicate)
+	switch predicateType {
+	case EvaluationPredicateType:
+		return checkPassed(predicate)
+	case ArtifactScanPredicateType:
+		return checkCoverage(predicate)
+	}
+	return nil
+}
+
+// checkCoverage holds a scan to its own numbers: every file was scanned or is listed as skipped.
+func checkCoverage(predicate []byte) error {
+	var p struct {
+		Coverage struct {
+			Total, Scanned json.Number
+			Skipped        []any
+		}
+	}
+	if err := json.Unmarshal(predicate, &p); err != nil {
+		return fmt.Errorf("attest: %w: %w", ErrPredicate, err)
+	}
+	total, err1 := p.Coverage.Total.Int64()
+	scanned, err2 := p.Coverage.Scanned.Int64()
+	if err := errors.Join(err1, err2); err != nil {
+		return fmt.Errorf("attest: %w: coverage: %w", ErrPredicate, err)
+	}
+	if skipped := int64(len(p.Coverage.Skipped)); scanned > total || total-scanned != skipped {
+		return fmt.Errorf("attest: %w: coverage: of %d files %d were scanned and %d skipped", ErrPredicate, total, scanned, skipped)
+	}
+	return nil
 }
 
 // checkPassed holds an evaluation to its own numbers: a result that names a threshold must say
 // `passed` exactly when the value clears it.
-func checkPassed(predicateType string, predicate []byte) error {
-	if predicateType != EvaluationPredicateType {
-		return nil
-	}
+func checkPassed(predicate []byte) error {
 	var p struct {
 		Results []struct {
 			Metric, Value, Comparator, Threshold string

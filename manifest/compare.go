@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
@@ -61,6 +62,13 @@ func (m *Manifest) Diff(got *Manifest) *Diff {
 
 // Equal reports whether the trees are equal.
 func (d *Diff) Equal() bool { return len(d.Missing)+len(d.Extra)+len(d.Changed) == 0 }
+
+// Sort puts each list into the order of paths, for a Diff that was not made by this package.
+func (d *Diff) Sort() {
+	slices.Sort(d.Missing)
+	slices.Sort(d.Extra)
+	slices.SortFunc(d.Changed, func(a, b Change) int { return strings.Compare(a.Path, b.Path) })
+}
 
 // Err is nil for equal trees; otherwise it wraps ErrMismatch and counts and names the files.
 func (d *Diff) Err() error {

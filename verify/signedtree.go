@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/mlseal/mlseal/attest"
 	"github.com/mlseal/mlseal/manifest"
 )
@@ -31,6 +33,49 @@ func (s *SignedTree) Serialization() manifest.Serialization {
 	out := s.oms.Serialization
 	out.AllowSymlinks = false
 	return out
+}
+
+// CheckListing reports what is wrong already by a listing of the tree's files, before anything of them is read: files that are
+// missing or not signed, and sha256 digests that are known beforehand and are not the signed ones. published maps each path to
+// its digest, empty where none is known. Passing it is no verification: Check is. The error wraps ErrFailed.
+func (s *SignedTree) CheckListing(published map[string]digest.Digest) error {
+	signed := s.digestsByFile()
+	diff := &manifest.Diff{}
+	for name, want := range signed {
+		got, ok := published[name]
+		switch {
+		case !ok:
+			diff.Missing = append(diff.Missing, name)
+		case want != "" && got != "" && got != want:
+			diff.Changed = append(diff.Changed, manifest.Change{Path: name, Want: want, Got: got})
+		}
+	}
+	for name := range published {
+		// OMS v1.0 section 6.3.2: a file without contents has no shards, so that only its size would tell; Check sees it.
+		if _, ok := signed[name]; !ok && s.oms.Serialization.ShardSize == 0 && !listsGit([]string{name}) {
+			diff.Extra = append(diff.Extra, name)
+		}
+	}
+	diff.Sort()
+	if err := diff.Err(); err != nil {
+		return s.Result.fail("files", err)
+	}
+	return nil
+}
+
+// digestsByFile are the sha256 digests that were signed; empty where the statement lists something else of a file.
+func (s *SignedTree) digestsByFile() map[string]digest.Digest {
+	signed := map[string]digest.Digest{}
+	for _, r := range s.oms.Resources {
+		if listsGit([]string{r.Path}) {
+			continue
+		}
+		signed[r.Path] = ""
+		if s.oms.Serialization.NamesFiles() {
+			signed[r.Path] = r.Digest
+		}
+	}
+	return signed
 }
 
 // Check reports whether m, which was built with Serialization, holds the signed files, each as it was signed, and not one more:

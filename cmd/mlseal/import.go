@@ -21,6 +21,7 @@ import (
 	"github.com/mlseal/mlseal/manifest/oci"
 	"github.com/mlseal/mlseal/manifest/origin"
 	"github.com/mlseal/mlseal/verify"
+	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
 )
 
@@ -136,7 +137,22 @@ func (a *app) openPublisher(anchor verify.Anchor, in *imported) error {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	in.options = manifest.Options{Ignore: []string{name}, Serialization: in.publisher.Serialization()}
-	return nil
+	return in.publisher.CheckListing(in.published(name))
+}
+
+// published is what the hub lists, without the publisher's bundle. A sha1 of git's says nothing about a sha256.
+func (in *imported) published(bundle string) map[string]digest.Digest {
+	files := map[string]digest.Digest{}
+	for _, f := range in.snapshot.Files {
+		if f.Path == bundle {
+			continue
+		}
+		files[f.Path] = ""
+		if f.OID.Algorithm() == digest.SHA256.String() {
+			files[f.Path] = digest.NewDigestFromEncoded(digest.SHA256, f.OID.String())
+		}
+	}
+	return files
 }
 
 // build is how the tree is read. With a publisher's signature the files are hashed as it says, and a bundle of ours lists them so too.

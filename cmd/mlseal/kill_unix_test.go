@@ -129,6 +129,7 @@ func (k *killer) step() {
 	steps := []func(){k.pack, k.pack, k.pack, k.packElsewhere, k.signTree, func() { k.packInto(k.repo + ":" + fmt.Sprint("r", k.trees)) }}
 	if len(k.order) > 0 {
 		steps = append(steps, k.attest, k.attest, k.sign, k.pull, k.pull, k.pull, k.retag)
+		steps = append(steps, k.tag, k.remove, k.collect)
 		if k.push {
 			steps = append(steps, k.pushPackage, k.pushPackage, k.copyPackage)
 		}
@@ -372,6 +373,41 @@ func (k *killer) copyPackage() {
 	if _, err := os.Stat(filepath.Join(mirror, "oci-layout")); err == nil {
 		checkLayout(k.t, mirror)
 	}
+}
+
+// tag gives a finished artifact of the layout another name, which it has afterwards or has not.
+func (k *killer) tag() {
+	reference, a := k.any(true)
+	k.trees++
+	name := fmt.Sprint("alias", k.trees)
+	if k.killAndRepeat("tag", "tag", reference, name) {
+		alias := "oci:" + k.store + ":" + name
+		if digest, _ := checkTarget(k.t, alias); digest != a.digest {
+			k.t.Errorf("%s is %q and %s is %s", alias, digest, reference, a.digest)
+		}
+	}
+}
+
+// remove takes a tag off an artifact that has no other: nothing else may go with it.
+func (k *killer) remove() {
+	reference := "oci:" + k.store + fmt.Sprint(":gone", k.trees+1)
+	dir, _ := k.newTree()
+	succeed(k.t, k.dir, "pack", dir, reference)
+	finished := k.kill("rm", "rm", reference)
+	digest, _ := checkTarget(k.t, reference)
+	if digest != "" && !finished {
+		finished = k.again("rm", "rm", reference) // the kill came before it was done
+		digest, _ = checkTarget(k.t, reference)
+	}
+	if finished && digest != "" {
+		k.t.Errorf("%s was removed, and is %s", reference, digest)
+	}
+}
+
+// collect removes what nothing refers to, however young: everything that was finished stays.
+func (k *killer) collect() {
+	k.any(true) // makes the layout, if there is none
+	k.killAndRepeat("gc", "gc", "oci:"+k.store, "--older-than", "0s")
 }
 
 func (k *killer) transfer(name, from, to string, a *artifact) {

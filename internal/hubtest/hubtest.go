@@ -247,7 +247,7 @@ func (h *Hub) serveResolve(w http.ResponseWriter, r *http.Request, repo *Reposit
 		if oid := cmp.Or(h.HeadOID, h.OIDs[name]); oid != "" {
 			w.Header().Set("X-Linked-Etag", `"`+oid+`"`)
 		}
-		query := url.Values{"repo": {r.URL.Path}, "signature": {"secret"}}
+		query := url.Values{"oid": {SHA256(data)}, "signature": {"secret"}}
 		w.Header().Set("Location", h.CDN+"/"+url.PathEscape(name)+"?"+query.Encode())
 		w.WriteHeader(http.StatusFound)
 		return
@@ -265,7 +265,7 @@ func (h *Hub) serveCDN(w http.ResponseWriter, r *http.Request) {
 	defer h.mu.Unlock()
 	name, _ := url.PathUnescape(strings.TrimPrefix(r.URL.EscapedPath(), "/"))
 	for _, repo := range h.Repositories {
-		if data, ok := repo.Files[name]; ok && repo.IsLFS(name) && r.URL.Query().Get("signature") == "secret" {
+		if data, ok := repo.Files[name]; ok && repo.IsLFS(name) && r.URL.Query().Get("oid") == SHA256(data) && r.URL.Query().Get("signature") == "secret" {
 			h.contents(w, r, name, data)
 			return
 		}

@@ -507,3 +507,37 @@ func TestPackLinkFailures(t *testing.T) {
 		t.Errorf("the file itself: %q, %v", data, err)
 	}
 }
+
+// A link has the age of the file, by which it would be what a killed process left.
+func TestSweepLeavesLinks(t *testing.T) {
+	dir := t.TempDir()
+	long := time.Now().Add(-48 * time.Hour)
+	for i := range 100 {
+		name := filepath.Join(dir, fmt.Sprintf("%d.bin", i))
+		if err := os.WriteFile(name, fmt.Append(nil, "weights ", i), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(name, long, long); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l := newLayout(t)
+	done := make(chan struct{})
+	var sweeping sync.WaitGroup
+	sweeping.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			default:
+				l.removeLeftovers(time.Now().Add(-tempLifetime))
+			}
+		}
+	})
+	_, err := Pack(t.Context(), l, os.DirFS(dir), PackOptions{Link: true})
+	close(done)
+	sweeping.Wait()
+	if err != nil {
+		t.Error(err)
+	}
+}

@@ -177,6 +177,7 @@ func (s *layoutSink) linkBlob(o origin) error {
 	if err := os.MkdirAll(s.layout.blobsDir(), 0o777); err != nil {
 		return err
 	}
+	hold(opened) // the link is as old as the file, so that its age would make it a leftover
 	temp := filepath.Join(s.layout.blobsDir(), fmt.Sprintf("%s%d", tempPrefix, rand.Uint64()))
 	if err := os.Link(opened.Name(), temp); err != nil {
 		return err
