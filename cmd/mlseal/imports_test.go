@@ -71,7 +71,7 @@ var doors = map[string][]string{
 	"github.com/aws/aws-sdk-go-v2/":                  {"attest/signer"},
 	"cloud.google.com/go/":                           {"attest/signer"},
 	"github.com/spf13/cobra":                         {"cmd/mlseal"},
-	"go.yaml.in/yaml/":                               {"policies"},
+	"go.yaml.in/yaml/":                               {"policies", "internal/strictyaml"},
 	"net/http":                                       {"attest/signer", "internal/hubtest", "internal/registrytest", "internal/sigstoretest", "manifest/hub", "manifest/oci"},
 	"github.com/ThalesIgnite/":                       {"attest/signer"},
 	"github.com/miekg/pkcs11":                        {"attest/signer"},
