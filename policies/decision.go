@@ -76,6 +76,10 @@ type Evidence struct {
 	// "claimed" (by the statement itself), "Rekor", "timestamp authority"; empty when nothing does.
 	Time       time.Time
 	TimeSource string
+	// Logs is the number of different transparency logs of which an entry was verified, and LogEntries that of all entries beside the
+	// signature, verified or not. Timestamps is the number of different authorities whose time of signing was verified: timestamp
+	// authorities, and logs that sign the time of an entry.
+	Logs, LogEntries, Timestamps int
 	// Problem, when not empty, is why the statement cannot be used whoever signed it;
 	// ProblemDetail explains it. Such evidence is listed and never counted.
 	Problem       Code

@@ -16,6 +16,7 @@ const (
 	unusable                     // it has a problem, and was found with the target
 	otherSubject                 // right type and signer, found with the target, about something else
 	otherSigner                  // right type and about the target, by nobody whom the rule names
+	unvouched                    // all of it, without the log entry or the timestamps that the policy wants
 	candidate                    // all of it; where and maxAge decide
 )
 
@@ -79,7 +80,7 @@ func (e *evaluation) sift(r *rule, t target, o *outcome) sifted {
 		if s == unrelated {
 			continue
 		}
-		code, reason := it.shortfall(s)
+		code, reason := e.shortfall(it, s)
 		it.note(s, code, reason)
 		o.near = append(o.near, it.seen(code, reason))
 		if s > out.standing && s != stranger {
@@ -106,6 +107,8 @@ func (e *evaluation) place(r *rule, t target, it *item) standing {
 	about := e.policy.aboutAny(it.Subjects, t.Digests)
 	trusted := slices.ContainsFunc(it.SignedBy, func(s string) bool { return slices.Contains(r.signers, s) })
 	switch {
+	case about && trusted && e.policy.unwitnessed(it.Evidence) != "":
+		return unvouched
 	case about && trusted:
 		return candidate
 	case about:
@@ -119,6 +122,14 @@ func (e *evaluation) place(r *rule, t target, it *item) standing {
 }
 
 // shortfall puts a standing below candidate into words.
+func (e *evaluation) shortfall(it *item, s standing) (Code, string) {
+	if s == unvouched {
+		return SignatureInvalid, e.policy.unwitnessed(it.Evidence)
+	}
+	return it.shortfall(s)
+}
+
+// shortfall puts a standing into words that needs no policy.
 func (it *item) shortfall(s standing) (Code, string) {
 	switch s {
 	case otherSigner:

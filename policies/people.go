@@ -67,7 +67,7 @@ func (p *Policy) spokenFor(members []string, it *item) []trait {
 // traits are the names that the policy knows a signer by. Whose authority vouches for a name does not matter.
 func (s signer) traits() []trait {
 	var out []trait
-	if s.keyless != nil {
+	if s.keyless != nil && s.keyless.Subject != "" {
 		out = append(out, trait{"name", s.keyless.Subject})
 	}
 	if c := s.certificate; c != nil && c.Subject != "" {

@@ -43,6 +43,7 @@ type Policy struct {
 	revokers   []string // who may revoke; nil: every signer
 	revocable  bool     // the policy says who may revoke
 	trustRoot  []byte
+	witnesses  witnesses
 }
 
 // Signer is a name of the policy with what speaks for it: public keys, one keyless identity, or one name in the certificates of
@@ -54,10 +55,23 @@ type Signer struct {
 	Certificate *Certificate // nil unless the signer has a certificate of an authority
 }
 
-// Identity is who a certificate of a Sigstore instance was issued to. Both strings are compared whole.
+// Identity is who a certificate of a Sigstore instance was issued to. All is compared whole. Exactly one of Subject and Pattern is set.
 type Identity struct {
 	Issuer  string // the OIDC issuer
 	Subject string // the certificate's subject alternative name
+	Pattern string // a regular expression (RE2) for the whole of the certificate's subject alternative name
+}
+
+// Is reports whether the policy means the owner of a certificate.
+func (i Identity) Is(issuer, subject string) bool {
+	if i.Issuer == "" || issuer != i.Issuer || subject == "" {
+		return false
+	}
+	if i.Pattern == "" {
+		return subject == i.Subject
+	}
+	whole, err := wholly(i.Pattern)
+	return err == nil && whole.MatchString(subject)
 }
 
 // Certificate is who has a certificate of an authority of one's own. Exactly one of Subject, SAN and AnySubject is set.
@@ -188,9 +202,9 @@ func (p *Policy) Signers() []Signer {
 	return out
 }
 
-// NeedsTrustRoot reports whether the policy has keyless signers.
+// NeedsTrustRoot reports whether the policy has keyless signers, or demands log entries or timestamps.
 func (p *Policy) NeedsTrustRoot() bool {
-	return p.hasSigner(func(s signer) bool { return s.keyless != nil })
+	return p.NeedsWitnesses() || p.hasSigner(func(s signer) bool { return s.keyless != nil })
 }
 
 // TakesTimestamps reports whether the policy has signers with certificates: a timestamp that the trusted root vouches for says

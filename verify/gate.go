@@ -56,6 +56,9 @@ type Verifier struct {
 // content check that failed denies whatever the policy says. The error is nil when a decision was reached;
 // Decision.Err says whether it is a denial.
 func (v *Verifier) Verify(ctx context.Context, target Target, found []Found, policy *policies.Policy) (*policies.Decision, error) {
+	if err := policy.Matches(target.Subject); err != nil {
+		return nil, fmt.Errorf("verify: %w", err)
+	}
 	signers, err := newSigners(policy, v.Trust, v.Now)
 	if err != nil {
 		return nil, err

@@ -207,7 +207,7 @@ func (p *openedPackage) digests() map[string]string {
 }
 
 func (p *openedPackage) subject() policies.Subject {
-	return policies.Subject{Name: p.name, Digests: p.digests()}
+	return policies.Subject{Name: p.name, Digests: p.digests(), ArtifactType: p.pkg.Manifest.ArtifactType, Repository: p.ref.Repository}
 }
 
 // statements lists what is attached to the package.

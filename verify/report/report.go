@@ -199,10 +199,18 @@ func (g Gate) notCounted(p *printer) {
 func (g Gate) requirement(p *printer, style Style, r policies.Requirement, width int) {
 	indent := strings.Repeat(" ", 6+width)
 	if r.Passed {
-		p.line("  %s %-*s  %s", style.mark(verify.Passed), width, escape.Line(r.ID), escape.Line(r.Detail))
+		mark := style.mark(verify.Passed)
+		if r.Waiver != "" {
+			mark = style.paint("33", "~")
+		}
+		p.line("  %s %-*s  %s", mark, width, escape.Line(r.ID), escape.Line(r.Detail))
 		return
 	}
-	p.line("  %s %-*s  %s: %s", style.mark(verify.Failed), width, escape.Line(r.ID), style.paint("31", string(r.Code)), escape.Line(r.Detail))
+	mark, code := style.mark(verify.Failed), style.paint("31", string(r.Code))
+	if !r.Denies() {
+		mark, code = style.paint("33", "!"), string(r.Severity)+": "+style.paint("33", string(r.Code))
+	}
+	p.line("  %s %-*s  %s: %s", mark, width, escape.Line(r.ID), code, escape.Line(r.Detail))
 	if r.Message != "" {
 		p.line("%s%s", indent, escape.Line(r.Message))
 	}
