@@ -52,6 +52,7 @@ func Load(data []byte, opts LoadOptions) (*Policy, error) {
 	if l.err != nil {
 		return nil, l.err
 	}
+	l.policy.nameRules()
 	sum := sha256.Sum256(data)
 	l.policy.ref.Digest = "sha256:" + hex.EncodeToString(sum[:])
 	return l.policy, nil
