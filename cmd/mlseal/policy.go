@@ -17,10 +17,11 @@ var errPolicyTest = errors.New("a policy test failed")
 
 func (a *app) policyCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:     "policy COMMAND",
-		Short:   "Begin, test, check, explain and compare policies",
-		Example: "  mlseal policy test policy_test.yaml --coverage --mutate",
-		Args:    func(cmd *cobra.Command, args []string) error { return unknownCommand(cmd, args) },
+		Use:                        "policy COMMAND",
+		Short:                      "Begin, test, check, explain and compare policies",
+		SuggestionsMinimumDistance: 2,
+		Example:                    "  mlseal policy test policy_test.yaml --coverage --mutate",
+		Args:                       func(cmd *cobra.Command, args []string) error { return unknownCommand(cmd, args) },
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_ = cmd.Help()
 			return errors.New("no command given")

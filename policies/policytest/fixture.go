@@ -109,7 +109,12 @@ func ParseFixture(files map[string][]byte) (*Fixture, error) {
 		}
 		f.Statements = append(f.Statements, s)
 	}
+	f.sort()
 	return f, nil
+}
+
+func (f *Fixture) sort() {
+	slices.SortFunc(f.Statements, func(a, b Statement) int { return strings.Compare(a.Name, b.Name) })
 }
 
 func parseSubject(text []byte) (policies.Subject, error) {
@@ -290,7 +295,7 @@ func NewFixture(subject policies.Subject, evidence []policies.Evidence) *Fixture
 		taken[name] = true
 		f.Statements = append(f.Statements, Statement{Name: name, Evidence: ev})
 	}
-	slices.SortFunc(f.Statements, func(a, b Statement) int { return strings.Compare(a.Name, b.Name) })
+	f.sort()
 	return f
 }
 
