@@ -31,6 +31,7 @@ type condition struct {
 	text    string
 	line    int
 	program cel.Program
+	traced  *traced
 }
 
 // facts are what an expression may ask about.
@@ -95,11 +96,14 @@ func (l *loader) compile(text string) (condition, error) {
 	case !t.IsExactType(cel.BoolType):
 		return condition{}, fmt.Errorf("the expression is a %s; it must be a bool", t)
 	}
+	if estimate, err := env.EstimateCost(checked, noHints{}); err == nil && estimate.Min > MaxExpressionCost {
+		return condition{}, fmt.Errorf("the expression takes at least %d steps, whatever the statement is; the limit is %d", estimate.Min, MaxExpressionCost)
+	}
 	program, err := env.Program(checked, cel.CostLimit(MaxExpressionCost), cel.CostTracking(strictCosts()))
 	if err != nil {
 		return condition{}, err
 	}
-	return condition{text: oneLine(text), program: program}, nil
+	return condition{text: oneLine(text), program: program, traced: &traced{env: env, ast: checked}}, nil
 }
 
 // checkFloats refuses what would make a float: 0.7 is another number as a float, and a
@@ -128,16 +132,25 @@ func firstIssue(issues *cel.Issues) error {
 // holds evaluates the expression. An error is never a yes: a missing key is a claim that was
 // not made.
 func (c condition) holds(f facts) (Code, string) {
-	out, _, err := c.program.Eval(f.variables())
+	code, reason, _ := c.evaluate(f)
+	return code, reason
+}
+
+// evaluate says whether the condition holds, and what it cost to find out.
+func (c condition) evaluate(f facts) (code Code, reason string, cost uint64) {
+	out, details, err := c.program.Eval(f.variables())
+	if cost = MaxExpressionCost; details != nil && details.ActualCost() != nil {
+		cost = *details.ActualCost()
+	}
 	switch {
 	case err != nil:
-		return ConditionError, escape.Line(fmt.Sprintf("%s: %v", c.text, err))
+		return ConditionError, escape.Line(fmt.Sprintf("%s: %v", c.text, err)), cost
 	case out == types.True:
-		return "", ""
+		return "", "", cost
 	case out == types.False:
-		return ConditionFalse, escape.Line(c.text) + " is false"
+		return ConditionFalse, escape.Line(c.text) + " is false", cost
 	}
-	return ConditionError, escape.Line(c.text) + ": the value is not a bool"
+	return ConditionError, escape.Line(c.text) + ": the value is not a bool", cost
 }
 
 func (f facts) variables() map[string]any {

@@ -147,7 +147,9 @@ type Requirement struct {
 	Message  string   `json:"message,omitempty"` // the policy author's words
 	Fix      string   `json:"fix,omitempty"`     // what to do about it
 	Waiver   string   `json:"waiver,omitempty"`  // id of the waiver without which it would have failed
-	Counted  []Seen   `json:"counted,omitempty"` // the statements that it rests on
+	// Values are what the comparisons of a condition that failed compared, as in dec("0.6") >= dec("0.7") -> false.
+	Values  []string `json:"values,omitempty"`
+	Counted []Seen   `json:"counted,omitempty"` // the statements that it rests on
 	// NearMisses are statements that came close: right type but wrong subject or signer, a
 	// condition that is false, an unreadable one.
 	NearMisses []Seen `json:"nearMisses,omitempty"`
@@ -166,6 +168,7 @@ type Seen struct {
 	TimeSource    string    `json:"timeSource,omitempty"`
 	Code          Code      `json:"code,omitempty"`   // why it was not counted
 	Reason        string    `json:"reason,omitempty"` // the same for people
+	Values        []string  `json:"values,omitempty"` // of the condition that it failed
 }
 
 // Err is nil when the artifact is allowed. Otherwise it wraps ErrDenied and names the

@@ -47,6 +47,7 @@ type evaluation struct {
 	known     *ancestry          // nil until it is asked for
 	notes     []string
 	missed    map[string]bool // parts of the policy that something did not meet; nil when nobody asks
+	explained int             // failures whose values are shown
 }
 
 // item is one piece of evidence and what became of it.
@@ -102,6 +103,7 @@ func (p *Policy) evaluate(subject Subject, evidence []Evidence, now time.Time, m
 		edges, l := e.trace(subject)
 		d.Requirements, d.Lineage = append(d.Requirements, edges...), &l.graph.Graph
 	}
+	d.Requirements = append(d.Requirements, e.rego()...)
 	// The deny list and revocations reach what the statements that counted say, hence last; they are shown first.
 	d.Requirements = slices.Concat(e.expiry(), e.denied(), e.revoked(), d.Requirements)
 	d.Ignored = e.ignored()
@@ -189,7 +191,7 @@ func lower(s string) string { return strings.ToLower(s) }
 
 func (e *evaluation) requirement(r *rule, t target) Requirement {
 	o := e.check(r, t)
-	req := Requirement{ID: r.id, Passed: o.code == "", Code: o.code, Detail: o.detail, Counted: seenAll(o.counted), NearMisses: o.near}
+	req := Requirement{ID: r.id, Passed: o.code == "", Code: o.code, Detail: o.detail, Counted: seenAll(o.counted), NearMisses: o.near, Values: o.values}
 	if r.severity != Block {
 		req.Severity = r.severity
 	}

@@ -60,7 +60,7 @@ func Load(data []byte, opts LoadOptions) (*Policy, error) {
 
 func (l *loader) document(root *yaml.Node) {
 	f := l.mapping(root, "the policy",
-		"apiVersion", "name", "version", "expires", "owner", "signers", "trust", "statements", "params", "digests", "match", "require", "lineage", "revocations", "waivers", "acceptWaivers")
+		"apiVersion", "name", "version", "expires", "owner", "previous", "signers", "trust", "statements", "params", "digests", "match", "require", "lineage", "revocations", "rego", "waivers", "acceptWaivers")
 	p := l.policy
 	if n := l.need(f, "apiVersion"); n != nil {
 		if v := l.str(n, "apiVersion"); v != APIVersion {
@@ -71,6 +71,7 @@ func (l *loader) document(root *yaml.Node) {
 	p.ref.Version = l.integer(f.at["version"], "version", 1)
 	p.expires = l.instant(f.at["expires"], "expires")
 	p.owner = l.str(f.at["owner"], "owner")
+	l.previous(f.at["previous"])
 	l.statementVersions(f.at["statements"])
 	l.digests(f.at["digests"])
 	l.params(f.at["params"])
@@ -87,12 +88,22 @@ func (l *loader) document(root *yaml.Node) {
 	}
 	if l.err == nil {
 		l.applies(f.at["match"])
+		l.rego(f.at["rego"])
 		l.waivers(f.at["waivers"])
 		l.acceptWaivers(f.at["acceptWaivers"])
 	}
 	if n := f.at["revocations"]; n != nil && l.err == nil {
 		p.revokers, p.revocable = l.take(l.by(l.mapping(n, "revocations", "by"))), true
 	}
+}
+
+// previous reads the digest of the policy that this one follows.
+func (l *loader) previous(n *yaml.Node) {
+	s := l.str(n, "previous")
+	if algorithm, err := parseDigest(s); s != "" && (err != nil || algorithm != "sha256") {
+		l.failf(n, "previous is %q; write sha256: and the digest of the policy before this one", s)
+	}
+	l.policy.previous = s
 }
 
 // statementTypes are the versions of in-toto's Statement by their name in a policy.

@@ -255,7 +255,6 @@ func TestLoadSignerErrors(t *testing.T) {
 		"subject empty":         {"{ci: {keyless: {issuer: 'https://i.example', subject: ''}}}", "signers.ci.keyless.subject is empty"},
 		"subject only":          {"{ci: {keyless: {subject: a@b.example}}}", "signers.ci.keyless has no issuer"},
 		"wildcard":              {"{ci: {keyless: {issuer: 'https://i.example', subject: '*@b.example'}}}", "it is compared whole"},
-		"keyless and key":       {"{ci: {key: a.pub, keyless: {issuer: i, subject: s}}}", "signers.ci needs exactly one of"},
 		"one identity, twice":   {"{a: {keyless: {issuer: i, subject: s}}, b: {keyless: {issuer: i, subject: s}}}", "signers.b.keyless is the identity of signer a already"},
 		"odd name":              {"{'a b': {key: a.pub}}", `a signer's name is "a b"`},
 		"keys empty":            {"{ci: {keys: []}}", "signers.ci.keys is empty"},

@@ -26,6 +26,7 @@ type outcome struct {
 	detail  string
 	counted []*item
 	near    []Seen
+	values  []string // of the condition that failed
 }
 
 // timed reports whether anything says when the statement was made.
@@ -60,7 +61,9 @@ func (e *evaluation) check(r *rule, t target) outcome {
 			continue
 		}
 		it.note(candidate, code, reason)
-		failed = append(failed, it.seen(code, reason))
+		seen := it.seen(code, reason)
+		seen.Values = e.explain(r, t, it, code)
+		failed = append(failed, seen)
 	}
 	o.code, o.detail = e.verdict(r, s, o.counted, failed)
 	if o.code != "" {
@@ -68,6 +71,9 @@ func (e *evaluation) check(r *rule, t target) outcome {
 	}
 	if o.code == SignerNotTrusted || o.code == ThresholdNotMet {
 		e.miss("%s.by", r.name)
+	}
+	if o.code != "" && len(failed) > 0 && failed[0].Code == o.code {
+		o.values = failed[0].Values
 	}
 	o.near = append(o.near, failed...)
 	slices.SortStableFunc(o.near, func(a, b Seen) int { return strings.Compare(a.ID, b.ID) })
@@ -196,6 +202,25 @@ func (e *evaluation) judge(r *rule, t target, it *item) (Code, string) {
 		return e.incomplete(it, t)
 	}
 	return "", ""
+}
+
+// explain shows the values in the condition that failed. It explains the first failures of a decision only: each takes another evaluation.
+func (e *evaluation) explain(r *rule, t target, it *item, code Code) []string {
+	if code != ConditionFalse && code != ConditionError || e.explained == maxExplained {
+		return nil
+	}
+	f := facts{it.Evidence, t.Subject, e.now, e.policy.params}
+	for _, c := range r.where {
+		failed, _, cost := c.evaluate(f)
+		if failed == "" {
+			continue
+		}
+		if e.explained++; cost > explainCost {
+			return nil
+		}
+		return c.traced.values(f.variables())
+	}
+	return nil
 }
 
 func (e *evaluation) future(it *item) bool { return it.Time.Sub(e.now) > MaxClockSkew }

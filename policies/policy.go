@@ -25,6 +25,7 @@ const (
 type Policy struct {
 	ref        PolicyRef
 	owner      string
+	previous   string
 	expires    time.Time
 	signers    map[string]signer
 	statements []string // the accepted _type of statements
@@ -38,6 +39,7 @@ type Policy struct {
 	waivers    []waiver
 	outside    *outsideWaivers // nil: a waiver that is not in the policy does not count
 	applies    applies
+	rego       []*regoModule
 	maxDepth   int      // of the lineage
 	maxNodes   int      // of the lineage, without the artifact
 	revokers   []string // who may revoke; nil: every signer
@@ -177,6 +179,9 @@ func (p *Policy) Ref() PolicyRef { return p.ref }
 
 // Owner is the document's owner, or empty.
 func (p *Policy) Owner() string { return p.owner }
+
+// Previous is the digest of the policy that this one follows, "sha256:<hex>", or empty.
+func (p *Policy) Previous() string { return p.previous }
 
 // Signers are the policy's identities sorted by name. Groups are not among them: they are
 // made of identities. A verifier checks each signature against these keys and identities and puts the

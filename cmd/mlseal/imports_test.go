@@ -28,6 +28,7 @@ import (
 	_ "github.com/mlseal/mlseal/policies"
 	_ "github.com/mlseal/mlseal/policies/library"
 	_ "github.com/mlseal/mlseal/policies/policytest"
+	_ "github.com/mlseal/mlseal/policies/starter"
 	_ "github.com/mlseal/mlseal/verify"
 	_ "github.com/mlseal/mlseal/verify/report"
 	_ "github.com/mlseal/mlseal/verify/trust"
@@ -51,6 +52,7 @@ var mayImport = map[string][]string{
 	"policies":            {},
 	"policies/library":    {},
 	"policies/policytest": {"policies"},
+	"policies/starter":    {"policies", "policies/policytest"},
 	"verify":              {"attest", "manifest", "policies"},
 	"verify/trust":        {"attest", "verify"},
 	"verify/report":       {"attest", "manifest", "policies", "verify"},
@@ -60,6 +62,7 @@ var mayImport = map[string][]string{
 
 // doors are the packages that alone may import a heavy dependency.
 var doors = map[string][]string{
+	"github.com/open-policy-agent/opa":               {"policies"},
 	"oras.land/oras-go/":                             {"manifest/oci"},
 	"github.com/sigstore/cosign/":                    {"attest/signer"},
 	"github.com/sigstore/sigstore-go/pkg/sign":       {"attest/signer"},

@@ -27,7 +27,7 @@ func (a *app) policyCommand() *cobra.Command {
 			return errors.New("no command given")
 		},
 	}
-	cmd.AddCommand(a.policyTestCommand(), a.policyFixtureCommand())
+	cmd.AddCommand(a.policyInitCommand(), a.policyTestCommand(), a.policyFixtureCommand())
 	return cmd
 }
 

@@ -214,6 +214,9 @@ func (g Gate) requirement(p *printer, style Style, r policies.Requirement, width
 	if r.Message != "" {
 		p.line("%s%s", indent, escape.Line(r.Message))
 	}
+	for _, v := range r.Values {
+		p.line("%scondition  %s", indent, escape.Line(v))
+	}
 	for _, s := range r.NearMisses {
 		p.line("%sseen  %s", indent, seenLine(s))
 	}
