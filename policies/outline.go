@@ -31,6 +31,7 @@ type Outline struct {
 	MaxDepth     int
 	MaxNodes     int
 	Order        []string
+	Rego         []string // packages
 	Waivers      []WaiverOutline
 	// WaiversBy may sign waivers for the requirements WaiversFor, which end at most WaiversEnd ahead. They are empty when no waiver
 	// counts that is not in the policy.
@@ -128,6 +129,9 @@ func (p *Policy) Outline() Outline {
 	}
 	for i := range p.edges {
 		o.Edges = append(o.Edges, p.edges[i].outline())
+	}
+	for _, m := range p.rego {
+		o.Rego = append(o.Rego, m.name)
 	}
 	for _, w := range p.waivers {
 		o.Waivers = append(o.Waivers, WaiverOutline{w.id, w.requirement, strings.TrimSpace(digestKey(w.subject)), w.reason, w.until, slices.Clone(w.by)})

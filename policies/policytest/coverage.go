@@ -144,6 +144,9 @@ func parts(o policies.Outline) []Part {
 			add(Checks, whole.name, whole.name, "", 0)
 		}
 	}
+	for _, pkg := range o.Rego {
+		add(Checks, "rego:"+pkg, "rego:"+pkg, "", 0)
+	}
 	for _, w := range o.Waivers {
 		add(Checks, w.Requirement, "waiver:"+w.ID, "waives "+w.Requirement, 0)
 	}

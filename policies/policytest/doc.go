@@ -23,7 +23,7 @@
 //	mutants: {builtin: true, survivors: 0, unneeded: [card], timeless: [approval]}
 //
 // Ids of requirements are those that a decision lists: those of the policy, lineage:ROLE, lineage.order, digests.deny, revocations,
-// match, and policy for its expiry.
+// rego:PACKAGE, match, and policy for its expiry.
 //
 // A mutation names statements by their name in the fixture, or by the id of a requirement: then it means all statements that counted
 // for the requirement in the fixture as it is. One that names nothing, or changes nothing, is an error.
@@ -60,7 +60,7 @@
 // # Coverage
 //
 // A requirement or an edge is covered when a case that holds expects it to fail, by name. A condition (where) or another check (maxAge,
-// by, count, an entry of accept or requireEach, denyDigests, disjointFrom, notSignedBySameIdentityAs, order, expiry, match, deny list,
+// by, count, Rego, an entry of accept or requireEach, denyDigests, disjointFrom, notSignedBySameIdentityAs, order, expiry, match, deny list,
 // revocations, waivers) is covered when it said no in a case that expects the requirement to which it belongs to fail. Of
 // several conditions the first that is false ends the matter, so each needs a case of its own.
 //

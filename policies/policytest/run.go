@@ -170,6 +170,9 @@ func (r *runner) answerable(e Expectation) error {
 	for _, g := range r.outline.Edges {
 		ids = append(ids, "lineage:"+g.ID)
 	}
+	for _, pkg := range r.outline.Rego {
+		ids = append(ids, "rego:"+pkg)
+	}
 	if (e.Kind == "deny" || e.Kind == "warn") && !slices.Contains(ids, e.ID) {
 		return fmt.Errorf("the policy has no requirement %q; it has %s", e.ID, strings.Join(ids[6:], ", "))
 	}
