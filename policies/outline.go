@@ -31,7 +31,7 @@ type Outline struct {
 	MaxDepth     int
 	MaxNodes     int
 	Order        []string
-	Rego         []string // packages
+	Rego         []RegoOutline
 	Waivers      []WaiverOutline
 	// WaiversBy may sign waivers for the requirements WaiversFor, which end at most WaiversEnd ahead. They are empty when no waiver
 	// counts that is not in the policy.
@@ -99,6 +99,9 @@ type EdgeOutline struct {
 	Line         int
 }
 
+// RegoOutline is a Rego module: its package, and the sha256 of its text.
+type RegoOutline struct{ Package, Digest string }
+
 // WaiverOutline is a waiver in the policy.
 type WaiverOutline struct {
 	ID, Requirement, Subject, Reason string
@@ -131,7 +134,7 @@ func (p *Policy) Outline() Outline {
 		o.Edges = append(o.Edges, p.edges[i].outline())
 	}
 	for _, m := range p.rego {
-		o.Rego = append(o.Rego, m.name)
+		o.Rego = append(o.Rego, RegoOutline{m.name, m.digest})
 	}
 	for _, w := range p.waivers {
 		o.Waivers = append(o.Waivers, WaiverOutline{w.id, w.requirement, strings.TrimSpace(digestKey(w.subject)), w.reason, w.until, slices.Clone(w.by)})

@@ -28,6 +28,7 @@ import (
 	_ "github.com/mlseal/mlseal/policies"
 	_ "github.com/mlseal/mlseal/policies/library"
 	_ "github.com/mlseal/mlseal/policies/policytest"
+	_ "github.com/mlseal/mlseal/policies/review"
 	_ "github.com/mlseal/mlseal/policies/starter"
 	_ "github.com/mlseal/mlseal/verify"
 	_ "github.com/mlseal/mlseal/verify/report"
@@ -53,6 +54,7 @@ var mayImport = map[string][]string{
 	"policies/library":    {},
 	"policies/policytest": {"policies"},
 	"policies/starter":    {"policies", "policies/policytest"},
+	"policies/review":     {"policies"},
 	"verify":              {"attest", "manifest", "policies"},
 	"verify/trust":        {"attest", "verify"},
 	"verify/report":       {"attest", "manifest", "policies", "verify"},

@@ -27,7 +27,8 @@ func (a *app) policyCommand() *cobra.Command {
 			return errors.New("no command given")
 		},
 	}
-	cmd.AddCommand(a.policyInitCommand(), a.policyTestCommand(), a.policyFixtureCommand())
+	cmd.AddCommand(a.policyInitCommand(), a.policyTestCommand(), a.policyFixtureCommand(),
+		a.policyLintCommand(), a.policyExplainCommand(), a.policyDiffCommand())
 	return cmd
 }
 

@@ -144,8 +144,8 @@ func parts(o policies.Outline) []Part {
 			add(Checks, whole.name, whole.name, "", 0)
 		}
 	}
-	for _, pkg := range o.Rego {
-		add(Checks, "rego:"+pkg, "rego:"+pkg, "", 0)
+	for _, m := range o.Rego {
+		add(Checks, "rego:"+m.Package, "rego:"+m.Package, "", 0)
 	}
 	for _, w := range o.Waivers {
 		add(Checks, w.Requirement, "waiver:"+w.ID, "waives "+w.Requirement, 0)

@@ -107,6 +107,19 @@ func newRunner(policy *policies.Policy, suite *Suite, fixture *Fixture) *runner 
 	return r
 }
 
+// Decide asks a policy about the fixture. now is the clock.
+func (f *Fixture) Decide(policy *policies.Policy, now time.Time) *policies.Decision {
+	known := map[string]bool{}
+	for _, s := range policy.Signers() {
+		known[s.Name] = true
+	}
+	var evidence []policies.Evidence
+	for _, s := range f.Statements {
+		evidence = append(evidence, s.evidence(known))
+	}
+	return policy.Evaluate(f.Subject, evidence, now)
+}
+
 // ask asks about the fixture's artifact at the suite's time.
 func (r *runner) ask(statements []Statement) (*policies.Decision, []string) {
 	return r.policy.Trace(r.fixture.Subject, r.evidence(statements), r.suite.Now)
@@ -170,8 +183,8 @@ func (r *runner) answerable(e Expectation) error {
 	for _, g := range r.outline.Edges {
 		ids = append(ids, "lineage:"+g.ID)
 	}
-	for _, pkg := range r.outline.Rego {
-		ids = append(ids, "rego:"+pkg)
+	for _, m := range r.outline.Rego {
+		ids = append(ids, "rego:"+m.Package)
 	}
 	if (e.Kind == "deny" || e.Kind == "warn") && !slices.Contains(ids, e.ID) {
 		return fmt.Errorf("the policy has no requirement %q; it has %s", e.ID, strings.Join(ids[6:], ", "))
