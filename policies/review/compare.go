@@ -246,6 +246,9 @@ func (c *comparer) rule(where string, o, n policies.RuleOutline) {
 	c.value(where+".type", Other, strings.Join(o.Types, ", "), strings.Join(n.Types, ", "))
 	c.set(where+".by", Weaker, o.By, n.By)
 	c.value(where+".match", matchEffect(o.Match, n.Match), o.Match, n.Match)
+	if o.Match == n.Match && o.MatchSet != n.MatchSet { // several producers of one artifact are denied unless it is written
+		c.value(where+".match", by(!n.MatchSet), written(o), written(n))
+	}
 	c.value(where+".maxAge", by(o.MaxAge == 0 || n.MaxAge != 0 && n.MaxAge < o.MaxAge), limit(o.MaxAge), limit(n.MaxAge))
 	c.set(where+".where", Stronger, texts(o.Where), texts(n.Where))
 	c.set(where+".pinned", Weaker, o.Pinned, n.Pinned)
@@ -318,15 +321,28 @@ func maximum(n int) string {
 	return fmt.Sprint(n)
 }
 
+// written is the match of a rule. Where it is not written, several producers of one artifact are denied.
+func written(r policies.RuleOutline) string {
+	if r.MatchSet {
+		return r.Match
+	}
+	return ""
+}
+
 // entries are the entries of accept or requireEach in words.
 func entries(rules []policies.RuleOutline) []string {
 	var out []string
 	for _, r := range rules {
-		text := asked(r)
-		if len(r.Pinned) > 0 {
-			text = "pinned " + strings.Join(r.Pinned, ", ")
+		var words []string
+		for _, w := range []struct{ what, text string }{
+			{"", r.ID}, {"pinned", strings.Join(r.Pinned, ", ")}, {"", strings.Join(r.Types, " or ")}, {"by", strings.Join(r.By, " or ")}, {"match", written(r)},
+			{"maxAge", limit(r.MaxAge)}, {"where", strings.Join(texts(r.Where), " and ")},
+		} {
+			if w.text != "" && w.text != "no limit" {
+				words = append(words, strings.TrimSpace(w.what+" "+w.text))
+			}
 		}
-		out = append(out, text)
+		out = append(out, strings.Join(words, " "))
 	}
 	return out
 }
@@ -335,7 +351,7 @@ func (c *comparer) waivers() {
 	words := func(o policies.Outline) []string {
 		var out []string
 		for _, w := range o.Waivers {
-			out = append(out, fmt.Sprintf("%s of %s for %s until %s by %s", w.ID, w.Requirement, w.Subject, moment(w.Until), strings.Join(w.By, ", ")))
+			out = append(out, fmt.Sprintf("%s of %s for %s until %s by %s: %s", w.ID, w.Requirement, w.Subject, moment(w.Until), strings.Join(w.By, ", "), w.Reason))
 		}
 		return out
 	}

@@ -160,7 +160,7 @@ func asked(r policies.RuleOutline) string {
 	if len(r.Types) > 1 {
 		what = "signature"
 	}
-	text := fmt.Sprintf("there is a %s by %s.", what, either(r.By))
+	text := fmt.Sprintf("there is %s %s by %s.", article(what), what, either(r.By))
 	switch r.Match {
 	case "one":
 		text = fmt.Sprintf("there is exactly one %s by %s.", what, either(r.By))
@@ -178,6 +178,13 @@ func asked(r policies.RuleOutline) string {
 		text += " It holds that " + c.Text + "."
 	}
 	return text
+}
+
+func article(noun string) string {
+	if strings.ContainsRune("aeiou", rune(noun[0])) {
+		return "an"
+	}
+	return "a"
 }
 
 func age(d time.Duration) string {
@@ -287,22 +294,26 @@ func (e explainer) unchecked() []string {
 func (e explainer) commands() []string {
 	var out []string
 	for _, r := range e.Requirements {
-		out = append(out, r.ID+": "+command(r, "REF"))
+		out = append(out, r.ID+": "+e.command(r, "REF"))
 	}
 	for _, g := range e.Edges {
 		for _, r := range slices.Concat(g.Accept, g.Each) {
 			if len(r.Pinned) == 0 {
-				out = append(out, r.Name+": "+command(r, "DEPENDENCY"))
+				out = append(out, r.Name+": "+e.command(r, "DEPENDENCY"))
 			}
 		}
 	}
 	return out
 }
 
-func command(r policies.RuleOutline, ref string) string {
-	by := " as " + either(r.By)
-	if len(r.Types) > 1 {
-		return "mlseal sign " + ref + " --key KEY" + by
+func (e explainer) command(r policies.RuleOutline, ref string) string {
+	with := "--key KEY"
+	if !slices.ContainsFunc(e.Signers, func(s policies.SignerOutline) bool { return slices.Contains(r.Signers, s.Name) && s.Kind != "keyless" }) {
+		with = "--keyless"
 	}
-	return "mlseal attest " + ref + " --type " + r.Label + " --predicate FILE --key KEY" + by
+	with += "    # by " + either(r.By)
+	if len(r.Types) > 1 {
+		return "mlseal sign " + ref + " " + with
+	}
+	return "mlseal attest " + ref + " --type " + r.Label + " --predicate FILE " + with
 }
