@@ -42,11 +42,10 @@ type growing struct {
 	index              map[string]int   // node by its digests
 	items              []map[*item]bool // that vouch, by node
 	linked             map[Edge]bool
-	produced           map[*item][]int // nodes out of which a statement was followed
 }
 
 func newGraph(p *Policy, subject Subject) *growing {
-	g := &growing{maxDepth: p.maxDepth, maxNodes: p.maxNodes, index: map[string]int{}, linked: map[Edge]bool{}, produced: map[*item][]int{}}
+	g := &growing{maxDepth: p.maxDepth, maxNodes: p.maxNodes, index: map[string]int{}, linked: map[Edge]bool{}}
 	g.add(Node{Name: subject.Name, Digests: subject.Digests, Passed: true})
 	return g
 }
@@ -124,17 +123,12 @@ func (g *growing) vouch(node int, items []*item) {
 }
 
 // cycle finds a node that descends from itself, as the edge that closes the circle; ok is false when there is none. Nodes are one
-// for it when they have a digest in common, or one statement says what both were made from: A by one of its names is A.
+// for it when they have a digest in common: A by one of its names is A.
 func (g *growing) cycle() (Edge, bool) {
 	groups := newUnion()
 	for i, n := range g.Nodes {
 		for algorithm, value := range n.Digests {
 			groups.join(fmt.Sprint("node ", i), algorithm+":"+value)
-		}
-	}
-	for it, nodes := range g.produced {
-		for _, n := range nodes {
-			groups.join(fmt.Sprint("node ", n), "statement "+it.ID)
 		}
 	}
 	of := make([]string, len(g.Nodes))
@@ -284,9 +278,6 @@ func (l *lineage) follow(r *rule, found []*item, node int) {
 		if s := (step{r.id, it, node}); !l.taken[s] {
 			l.taken[s] = true
 			l.queue = append(l.queue, s)
-			if it.PredicateType == provenanceType {
-				l.graph.produced[it] = append(l.graph.produced[it], node)
-			}
 		}
 	}
 }

@@ -221,6 +221,7 @@ func (m *regoModule) ask(input ast.Value) (code Code, detail string) {
 	}()
 	cancel := topdown.NewCancel()
 	stop := limitRego(cancel)
+	defer stop()
 	var denied ast.Value
 	err := topdown.NewQuery(m.query).WithCompiler(m.compiler).WithStore(inmem.New()).WithInput(ast.NewTerm(input)).WithCancel(cancel).
 		WithStrictBuiltinErrors(true).Iter(context.Background(), func(r topdown.QueryResult) error {
@@ -283,10 +284,10 @@ func limitRego(cancel topdown.Cancel) func() string {
 			}
 		}
 	}()
-	return func() string {
+	return sync.OnceValue(func() string {
 		close(done)
 		return <-ended
-	}
+	})
 }
 
 // heapBytes is what live and unswept objects take.

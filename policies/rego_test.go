@@ -134,3 +134,10 @@ func TestRegoFailsClosed(t *testing.T) {
 		})
 	}
 }
+
+// Case 64: a panic of the interpreter denies.
+func TestRegoPanic(t *testing.T) {
+	if code, detail := AskBrokenModule(); code != ConditionError || !strings.Contains(detail, "the evaluation failed: ") {
+		t.Errorf("%q: %s", code, detail)
+	}
+}

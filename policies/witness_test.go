@@ -131,4 +131,14 @@ func TestPattern(t *testing.T) {
 			t.Error(err)
 		}
 	}
+	// Two patterns are two members, and not one because neither has a subject.
+	both, err := Load([]byte(group("issuer: i, pattern: 'a.*@x'", "issuer: j, pattern: 'b.*@x'")), options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed := func(id, signer string) Evidence {
+		return statement(id, cosignSign, `{}`, by(signer), func(ev *Evidence) { ev.VerifiedWith = VerifiedWith{Keys: []string{id}, Names: []string{id + "@x"}} })
+	}
+	want(t, both, "r", "", signed("a1", "a"), signed("b1", "b"))
+	want(t, both, "r", ThresholdNotMet, signed("a1", "a"), signed("a2", "a"))
 }
