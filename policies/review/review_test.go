@@ -64,6 +64,7 @@ func TestLint(t *testing.T) {
 		{"match: latest", "match: any", "match-any", 20},
 		{where, `    where: predicate.decision.matches("approved")` + "\n", "unanchored", 33},
 		{where, `    where: predicate.decision.matches(r'^approved')` + "\n", "unanchored", 33},
+		{where, `    where: predicate.decision.matches(r'approved$')` + "\n", "unanchored", 33},
 		{where, `    where: "!predicate.findings.exists(f, f.high == true)"` + "\n", "negated-exists", 33},
 		{where, `    where: "!(predicate.a.findings.exists(f, f.high == true))"` + "\n", "negated-exists", 33},
 		{"subject: carol@acme.example", "pattern: '[a-z]+@carol.example'", "pattern", 12},
