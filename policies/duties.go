@@ -14,6 +14,7 @@ func (e *evaluation) duties(requirements []Requirement) {
 	for i, r := range e.policy.require {
 		for _, other := range r.notBy {
 			if detail := e.overlap(r.id, other); detail != "" && requirements[i].Passed {
+				e.miss("%s.notSignedBySameIdentityAs", r.id)
 				q := &requirements[i]
 				q.Passed, q.Code, q.Detail = false, DutyOverlap, detail
 				q.Message, q.Fix = r.message.fill(e.policy.params), r.fix
@@ -121,6 +122,7 @@ func (w *walk) separateFrom(other *walk) {
 	}
 	for _, d := range w.found {
 		if digest, ok := list.denies(d.all); ok {
+			w.miss("%s.disjointFrom", w.edge.name())
 			w.fail(DigestDenied, "%s is a dependency of %s as well: %s", d.describe(), other.edge.id, cut(digest))
 			continue
 		}

@@ -46,7 +46,8 @@ type evaluation struct {
 	satisfied map[string][]*item // by id of a requirement that passed
 	known     *ancestry          // nil until it is asked for
 	notes     []string
-	explained int // failures whose values are shown
+	missed    map[string]bool // parts of the policy that something did not meet; nil when nobody asks
+	explained int             // failures whose values are shown
 }
 
 // item is one piece of evidence and what became of it.
@@ -68,6 +69,10 @@ type target struct {
 // Evaluate decides whether the policy allows the artifact. It needs nothing but its arguments:
 // now is the clock that ages are measured against. The order of the evidence does not matter.
 func (p *Policy) Evaluate(subject Subject, evidence []Evidence, now time.Time) *Decision {
+	return p.evaluate(subject, evidence, now, nil)
+}
+
+func (p *Policy) evaluate(subject Subject, evidence []Evidence, now time.Time, missed map[string]bool) *Decision {
 	if p == nil {
 		p = &Policy{}
 	}
@@ -86,6 +91,7 @@ func (p *Policy) Evaluate(subject Subject, evidence []Evidence, now time.Time) *
 		return d
 	}
 	e := p.newEvaluation(subject, evidence, now)
+	e.missed = missed
 	t := target{Subject: subject}
 	for i := range p.require {
 		d.Requirements = append(d.Requirements, e.requirement(&p.require[i], t))

@@ -60,6 +60,34 @@ func (v *Verifier) Verify(ctx context.Context, target Target, found []Found, pol
 	if err := policy.Matches(target.Subject); err != nil {
 		return nil, fmt.Errorf("verify: %w", err)
 	}
+	c, err := v.collect(ctx, target, found, policy)
+	if err != nil {
+		return nil, err
+	}
+	d := policy.Evaluate(target.Subject, c.evidence, v.Now)
+	addContent(d, target.Content)
+	c.addIncomplete(d)
+	d.Notes = append(d.Notes, target.Notes...)
+	return d, nil
+}
+
+// Evidence is what Verify lets the policy decide about: every statement that was found, with who signed it as far as that could be verified. It
+// allows nothing, and serves to show or to test.
+func (v *Verifier) Evidence(ctx context.Context, target Target, found []Found, policy *policies.Policy) ([]policies.Evidence, error) {
+	c, err := v.collect(ctx, target, found, policy)
+	switch {
+	case err != nil:
+		return nil, err
+	case target.Content.Status == Failed:
+		return nil, fmt.Errorf("%w: %s", ErrFailed, target.Content.Detail)
+	case c.incomplete != nil:
+		return nil, fmt.Errorf("%w: %w", ErrLimit, c.incomplete)
+	}
+	return c.evidence, nil
+}
+
+// collect checks the signatures of what was found, and finds what vouches for the dependencies.
+func (v *Verifier) collect(ctx context.Context, target Target, found []Found, policy *policies.Policy) (*collector, error) {
 	signers, err := newSigners(policy, v.Trust, v.Now)
 	if err != nil {
 		return nil, err
@@ -68,14 +96,7 @@ func (v *Verifier) Verify(ctx context.Context, target Target, found []Found, pol
 	if err := c.add(ctx, found); err != nil {
 		return nil, err
 	}
-	if err := c.followDependencies(ctx, v.Source, target.Subject, policy); err != nil {
-		return nil, err
-	}
-	d := policy.Evaluate(target.Subject, c.evidence, v.Now)
-	addContent(d, target.Content)
-	c.addIncomplete(d)
-	d.Notes = append(d.Notes, target.Notes...)
-	return d, nil
+	return c, c.followDependencies(ctx, v.Source, target.Subject, policy)
 }
 
 // addContent puts the content check before the policy's requirements.

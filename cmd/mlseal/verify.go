@@ -222,19 +222,23 @@ func (a *app) decide(ctx context.Context, arg string, p *openedPackage, policy *
 	if err != nil {
 		return nil, err
 	}
-	g, err := a.gatherEvidence(ctx, arg, p, f)
+	g, err := a.gateInput(ctx, arg, p, f)
 	if err != nil {
 		return nil, err
 	}
-	if p != nil {
-		content, notes, err := a.checkContent(ctx, p, f.only)
-		if err != nil {
-			return nil, err
-		}
-		g.target.Content, g.target.Notes = content, append(g.target.Notes, notes...)
-	}
 	v := verify.Verifier{Source: g.source, Now: a.now(), Trust: trust.New(root)}
 	return v.Verify(ctx, g.target, slices.Concat(g.found, g.given), policy.Policy)
+}
+
+// gateInput is what the gate is asked about, with its bytes looked at.
+func (a *app) gateInput(ctx context.Context, arg string, p *openedPackage, f verifyFlags) (*gathered, error) {
+	g, err := a.gatherEvidence(ctx, arg, p, f)
+	if err != nil || p == nil {
+		return g, err
+	}
+	content, notes, err := a.checkContent(ctx, p, f.only)
+	g.target.Content, g.target.Notes = content, append(g.target.Notes, notes...)
+	return g, err
 }
 
 // gathered is an artifact, the statements that were found with it and those that were given, and where to look for more.
