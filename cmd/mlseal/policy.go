@@ -83,7 +83,7 @@ func (a *app) policyTest(files []string, opts policytest.Options, output string)
 		}
 	} else {
 		for _, r := range results {
-			if err := r.Text(a.stdout, a.testStyle()); err != nil {
+			if err := r.Text(a.stdout, policytest.Style{Color: a.color}); err != nil {
 				return err
 			}
 		}
@@ -92,18 +92,6 @@ func (a *app) policyTest(files []string, opts policytest.Options, output string)
 		return reportedError{errPolicyTest}
 	}
 	return nil
-}
-
-func (a *app) testStyle() policytest.Style {
-	if !a.color {
-		return policytest.Style{}
-	}
-	return policytest.Style{Paint: func(good bool, text string) string {
-		if good {
-			return "\x1b[32m" + text + "\x1b[0m"
-		}
-		return "\x1b[31m" + text + "\x1b[0m"
-	}}
 }
 
 // runPolicyTest reads a test file and what it names, relative to it.

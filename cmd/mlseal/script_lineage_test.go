@@ -52,7 +52,7 @@ func placeless(v any) any {
 	case []any:
 		out := []any{}
 		for _, e := range v {
-			if o, ok := e.(map[string]any); !ok || o["id"] != "content" {
+			if o, ok := e.(map[string]any); !ok || o["id"] != "content" && o["check"] != "content" {
 				out = append(out, placeless(e))
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/mlseal/mlseal/internal/draw"
 	"github.com/mlseal/mlseal/internal/escape"
 )
 
@@ -21,44 +22,26 @@ func JSON(results []*Result) any {
 	}{Schema, len(results) > 0 && !slices.ContainsFunc(results, func(r *Result) bool { return !r.Passed() }), results}
 }
 
-// Style of a text: it paints what is good and what is bad. The zero value has no colours.
-type Style struct {
-	Paint func(good bool, text string) string
-}
+// Style of a text. The zero value has no colours.
+type Style struct{ Color bool }
 
-func (s Style) mark(good bool) string {
-	mark := "✗"
-	if good {
-		mark = "✓"
-	}
-	if s.Paint != nil {
-		return s.Paint(good, mark)
-	}
-	return mark
-}
+func (s Style) mark(good bool) string { return draw.Style(s).Mark(draw.PassedIf(good)) }
 
-// printer writes lines until the first error, without what a terminal would obey.
-type printer struct {
-	w   io.Writer
-	err error
-}
+// printer writes lines without what a terminal would obey.
+type printer struct{ draw.Lines }
 
 func (p *printer) line(format string, args ...any) {
-	if p.err == nil {
-		_, p.err = fmt.Fprintln(p.w, escape.Line(fmt.Sprintf(format, args...)))
-	}
+	p.Line("%s", escape.Line(fmt.Sprintf(format, args...)))
 }
 
 // marked writes a line behind a mark, which may have colours.
 func (p *printer) marked(mark, format string, args ...any) {
-	if p.err == nil {
-		_, p.err = fmt.Fprintf(p.w, "  %s %s\n", mark, escape.Line(fmt.Sprintf(format, args...)))
-	}
+	p.Line("  %s %s", mark, escape.Line(fmt.Sprintf(format, args...)))
 }
 
 // Text writes the result for a person: the verdict, then one line a case, then what is missing.
 func (r *Result) Text(w io.Writer, style Style) error {
-	p := &printer{w: w}
+	p := &printer{draw.Lines{To: w}}
 	passed := 0
 	for _, c := range r.Cases {
 		if c.Passed {
@@ -69,12 +52,7 @@ func (r *Result) Text(w io.Writer, style Style) error {
 	if r.Passed() {
 		verdict = "PASSED"
 	}
-	if style.Paint != nil {
-		verdict = style.Paint(r.Passed(), verdict)
-	}
-	if p.err == nil {
-		_, p.err = fmt.Fprintf(w, "%s  %s\n", verdict, escape.Line(fmt.Sprintf("%s  policy %s  %d of %d cases", r.Suite, r.Policy.Name, passed, len(r.Cases))))
-	}
+	p.Line("%s  %s", draw.Style(style).Verdict(r.Passed(), verdict), escape.Line(fmt.Sprintf("%s  policy %s  %d of %d cases", r.Suite, r.Policy.Name, passed, len(r.Cases))))
 	for _, c := range r.Cases {
 		c.text(p, style)
 	}
@@ -84,7 +62,7 @@ func (r *Result) Text(w io.Writer, style Style) error {
 	if r.Mutants != nil {
 		r.Mutants.text(p, style)
 	}
-	return p.err
+	return p.Err
 }
 
 func (c CaseResult) text(p *printer, style Style) {

@@ -3,7 +3,6 @@ package review
 import (
 	"fmt"
 	"io"
-	"strings"
 
 	"github.com/mlseal/mlseal/internal/escape"
 )
@@ -30,36 +29,18 @@ func Text(w io.Writer, sections []Section) error {
 
 // Markdown writes an explanation as Markdown, in which nothing of the policy is markup.
 func Markdown(w io.Writer, name string, sections []Section) error {
-	if _, err := fmt.Fprintf(w, "# %s\n", plainMarkdown(name)); err != nil {
+	if _, err := fmt.Fprintf(w, "# %s\n", escape.Markdown(name)); err != nil {
 		return err
 	}
 	for _, s := range sections {
-		if _, err := fmt.Fprintf(w, "\n## %s\n\n", plainMarkdown(s.Title)); err != nil {
+		if _, err := fmt.Fprintf(w, "\n## %s\n\n", escape.Markdown(s.Title)); err != nil {
 			return err
 		}
 		for _, p := range s.Points {
-			if _, err := fmt.Fprintf(w, "- %s\n", plainMarkdown(p)); err != nil {
+			if _, err := fmt.Fprintf(w, "- %s\n", escape.Markdown(p)); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
-}
-
-// plainMarkdown escapes what Markdown or HTML would take for markup.
-func plainMarkdown(s string) string {
-	var b strings.Builder
-	for _, r := range escape.Line(s) {
-		switch {
-		case r == '<':
-			b.WriteString("&lt;")
-		case r == '&':
-			b.WriteString("&amp;")
-		case strings.ContainsRune("\\`*_[]#|~>", r):
-			b.WriteString(`\` + string(r))
-		default:
-			b.WriteRune(r)
-		}
-	}
-	return b.String()
 }

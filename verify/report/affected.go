@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/mlseal/mlseal/internal/draw"
 	"github.com/mlseal/mlseal/internal/escape"
 	"github.com/mlseal/mlseal/policies"
 	"github.com/mlseal/mlseal/verify"
@@ -62,7 +63,7 @@ func (r *Affected) JSON() any { return r }
 
 // Text implements Document.
 func (r *Affected) Text(w io.Writer, style Style) error {
-	p := &printer{w: w}
+	p := &draw.Lines{To: w}
 	name := escape.Line(r.Digest)
 	if len(r.Names) > 0 {
 		name += " (" + escape.Line(strings.Join(r.Names, ", ")) + ")"
@@ -71,27 +72,27 @@ func (r *Affected) Text(w io.Writer, style Style) error {
 	if r.Verified {
 		how = "by provenance that signers of policy " + policyLine(*r.Policy) + " signed"
 	}
-	p.line("%s of %d artifacts descend from %s, %s", style.paint("1", fmt.Sprint(len(r.Artifacts))), r.Searched, name, how)
+	p.Line("%s of %d artifacts descend from %s, %s", style.paint(draw.Bold, fmt.Sprint(len(r.Artifacts))), r.Searched, name, how)
 	r.list(p, r.Artifacts)
 	if len(r.Unverified) > 0 {
-		p.line("%s more, by what others say: not verified", style.paint("1;33", fmt.Sprint(len(r.Unverified))))
+		p.Line("%s more, by what others say: not verified", style.paint(draw.BoldYellow, fmt.Sprint(len(r.Unverified))))
 		r.list(p, r.Unverified)
 	}
 	if r.Incomplete != "" {
-		p.line("incomplete: %s", escape.Line(r.Incomplete))
+		p.Line("incomplete: %s", escape.Line(r.Incomplete))
 	}
 	for _, origin := range r.Unread {
-		p.line("%s cannot be read, and what it says is not known: %s", style.mark(verify.NotDone), escape.Line(origin))
+		p.Line("%s cannot be read, and what it says is not known: %s", style.mark(verify.NotDone), escape.Line(origin))
 	}
-	return p.err
+	return p.Err
 }
 
-func (r *Affected) list(p *printer, list []verify.Descendant) {
+func (r *Affected) list(p *draw.Lines, list []verify.Descendant) {
 	for _, a := range list {
 		text := escape.Line(strings.Join(a.Names, ", ")) + "  " + short(artifactName(a))
 		for _, step := range a.Path {
 			text += "  ← " + escape.Line((&LineageNode{Name: step.Role}).name()) + " " + short(step.From)
 		}
-		p.line("  %s", text)
+		p.Line("  %s", text)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mlseal/mlseal/internal/draw"
 	"github.com/mlseal/mlseal/policies"
 	"github.com/mlseal/mlseal/verify"
 )
@@ -209,11 +210,11 @@ func (l *Lineage) JSON() any { return l }
 func (n *LineageNode) mark() string {
 	switch n.Status {
 	case NodePassed:
-		return "✓"
+		return string(draw.Passed)
 	case NodeFailed:
-		return "✗"
+		return string(draw.Failed)
 	}
-	return "?"
+	return string(draw.Unknown)
 }
 
 // name is what a person calls the node.

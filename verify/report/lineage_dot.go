@@ -3,25 +3,27 @@ package report
 import (
 	"io"
 	"strings"
+
+	"github.com/mlseal/mlseal/internal/draw"
 )
 
 // DOT writes the graph for Graphviz (https://graphviz.org/doc/info/lang.html).
 func (l *Lineage) DOT(w io.Writer) error {
-	p := &printer{w: w}
-	p.line("digraph lineage {")
-	p.line("  graph [rankdir=LR, label=%s, labelloc=t]", dotText(l.title()))
-	p.line("  node [shape=box, fontname=\"sans-serif\"]")
+	p := &draw.Lines{To: w}
+	p.Line("digraph lineage {")
+	p.Line("  graph [rankdir=LR, label=%s, labelloc=t]", dotText(l.title()))
+	p.Line("  node [shape=box, fontname=\"sans-serif\"]")
 	for i := range l.Nodes {
 		n := &l.Nodes[i]
-		p.line("  n%d [label=%s, tooltip=%s, %s]", i, dotText(n.mark()+" "+n.name(), short(n.digest()), clip(n.finding(), 60)), dotText(n.digests()...), dotStyle(n))
+		p.Line("  n%d [label=%s, tooltip=%s, %s]", i, dotText(n.mark()+" "+n.name(), short(n.digest()), clip(n.finding(), 60)), dotText(n.digests()...), dotStyle(n))
 	}
 	for _, list := range l.children() {
 		for _, e := range list {
-			p.line("  n%d -> n%d [label=%s]", e.From, e.To, dotText(e.Role))
+			p.Line("  n%d -> n%d [label=%s]", e.From, e.To, dotText(e.Role))
 		}
 	}
-	p.line("}")
-	return p.err
+	p.Line("}")
+	return p.Err
 }
 
 // title says in one line what the drawing shows and what it is worth.

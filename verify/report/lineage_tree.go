@@ -3,6 +3,7 @@ package report
 import (
 	"io"
 
+	"github.com/mlseal/mlseal/internal/draw"
 	"github.com/mlseal/mlseal/internal/escape"
 	"github.com/mlseal/mlseal/policies"
 	"github.com/mlseal/mlseal/verify"
@@ -10,38 +11,38 @@ import (
 
 // Text implements Document: a tree in which each thing is shown once, and referred to where it comes again.
 func (l *Lineage) Text(w io.Writer, style Style) error {
-	p := &printer{w: w}
+	p := &draw.Lines{To: w}
 	l.head(p, style)
-	t := &treePrinter{printer: p, style: style, lineage: l, children: l.children(), shown: make([]bool, len(l.Nodes)), open: make([]bool, len(l.Nodes))}
+	t := &treePrinter{Lines: p, style: style, lineage: l, children: l.children(), shown: make([]bool, len(l.Nodes)), open: make([]bool, len(l.Nodes))}
 	if len(l.Nodes) > 0 {
 		n := &l.Nodes[0]
-		p.line("%s %s  %s  %s", t.mark(n), escape.Line(n.name()), short(n.digest()), escape.Line(n.finding()))
+		p.Line("%s %s  %s  %s", t.mark(n), escape.Line(n.name()), short(n.digest()), escape.Line(n.finding()))
 		t.below(0, "")
 	}
 	if l.Incomplete != "" {
-		p.line("incomplete: %s", escape.Line(l.Incomplete))
+		p.Line("incomplete: %s", escape.Line(l.Incomplete))
 	}
 	for _, note := range l.remarks() {
-		p.line("%s %s", style.mark(verify.NotDone), escape.Line(note))
+		p.Line("%s %s", style.mark(verify.NotDone), escape.Line(note))
 	}
-	return p.err
+	return p.Err
 }
 
-func (l *Lineage) head(p *printer, style Style) {
+func (l *Lineage) head(p *draw.Lines, style Style) {
 	if !l.Verified {
-		p.line("%s  %s  this is what statements say, whoever signed them", style.paint("1;33", "NOT VERIFIED"), subjectLine(l.Subject))
+		p.Line("%s  %s  this is what statements say, whoever signed them", style.paint(draw.BoldYellow, "NOT VERIFIED"), subjectLine(l.Subject))
 		return
 	}
-	p.line("%s  %s  policy %s %s", style.verdict(l.Verdict == policies.Allow.String(), l.Verdict), subjectLine(l.Subject), policyLine(*l.Policy), short(l.Policy.Digest))
+	p.Line("%s  %s  policy %s %s", style.verdict(l.Verdict == policies.Allow.String(), l.Verdict), subjectLine(l.Subject), policyLine(*l.Policy), short(l.Policy.Digest))
 	for _, f := range l.Failed {
 		r := policies.Requirement{Passed: f.Waiver != "", Code: f.Code, Severity: f.Severity, Waiver: f.Waiver, Detail: f.Detail}
-		p.line("  %s %s  %s", style.requirementMark(r), escape.Line(f.ID), style.finding(r))
+		p.Line("  %s %s  %s", style.requirementMark(r), escape.Line(f.ID), style.finding(r))
 	}
 }
 
 // treePrinter prints the nodes below one another, depth first.
 type treePrinter struct {
-	*printer
+	*draw.Lines
 	style    Style
 	lineage  *Lineage
 	children [][]policies.Edge
@@ -50,13 +51,7 @@ type treePrinter struct {
 }
 
 func (t *treePrinter) mark(n *LineageNode) string {
-	switch n.Status {
-	case NodePassed:
-		return t.style.mark(verify.Passed)
-	case NodeFailed:
-		return t.style.mark(verify.Failed)
-	}
-	return t.style.paint("33", n.mark())
+	return draw.Style(t.style).Mark(draw.Mark(n.mark()))
 }
 
 func (t *treePrinter) below(node int, indent string) {
@@ -80,11 +75,11 @@ func (t *treePrinter) edge(e policies.Edge, branch, next string) {
 	}
 	switch {
 	case t.open[e.To]:
-		t.line("%s  ↑ see above: a circle", text)
+		t.Line("%s  ↑ see above: a circle", text)
 	case t.shown[e.To]:
-		t.line("%s  ↑ see above", text)
+		t.Line("%s  ↑ see above", text)
 	default:
-		t.line("%s  %s", text, escape.Line(n.finding()))
+		t.Line("%s  %s", text, escape.Line(n.finding()))
 		t.below(e.To, next)
 	}
 }

@@ -122,14 +122,5 @@ func section(line func(string, ...any), title string, lines []string, folded boo
 // commit, emphasis, formula or the end of the cell. GFM section 2.5: a character reference cannot stand for structure. Inside <code> neither
 // GitHub nor GitLab looks for mentions and references.
 func inert(s string) string {
-	var b strings.Builder
-	b.WriteString("<code>")
-	for _, r := range escape.Line(s) {
-		if r < 0x80 && strings.ContainsRune("&<>\"'`*_~[]\\|!:@#.${}^", r) {
-			fmt.Fprintf(&b, "&#%d;", r)
-			continue
-		}
-		b.WriteRune(r)
-	}
-	return b.String() + "</code>"
+	return "<code>" + escape.Markdown(s) + "</code>"
 }
