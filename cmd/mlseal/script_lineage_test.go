@@ -46,13 +46,14 @@ func difference(a, b string) string {
 	return "it is shorter"
 }
 
-// placeless leaves out the origins of statements, the names of nodes that are the artifact's, and the check of the content.
+// placeless leaves out the origins of statements, the names of nodes that are the artifact's, the check of the content and what is attached that is
+// no statement.
 func placeless(v any) any {
 	switch v := v.(type) {
 	case []any:
 		out := []any{}
 		for _, e := range v {
-			if o, ok := e.(map[string]any); !ok || o["id"] != "content" && o["check"] != "content" {
+			if o, ok := e.(map[string]any); !ok || o["id"] != "content" && o["check"] != "content" && o["check"] != "attached" {
 				out = append(out, placeless(e))
 			}
 		}
