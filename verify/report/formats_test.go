@@ -9,6 +9,7 @@ import (
 	"go/token"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -78,6 +79,66 @@ func TestSchemas(t *testing.T) {
 	})
 	if len(checked) != 3 || checked[JSON] != len(reports) {
 		t.Errorf("checked %v", checked)
+	}
+}
+
+// TestSchemaKnowsEveryField: every field that a decision or a result can have stands in some report, which the strict schema was asked about.
+func TestSchemaKnowsEveryField(t *testing.T) {
+	written := map[string]bool{}
+	var note func(v any)
+	note = func(v any) {
+		switch v := v.(type) {
+		case []any:
+			for _, e := range v {
+				note(e)
+			}
+		case map[string]any:
+			for key, e := range v {
+				written[key] = true
+				note(e)
+			}
+		}
+	}
+	rendered(t, func(_ string, _ Report, format Format, data []byte) {
+		if format != JSON {
+			return
+		}
+		var v any
+		if err := json.Unmarshal(data, &v); err != nil {
+			t.Fatal(err)
+		}
+		note(v)
+	})
+	known := map[reflect.Type]bool{}
+	var check func(kind reflect.Type)
+	check = func(kind reflect.Type) {
+		switch kind.Kind() {
+		case reflect.Pointer, reflect.Slice, reflect.Map:
+			check(kind.Elem())
+			return
+		case reflect.Struct:
+		default:
+			return
+		}
+		if known[kind] || !strings.Contains(kind.PkgPath(), "mlseal") {
+			return
+		}
+		known[kind] = true
+		for i := range kind.NumField() {
+			f := kind.Field(i)
+			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+			if !f.IsExported() || name == "-" {
+				continue
+			}
+			if name != "" && !written[name] {
+				t.Errorf("%s.%s (%s) stands in no report", kind, f.Name, name)
+			}
+			check(f.Type)
+		}
+	}
+	check(reflect.TypeFor[policies.Decision]())
+	if len(known) < 9 {
+		t.Errorf("only %d types", len(known))
 	}
 }
 
