@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/mlseal/mlseal/internal/escape"
 	"github.com/mlseal/mlseal/manifest/oci"
@@ -76,7 +77,15 @@ func (c *copying) gather(ctx context.Context, opts *oci.ArchiveOptions) (*takenA
 	if err != nil {
 		return nil, err
 	}
-	ancestry, err := verify.UnverifiedAncestry(ctx, source, p.digests(), found, more.found)
+	beside, notes, err := p.carStatements(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, note := range notes {
+		c.note(note)
+	}
+	beside = slices.DeleteFunc(beside, func(f verify.Found) bool { return errors.Is(f.Err, verify.ErrOther) })
+	ancestry, err := verify.UnverifiedAncestry(ctx, source, p.digests(), found, append(more.found, beside...))
 	if err != nil {
 		return nil, err
 	}

@@ -26,7 +26,7 @@ func (f *carFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.architecture, "car-arch", oci.DefaultArchitecture, "architecture that the image says it is for")
 }
 
-// check refuses flags that say nothing, and makes sure of the tag before minutes of work.
+// check refuses flags that say nothing, and makes sure of the others before minutes of work.
 func (f *carFlags) check(cmd *cobra.Command, refArg string) error {
 	if !f.car {
 		if cmd.Flags().Changed("car-tag") || cmd.Flags().Changed("car-arch") {
@@ -40,6 +40,9 @@ func (f *carFlags) check(cmd *cobra.Command, refArg string) error {
 	ref, err := oci.ParseReference(refArg)
 	if err != nil {
 		return err
+	}
+	if err := oci.CheckArchitecture(f.architecture); err != nil {
+		return usage(fmt.Errorf("pack: --car-arch: %w", err))
 	}
 	if f.tag == "" {
 		f.tag = ref.Tag + "-car"
@@ -100,13 +103,18 @@ func (p *openedPackage) family(ctx context.Context) ([]*openedPackage, string, e
 	return []*openedPackage{p, raw}, note, err
 }
 
-// familySubjects are the digests of all of them, and the dirHash that they share.
+// familySubjects are the digests of all of them, a car behind its package, and the dirHash that they share. One order, whichever of them is named and
+// whichever command signs, makes the same statement the same bytes, so that it is attached once.
 func familySubjects(family []*openedPackage) []attest.ResourceDescriptor {
-	var manifests []attest.ResourceDescriptor
+	var packages, cars []attest.ResourceDescriptor
 	for _, p := range family {
-		manifests = append(manifests, p.subjects()[0])
+		if p.pkg.Car == nil {
+			packages = append(packages, p.subjects()[0])
+		} else {
+			cars = append(cars, p.subjects()[0])
+		}
 	}
-	return append(manifests, family[0].subjects()[1])
+	return append(append(packages, cars...), family[0].subjects()[1])
 }
 
 // carStatements are those that are attached to the package that a car was made beside. What they say about its tree, they say about the car's.

@@ -175,6 +175,8 @@ func hintFor(err error) string {
 		return "copy it to a layout first (mlseal copy oci-archive:FILE.tar oci:DIR:TAG); mlseal copy makes archives"
 	case isAny(err, oci.ErrReference):
 		return oci.ReferenceForms
+	case isAny(err, oci.ErrPattern):
+		return "mlseal inspect REF lists the files; quote patterns, so that the shell does not expand them"
 	case isAny(err, oci.ErrReferred):
 		return "remove what refers to it first; statements go with it with --with-attestations"
 	case isAny(err, oci.ErrRefused):

@@ -147,7 +147,7 @@ func (a *app) pack(ctx context.Context, path, refArg string, f packFlags) error 
 		return err
 	}
 	defer done()
-	opts := oci.PackOptions{Type: f.kind, Name: f.name, Tag: ref.Tag, Link: f.link, ReadOnce: in.snapshot != nil, Build: build}
+	opts := oci.PackOptions{Type: f.kind, Name: f.name, Tag: ref.Tag, Link: f.link, Car: f.car.car, ReadOnce: in.snapshot != nil, Build: build}
 	in.setType(&opts)
 	if refArg == "" {
 		return a.packNowhere(ctx, in, opts, f.output, meter)
@@ -166,32 +166,12 @@ func (a *app) pack(ctx context.Context, path, refArg string, f packFlags) error 
 	if err != nil {
 		return err
 	}
-	p := &openedPackage{ref: ref, name: referenceName(ref), target: target}
-	var image *openedPackage // the car; nil without one
-	opts.Ready = func(packed *oci.Packed) error {
-		meter.Done()
-		if err := in.check(packed.Tree, a.now); err != nil {
-			return err
-		}
-		p.pkg = &oci.Package{Descriptor: packed.Descriptor, Tree: packed.Tree}
-		family := []*openedPackage{p}
-		sign := func() error { return signing.sign(ctx, family, in) }
-		if !f.car.car {
-			return sign()
-		}
-		image = &openedPackage{ref: ref, name: p.name, target: target}
-		return a.packCar(ctx, t, p, f.car, func(desc ocispec.Descriptor) error {
-			image.pkg = &oci.Package{Descriptor: desc, Tree: packed.Tree}
-			family = append(family, image)
-			return sign()
-		})
-	}
-	packed, err := oci.Pack(ctx, target, t.fsys, opts)
-	meter.Done()
+	to := &openedPackage{ref: ref, name: referenceName(ref), target: target}
+	packed, image, err := a.packInto(ctx, to, in, opts, f.car, signing, meter)
 	if err != nil {
 		return err
 	}
-	if err := a.attachSigned(ctx, p, image, signing); err != nil {
+	if err := a.attachSigned(ctx, to, image, signing); err != nil {
 		return fmt.Errorf("%s is packed as %s: %w", refArg, packed.Descriptor.Digest, err)
 	}
 	if err := in.writeProvenance(); err != nil {
@@ -201,6 +181,29 @@ func (a *app) pack(ctx context.Context, path, refArg string, f packFlags) error 
 		a.note("where it came from is not attached: pack with --key, or write it with --provenance-out FILE and attach it with `mlseal attest REF --type slsa-provenance --predicate FILE --key KEY`")
 	}
 	return a.printPacked(refArg, packed, image, in, signing, f.output)
+}
+
+// packInto packs the tree, makes the car beside it, if one is wanted, and signs both before anything is visible. It completes p; image is the car, nil
+// without one.
+func (a *app) packInto(ctx context.Context, p *openedPackage, in *imported, opts oci.PackOptions, car carFlags, signing *packSigning, meter *progress.Meter) (packed *oci.Packed, image *openedPackage, err error) {
+	opts.Ready = func(packed *oci.Packed) error {
+		meter.Done()
+		if err := in.check(packed.Tree, a.now); err != nil {
+			return err
+		}
+		p.pkg = &oci.Package{Descriptor: packed.Descriptor, Tree: packed.Tree}
+		if !car.car {
+			return signing.sign(ctx, []*openedPackage{p}, in)
+		}
+		image = &openedPackage{ref: p.ref, name: p.name, target: p.target}
+		return a.packCar(ctx, in.tree, p, car, func(desc ocispec.Descriptor) error {
+			image.pkg = &oci.Package{Descriptor: desc, Tree: packed.Tree, Car: &oci.Car{Of: packed.Descriptor.Digest, Architecture: car.architecture}}
+			return signing.sign(ctx, []*openedPackage{p, image}, in)
+		})
+	}
+	packed, err = oci.Pack(ctx, p.target, in.tree.fsys, opts)
+	meter.Done()
+	return packed, image, err
 }
 
 // packNowhere computes the package and writes nothing but what the command line names.

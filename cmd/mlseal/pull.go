@@ -12,6 +12,7 @@ import (
 	"github.com/mlseal/mlseal/internal/atomicfile"
 	"github.com/mlseal/mlseal/internal/progress"
 	"github.com/mlseal/mlseal/manifest/oci"
+	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
 )
 
@@ -43,6 +44,9 @@ mlseal verify --attestations.`,
 	only.add(cmd)
 	cmd.RunE = a.do(func(cmd *cobra.Command, args []string) error {
 		if err := checkBeside(args[1], statements); err != nil {
+			return err
+		}
+		if err := oci.CheckPatterns(only); err != nil {
 			return err
 		}
 		p, err := a.resolvePackage(cmd.Context(), args[0], store)
@@ -95,20 +99,28 @@ func checkBeside(dir, statements string) error {
 	return nil
 }
 
-// writeStatements writes the bundles that are attached to the package into dir, named by their digests, and says how
-// many. They are verified by whoever uses them. One that cannot be read is an error: it may be the one that says no.
+// writeStatements writes the bundles that are attached to the package, and behind a car to the package beside which it was made, into dir, named by
+// their digests, and says how many. They are verified by whoever uses them. One that cannot be read is an error: it may be the one that says no.
 func (p *openedPackage) writeStatements(ctx context.Context, dir string) (string, error) {
 	if dir == "" {
 		return "", nil
 	}
-	found, err := oci.Bundles(ctx, p.target, p.pkg.Descriptor)
+	family, _, err := p.family(ctx)
 	if err != nil {
 		return "", err
+	}
+	var found []oci.Found
+	for _, member := range family {
+		bundles, err := oci.Bundles(ctx, member.target, member.pkg.Descriptor)
+		if err != nil {
+			return "", err
+		}
+		found = append(found, bundles...)
 	}
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return "", err
 	}
-	written := 0
+	written := map[digest.Digest]bool{} // of bundles: one may be attached to both
 	for _, f := range found {
 		if errors.Is(f.Err, oci.ErrNotBundle) {
 			continue
@@ -116,11 +128,15 @@ func (p *openedPackage) writeStatements(ctx context.Context, dir string) (string
 		if f.Err != nil {
 			return "", f.Err
 		}
+		id := digest.FromBytes(f.Bundle)
+		if written[id] {
+			continue
+		}
+		written[id] = true
 		name := filepath.Join(dir, cmp.Or(f.Carried, f.Descriptor.Digest).Encoded()+".sigstore.json")
 		if err := atomicfile.Write(name, f.Bundle, atomicfile.Options{}); err != nil {
 			return "", fmt.Errorf("--attestations: %w", err)
 		}
-		written++
 	}
-	return fmt.Sprintf("%d, in %s, not verified", written, dir), nil
+	return fmt.Sprintf("%d, in %s, not verified", len(written), dir), nil
 }

@@ -114,6 +114,9 @@ attached it is 3; a no stays 1.`,
 }
 
 func (a *app) verify(ctx context.Context, arg string, f verifyFlags) error {
+	if err := oci.CheckPatterns(f.only); err != nil {
+		return err
+	}
 	if err := f.reports.check(arg, f.policy.name != ""); err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package oci
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -52,6 +53,14 @@ type CarOptions struct {
 
 var architecture = regexp.MustCompile(`^[a-z0-9]{1,32}$`)
 
+// CheckArchitecture refuses what cannot be the name of an architecture.
+func CheckArchitecture(name string) error {
+	if !architecture.MatchString(name) {
+		return fmt.Errorf("oci: %q is not an architecture, as amd64 and arm64 are", name)
+	}
+	return nil
+}
+
 // PackCar writes the tree m, whose files stand below fsys, to target as a car: an OCI image that container runtimes can mount, with all
 // files below the directory CarRoot. It returns the descriptor of its image manifest, which is the same for the same tree, Of and Architecture.
 //
@@ -66,11 +75,9 @@ func PackCar(ctx context.Context, target Target, fsys fs.FS, m *manifest.Manifes
 	if err := checkPaths(m); err != nil {
 		return ocispec.Descriptor{}, err
 	}
-	if opts.Architecture == "" {
-		opts.Architecture = DefaultArchitecture
-	}
-	if !architecture.MatchString(opts.Architecture) {
-		return ocispec.Descriptor{}, fmt.Errorf("oci: %q is not an architecture, as amd64 and arm64 are", opts.Architecture)
+	opts.Architecture = cmp.Or(opts.Architecture, DefaultArchitecture)
+	if err := CheckArchitecture(opts.Architecture); err != nil {
+		return ocispec.Descriptor{}, err
 	}
 	if err := checkWhiteouts(m); err != nil {
 		return ocispec.Descriptor{}, fmt.Errorf("oci: %w", err)

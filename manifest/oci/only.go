@@ -26,6 +26,12 @@ func Select(tree *manifest.Manifest, patterns []string) (*manifest.Manifest, err
 	return only.choose(tree)
 }
 
+// CheckPatterns refuses patterns that Select would refuse for every tree, with ErrPattern.
+func CheckPatterns(patterns []string) error {
+	_, err := parsePatterns(patterns)
+	return err
+}
+
 // patterns are those of Select, and what they consist of; without any, every file is chosen.
 type patterns []pattern
 

@@ -42,6 +42,8 @@ type PackOptions struct {
 	// same, and what is needed of its header is kept in the same read. It is read again only to go on with an upload that broke off,
 	// for a target that cannot take bytes before their digest is known, or when somebody else removes its blob meanwhile.
 	ReadOnce bool
+	// Car says that PackCar gets the tree too: a name that a car cannot have fails with manifest.ErrName before anything is read.
+	Car bool
 	// Ready, when it is not nil, is called once all files are written, before the package is visible. Its error ends Pack.
 	Ready func(*Packed) error
 }
@@ -150,6 +152,11 @@ func (opts PackOptions) checkFiles(files []manifest.File) error {
 	}
 	if err := checkPaths(tree); err != nil {
 		return err
+	}
+	if opts.Car {
+		if err := checkWhiteouts(tree); err != nil {
+			return fmt.Errorf("oci: %w", err)
+		}
 	}
 	if shards {
 		return opts.checkShards(tree)

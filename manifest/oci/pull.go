@@ -69,6 +69,7 @@ type puller struct {
 	only   patterns
 	alone  bool              // no other pull writes to the destination
 	staged map[string]string // temporary files that hold files of archives, by the path of the file
+	begun  map[string]bool   // temporary files that an interrupted pull left, to go on from
 	mu     sync.Mutex        // of opts.Progress and of making directories
 }
 
@@ -85,7 +86,7 @@ type puller struct {
 // Of the tar layers of a dataset only what is missing is read, where that is worth a request for each file. A car and the archives of other tools are read
 // whole, and once: their files are written under temporary names and renamed when the whole archive is
 // verified; what an interruption left of them is not gone on from. Pull completes p as Package.Read does.
-func Pull(ctx context.Context, target Target, p *Package, dest string, opts PullOptions) error {
+func Pull(ctx context.Context, target Target, p *Package, dest string, opts PullOptions) (err error) {
 	only, err := parsePatterns(opts.Only)
 	if err != nil {
 		return err
@@ -103,9 +104,15 @@ func Pull(ctx context.Context, target Target, p *Package, dest string, opts Pull
 			return err
 		}
 	}
-	if err := os.MkdirAll(dest, 0o777); err != nil {
-		return fmt.Errorf("oci: %w", err)
+	made, err := makeDir(dest)
+	if err != nil {
+		return err
 	}
+	defer func() {
+		if made && err != nil {
+			_ = os.Remove(dest) // unless something is in it
+		}
+	}()
 	unlock, alone, err := lockDir(ctx, dest)
 	if err != nil {
 		return err
@@ -116,7 +123,7 @@ func Pull(ctx context.Context, target Target, p *Package, dest string, opts Pull
 		return fmt.Errorf("oci: %w", err)
 	}
 	defer func() { _ = root.Close() }()
-	pl := &puller{target: target, dest: dest, root: root, opts: opts, only: only, alone: alone, staged: map[string]string{}}
+	pl := &puller{target: target, dest: dest, root: root, opts: opts, only: only, alone: alone, staged: map[string]string{}, begun: map[string]bool{}}
 	defer pl.dropStaged()
 	if err := pl.stage(ctx, p); err != nil {
 		return err
@@ -131,10 +138,23 @@ func Pull(ctx context.Context, target Target, p *Package, dest string, opts Pull
 	pl.files = p.fileSource(target)
 	jobs := p.pullJobs(part)
 	err = eachBlob(ctx, opts.Concurrency, len(jobs), func(ctx context.Context, i int) error { return pl.do(ctx, jobs[i]) })
+	if err == nil {
+		pl.dropBegun(part)
+	}
 	if syncErr := pl.sync(part); err == nil {
 		err = syncErr
 	}
 	return err
+}
+
+// makeDir makes a directory that is missing, and reports whether it was.
+func makeDir(dir string) (made bool, err error) {
+	_, err = os.Lstat(dir)
+	made = errors.Is(err, fs.ErrNotExist)
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return false, fmt.Errorf("oci: %w", err)
+	}
+	return made, nil
 }
 
 // lockDir keeps two pulls from one destination. Where a directory cannot be locked (NFS, Windows), alone is false: then
@@ -174,6 +194,7 @@ func (pl *puller) checkDest(tree *manifest.Manifest) error {
 			return nil
 		case strings.HasPrefix(name, pullPrefix) && d.Type().IsRegular() && !expected[name]:
 			if begun[name] && ownFile(d) {
+				pl.begun[name] = true
 				return nil
 			}
 			return pl.root.Remove(name)
@@ -429,6 +450,18 @@ func (pl *puller) keep(name string, r io.Reader) error {
 		pl.staged[name] = temp
 	}
 	return err
+}
+
+// dropBegun removes what an interrupted pull left of files that came another way: they were there, or stood in an archive.
+func (pl *puller) dropBegun(part *manifest.Manifest) {
+	if len(pl.begun) == 0 {
+		return
+	}
+	for _, f := range part.Files {
+		if temp := tempName(f); pl.begun[temp] {
+			_ = pl.root.Remove(temp) // most were renamed
+		}
+	}
 }
 
 // dropStaged removes what was not put under its name: files that were there already, and all of them after a failure.

@@ -318,6 +318,37 @@ func TestGitLayersAreLeftOut(t *testing.T) {
 	}
 }
 
+// TestPullLeavesNothingBegun: what an interrupted pull left of a file goes when the file is there, or comes out of an archive.
+func TestPullLeavesNothingBegun(t *testing.T) {
+	l := newLayout(t)
+	shards, dataset := sharded(t, l)
+	raw := fetch(t, l, pack(t, l, sampleTree, PackOptions{}))
+	car := fetch(t, l, packCar(t, l, sampleTree, CarOptions{}))
+	for name, c := range map[string]struct {
+		p     *Package
+		files map[string]string
+		there bool
+	}{
+		"files, there":  {raw, sampleTree, true},
+		"files":         {raw, sampleTree, false},
+		"car, there":    {car, sampleTree, true},
+		"car":           {car, sampleTree, false},
+		"shards, there": {dataset, shards, true},
+		"shards":        {dataset, shards, false},
+	} {
+		dest := t.TempDir()
+		if c.there {
+			writeTree(t, dest, c.files)
+		}
+		for _, f := range c.p.Tree.Files {
+			writeTree(t, dest, map[string]string{tempName(f): "begun"})
+		}
+		if _, err := pullInto(t, l, c.p, dest); err != nil || !maps.Equal(tree(t, dest), c.files) {
+			t.Errorf("%s: %v: %d files, want %d", name, err, len(tree(t, dest)), len(c.files))
+		}
+	}
+}
+
 // No error has a second line, whatever stands in the directory.
 func TestErrorsAreOneLine(t *testing.T) {
 	l := newLayout(t)

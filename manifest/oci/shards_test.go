@@ -73,6 +73,37 @@ func TestShardsRoundTrip(t *testing.T) {
 	})
 }
 
+// TestHeldRoomComesBack: what is held of a file is given back, also when its turn comes while it is read.
+func TestHeldRoomComesBack(t *testing.T) {
+	files := []manifest.File{{Path: "a", Size: 1}, {Path: "b", Size: 1}, {Path: "c", Size: 1}}
+	s, err := newShardWriter(newPacking(nil, nil, PackOptions{Type: TypeDataset}), files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var copies []manifest.FileCopy
+	for _, f := range files {
+		c, err := s.copy(t.Context(), origin{file: f}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		copies = append(copies, c)
+	}
+	if s.room != heldBytes-2 {
+		t.Errorf("%d bytes are held of two files", heldBytes-s.room)
+	}
+	for _, i := range []int{2, 0, 1} { // one waits for its turn, one's has come
+		if _, err := copies[i].Write([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		if err := copies[i].Commit(manifest.File{Path: files[i].Path, Size: 1, Digest: digest.FromString("x")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s.room != heldBytes || s.turn != len(files) || len(s.held) > 0 {
+		t.Errorf("%d bytes are held, and %d files, at turn %d", heldBytes-s.room, len(s.held), s.turn)
+	}
+}
+
 // TestShardThreshold: one file more makes shards, and models never have any.
 func TestShardThreshold(t *testing.T) {
 	l := newLayout(t)

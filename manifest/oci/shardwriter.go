@@ -151,8 +151,11 @@ func (c *shardCopy) Commit(f manifest.File) error {
 	s.mu.Lock()
 	file.Digest = f.Digest
 	mine := s.turn == c.at.n
-	if !mine {
+	switch {
+	case !mine:
 		s.held[c.at.n] = c.data
+	case c.hold: // its turn came while it was read
+		s.room += file.Size
 	}
 	s.mu.Unlock()
 	if !mine {

@@ -398,6 +398,53 @@ func TestRegistryThatLies(t *testing.T) {
 	}
 }
 
+// An upload goes on at the registry's own address, also when another host, to which a request was redirected, names one of its own.
+func TestUploadStaysAtTheRegistry(t *testing.T) {
+	quick(t)
+	data := randomBytes(3 << 20)
+	for _, method := range []string{"POST", "PATCH"} {
+		other := &registrytest.Registry{}
+		there := serve(t, other)
+		g := &registrytest.Registry{Answer: func(w http.ResponseWriter, r *http.Request) bool {
+			if r.Method != method {
+				return false
+			}
+			http.Redirect(w, r, "http://"+there+"/v2/team/model/blobs/uploads/", http.StatusTemporaryRedirect)
+			return true
+		}}
+		other.Answer = func(w http.ResponseWriter, r *http.Request) bool {
+			if r.Method == http.MethodPatch {
+				_, _ = io.Copy(io.Discard, r.Body)
+				w.Header().Set("Location", "/v2/team/model/blobs/uploads/1")
+				w.WriteHeader(http.StatusAccepted)
+			}
+			return r.Method == http.MethodPatch
+		}
+		err := onePass(t, openAt(t, serve(t, g)+"/team/model"), data)
+		if !errors.Is(err, ErrContent) || !strings.Contains(err.Error(), "which is not the registry") || other.Requests("PUT", "uploads") > 0 {
+			t.Errorf("%s: %v, %d commits there", method, err, other.Requests("PUT", "uploads"))
+		}
+	}
+}
+
+// A registry that takes a request and says each time that it has nothing of it gets the blob as a whole.
+func TestRangeThatNeverMoves(t *testing.T) {
+	quick(t)
+	data := randomBytes(3 << 20)
+	g := &registrytest.Registry{Answer: func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method != http.MethodPatch {
+			return false
+		}
+		_, _ = io.Copy(io.Discard, r.Body)
+		w.Header().Set("Range", "0-0")
+		w.WriteHeader(http.StatusAccepted)
+		return true
+	}}
+	if err := onePass(t, openAt(t, serve(t, g)+"/team/model"), data); err != nil || g.Requests("PATCH", "uploads") != 1 {
+		t.Errorf("%v after %d chunks", err, g.Requests("PATCH", "uploads"))
+	}
+}
+
 func TestHangingTransfers(t *testing.T) {
 	quick(t)
 	impatient(t)

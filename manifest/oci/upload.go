@@ -207,13 +207,16 @@ func (w *blobWriter) settle() error {
 	if err := w.move(resp); err != nil {
 		return err
 	}
-	w.accepted = true
-	w.there = f.stop
-	if has, ok := rangeEnd(resp.Header.Get("Range")); ok && has < w.there {
-		w.there = has // it took less than it was sent
-		return fmt.Errorf("%w: it has %d of %d bytes", errSessionLost, has, f.stop)
+	has, ok := rangeEnd(resp.Header.Get("Range"))
+	switch {
+	case !ok || has >= f.stop:
+		w.there, w.accepted = f.stop, true
+		return nil
+	case has <= f.start:
+		return fmt.Errorf("%w: it took one and has %d bytes", errChunks, has)
 	}
-	return nil
+	w.there, w.accepted = has, true // it took less than it was sent
+	return fmt.Errorf("%w: it has %d of %d bytes", errSessionLost, has, f.stop)
 }
 
 // refused says what an answer to a chunk means.
@@ -386,14 +389,14 @@ func (r *repository) pullScope(ctx context.Context) context.Context {
 	return auth.AppendRepositoryScope(ctx, r.Reference, auth.ActionPull)
 }
 
-// session is the address at which an upload goes on. It must be the registry's own: the credentials are sent there
-// (GHSA-jxpm-75mh-9fp7).
+// session is the address at which an upload goes on. It must be the registry's own, also where the answer came by a redirect from
+// another host: the credentials are sent there (GHSA-jxpm-75mh-9fp7), and a blob that is left elsewhere is not in the registry.
 func (r *repository) session(resp *http.Response) (*url.URL, error) {
 	next, err := resp.Location()
 	if err != nil {
 		return nil, fmt.Errorf("%w: an upload without an address to go on: %w", ErrContent, err)
 	}
-	asked := resp.Request.URL
+	asked := r.endpoint("")
 	if asked.Port() == "443" && next.Port() == "" && next.Hostname() == asked.Hostname() {
 		next.Host = asked.Host
 	}
