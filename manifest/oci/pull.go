@@ -109,7 +109,7 @@ func Pull(ctx context.Context, target Target, p *Package, dest string, opts Pull
 		return err
 	}
 	defer func() {
-		if made && err != nil {
+		if made && errors.Is(err, ErrPattern) { // which is found when an archive was read
 			_ = os.Remove(dest) // unless something is in it
 		}
 	}()
