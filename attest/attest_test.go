@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -281,6 +282,26 @@ func TestPredicateType(t *testing.T) {
 	for name, want := range map[string]bool{"dataset": true, "https://example.test/v1": true, "urn:x:y": true, "datasett": false, "": false, "a b": false} {
 		if _, ok := PredicateType(name); ok != want {
 			t.Errorf("PredicateType(%q) is %t, want %t", name, ok, want)
+		}
+	}
+}
+
+func TestClaimedTime(t *testing.T) {
+	const at = `"2026-11-22T12:00:00Z"`
+	for text, kinds := range map[string][]string{
+		`{"timeVerified":` + at + `}`:                              {VSAPredicateType},
+		`{"timeCreated":` + at + `}`:                               {SVRPredicateType},
+		`{"createdOn":` + at + `,"time_created":"x"}`:              {"https://example.test/x", DatasetPredicateType},
+		`{"runDetails":{"metadata":{"finishedOn":` + at + `}}}`:    {ProvenancePredicateType},
+		`{"timeVerified":` + at + `,"TimeVerified":"2030-01-01T"}`: {},
+		`{"timeVerified":5}`:                                       {},
+		`{"timeVerified":"2026-11-22 12:00"}`:                      {},
+	} {
+		for _, kind := range []string{VSAPredicateType, SVRPredicateType, ProvenancePredicateType, DatasetPredicateType, "https://example.test/x"} {
+			claimed := ClaimedTime(&Statement{PredicateType: kind, Predicate: []byte(text)})
+			if want := slices.Contains(kinds, kind); claimed.IsZero() == want {
+				t.Errorf("%s of type %s claims %v", text, kind, claimed)
+			}
 		}
 	}
 }

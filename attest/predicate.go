@@ -31,6 +31,9 @@ const (
 
 	// SignaturePredicateType says nothing but "signed": what `cosign sign` of v2.6 and v3 writes.
 	SignaturePredicateType = "https://sigstore.dev/cosign/sign/v1"
+	// VSAPredicateType and SVRPredicateType are what `mlseal verify` can say of its decision.
+	VSAPredicateType = "https://slsa.dev/verification_summary/v1"
+	SVRPredicateType = "https://in-toto.io/attestation/svr/v0.2"
 )
 
 // MaxPredicateBytes bounds a predicate that is to be signed: with its envelope in base64 it
@@ -50,6 +53,8 @@ var shortNames = map[string]string{
 	"test-result":     "https://in-toto.io/attestation/test-result/v0.1",
 	"vulns":           "https://in-toto.io/attestation/vulns/v0.2",
 	"reference":       "https://in-toto.io/attestation/reference/v0.1",
+	"vsa":             VSAPredicateType,
+	"svr":             SVRPredicateType,
 	"approval":        ApprovalPredicateType,
 	"artifact-scan":   ArtifactScanPredicateType,
 	"license-review":  LicenseReviewPredicateType,
@@ -234,8 +239,8 @@ func places(err error) string {
 }
 
 // ClaimedTime is when a statement says of itself that its matter was finished: runDetails.metadata.finishedOn
-// of SLSA provenance v1, else finishedOn, createdOn or timestamp at the top of the predicate. It is the
-// signer's word. The zero time means that it says nothing.
+// of SLSA provenance v1, timeVerified of a verification summary, timeCreated of a simple verification result, else finishedOn, createdOn or
+// timestamp at the top of the predicate. It is the signer's word. The zero time means that it says nothing.
 func ClaimedTime(s *Statement) time.Time {
 	var p struct {
 		RunDetails struct {
@@ -243,20 +248,29 @@ func ClaimedTime(s *Statement) time.Time {
 				FinishedOn string `json:"finishedOn"`
 			} `json:"metadata"`
 		} `json:"runDetails"`
-		FinishedOn string `json:"finishedOn"`
-		CreatedOn  string `json:"createdOn"`
-		Timestamp  string `json:"timestamp"`
+		FinishedOn   string `json:"finishedOn"`
+		CreatedOn    string `json:"createdOn"`
+		Timestamp    string `json:"timestamp"`
+		TimeVerified string `json:"timeVerified"`
+		TimeCreated  string `json:"timeCreated"`
+	}
+	keys := []string{"finishedOn", "createdOn", "timestamp"}
+	switch s.PredicateType {
+	case ProvenancePredicateType:
+		keys = []string{"runDetails"}
+	case VSAPredicateType:
+		keys = []string{"timeVerified"}
+	case SVRPredicateType:
+		keys = []string{"timeCreated"}
 	}
 	// A predicate in which such a key is no string, or is spelled otherwise, claims no time.
-	if strictjson.CheckKeys(s.Predicate, "runDetails", "finishedOn", "createdOn", "timestamp") != nil || json.Unmarshal(s.Predicate, &p) != nil {
+	if strictjson.CheckKeys(s.Predicate, keys...) != nil || json.Unmarshal(s.Predicate, &p) != nil {
 		return time.Time{}
 	}
-	claims := []string{p.FinishedOn, p.CreatedOn, p.Timestamp}
-	if s.PredicateType == ProvenancePredicateType {
-		claims = []string{p.RunDetails.Metadata.FinishedOn}
-	}
-	for _, text := range claims {
-		if t, err := time.Parse(time.RFC3339, text); err == nil {
+	claims := map[string]string{"runDetails": p.RunDetails.Metadata.FinishedOn, "finishedOn": p.FinishedOn, "createdOn": p.CreatedOn, "timestamp": p.Timestamp,
+		"timeVerified": p.TimeVerified, "timeCreated": p.TimeCreated}
+	for _, key := range keys {
+		if t, err := time.Parse(time.RFC3339, claims[key]); err == nil {
 			return t.UTC()
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -27,7 +29,9 @@ const (
 // condition is one `where` expression, compiled.
 type condition struct {
 	text    string
+	line    int
 	program cel.Program
+	traced  *traced
 }
 
 // facts are what an expression may ask about.
@@ -35,6 +39,7 @@ type facts struct {
 	evidence *Evidence
 	subject  Subject
 	now      time.Time
+	params   map[string]param
 }
 
 // environment is built once; it holds no state.
@@ -59,11 +64,21 @@ var environment = sync.OnceValues(func() (*cel.Env, error) {
 })
 
 // compile accepts expressions that are certain to be a bool.
-func compile(text string) (condition, error) {
-	env, err := environment()
-	if err != nil {
-		return condition{}, err
+func (l *loader) compile(text string) (condition, error) {
+	if l.env == nil {
+		env, err := environment()
+		if err != nil {
+			return condition{}, err
+		}
+		var params []cel.EnvOption
+		for _, name := range slices.Sorted(maps.Keys(l.policy.params)) {
+			params = append(params, cel.Variable("params."+name, l.policy.params[name].kind.celType()))
+		}
+		if l.env, err = env.Extend(params...); err != nil {
+			return condition{}, err
+		}
 	}
+	env := l.env
 	parsed, issues := env.Parse(text)
 	if issues.Err() != nil {
 		return condition{}, firstIssue(issues)
@@ -81,11 +96,14 @@ func compile(text string) (condition, error) {
 	case !t.IsExactType(cel.BoolType):
 		return condition{}, fmt.Errorf("the expression is a %s; it must be a bool", t)
 	}
+	if estimate, err := env.EstimateCost(checked, noHints{}); err == nil && estimate.Min > MaxExpressionCost {
+		return condition{}, fmt.Errorf("the expression takes at least %d steps, whatever the statement is; the limit is %d", estimate.Min, MaxExpressionCost)
+	}
 	program, err := env.Program(checked, cel.CostLimit(MaxExpressionCost), cel.CostTracking(strictCosts()))
 	if err != nil {
 		return condition{}, err
 	}
-	return condition{text: oneLine(text), program: program}, nil
+	return condition{text: oneLine(text), program: program, traced: &traced{env: env, ast: checked}}, nil
 }
 
 // checkFloats refuses what would make a float: 0.7 is another number as a float, and a
@@ -114,16 +132,25 @@ func firstIssue(issues *cel.Issues) error {
 // holds evaluates the expression. An error is never a yes: a missing key is a claim that was
 // not made.
 func (c condition) holds(f facts) (Code, string) {
-	out, _, err := c.program.Eval(f.variables())
+	code, reason, _ := c.evaluate(f)
+	return code, reason
+}
+
+// evaluate says whether the condition holds, and what it cost to find out.
+func (c condition) evaluate(f facts) (code Code, reason string, cost uint64) {
+	out, details, err := c.program.Eval(f.variables())
+	if cost = MaxExpressionCost; details != nil && details.ActualCost() != nil {
+		cost = *details.ActualCost()
+	}
 	switch {
 	case err != nil:
-		return ConditionError, escape.Line(fmt.Sprintf("%s: %v", c.text, err))
+		return ConditionError, escape.Line(fmt.Sprintf("%s: %v", c.text, err)), cost
 	case out == types.True:
-		return "", ""
+		return "", "", cost
 	case out == types.False:
-		return ConditionFalse, escape.Line(c.text) + " is false"
+		return ConditionFalse, escape.Line(c.text) + " is false", cost
 	}
-	return ConditionError, escape.Line(c.text) + ": the value is not a bool"
+	return ConditionError, escape.Line(c.text) + ": the value is not a bool", cost
 }
 
 func (f facts) variables() map[string]any {
@@ -135,7 +162,7 @@ func (f facts) variables() map[string]any {
 	if f.evidence.timed() {
 		at = f.evidence.Time
 	}
-	return map[string]any{
+	out := map[string]any{
 		"statement": f.evidence.Statement,
 		"predicate": f.evidence.Statement["predicate"],
 		"subject":   map[string]any{"name": f.subject.Name, "digests": digests},
@@ -143,6 +170,8 @@ func (f facts) variables() map[string]any {
 		"now":       f.now,
 		"timestamp": at,
 	}
+	addParams(out, f.params)
+	return out
 }
 
 // exactAdapter lets expressions read decoded JSON in place, numbers without loss.

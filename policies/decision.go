@@ -76,6 +76,10 @@ type Evidence struct {
 	// "claimed" (by the statement itself), "Rekor", "timestamp authority"; empty when nothing does.
 	Time       time.Time
 	TimeSource string
+	// Logs is the number of different transparency logs of which an entry was verified, and LogEntries that of all entries beside the
+	// signature, verified or not. Timestamps is the number of different authorities whose time of signing was verified: timestamp
+	// authorities, and logs that sign the time of an entry.
+	Logs, LogEntries, Timestamps int
 	// Problem, when not empty, is why the statement cannot be used whoever signed it;
 	// ProblemDetail explains it. Such evidence is listed and never counted.
 	Problem       Code
@@ -91,6 +95,10 @@ type Subject struct {
 	// TreeSuffices says that the verifier made sure that the image manifest says nothing beside the tree, so that a statement about the tree is
 	// one about the artifact whichever image manifests it names too: a car image.
 	TreeSuffices bool `json:"treeSuffices,omitempty"`
+	// ArtifactType and Repository are what a policy's match is compared with: the type of the image manifest, and the registry with
+	// the repository, as in registry.example/models/bot. They are empty for a directory.
+	ArtifactType string `json:"artifactType,omitempty"`
+	Repository   string `json:"repository,omitempty"`
 }
 
 // Decision is the outcome of a policy, with all that a person or a program needs to see why.
@@ -101,11 +109,49 @@ type Decision struct {
 	Subject      Subject       `json:"subject"`
 	Time         time.Time     `json:"time"` // the clock that ages were measured against
 	Requirements []Requirement `json:"requirements"`
-	// Notes say what was not looked at, and why.
+	// Skipped lists what was not checked, and why.
+	Skipped []Skipped `json:"skipped"`
+	// Overrides are the parameters that were given other values than the policy's.
+	Overrides []Override `json:"overrides,omitempty"`
+	// Lineage is what the artifact was made from; nil when the policy has no edges.
+	Lineage *Graph `json:"lineage,omitempty"`
+	// Notes explain the decision and do not bear on it.
 	Notes []string `json:"notes,omitempty"`
 	// Ignored lists every statement that was seen and counted for no requirement. One that no signer of
 	// the policy signed says SIGNER_NOT_TRUSTED, whatever else it lacks, unless it has a problem of its own.
 	Ignored []Seen `json:"notCounted"`
+
+	notMatched error // why the policy is not for the artifact
+}
+
+// Skipped is a check that was not done.
+type Skipped struct {
+	Check  string `json:"check"`
+	Reason string `json:"reason"`
+}
+
+// skipAll lists everything that the policy would have checked as skipped, by the ids and in the order that a decision has.
+func (d *Decision) skipAll(p *Policy, reason string) {
+	skip := func(id string) { d.Skipped = append(d.Skipped, Skipped{id, reason}) }
+	if !p.expires.IsZero() {
+		skip(idPolicy)
+	}
+	if len(p.denied) > 0 {
+		skip(idDenied)
+	}
+	skip(idRevoked) // looked for whether or not the policy speaks of them
+	for i := range p.require {
+		skip(p.require[i].id)
+	}
+	if len(p.order) > 0 {
+		skip(idOrder)
+	}
+	for i := range p.edges {
+		skip(p.edges[i].requirementID())
+	}
+	for _, m := range p.rego {
+		skip(m.requirementID())
+	}
 }
 
 // PolicyRef names the policy that decided.
@@ -115,19 +161,37 @@ type PolicyRef struct {
 	Digest  string `json:"digest"` // sha256 of the policy document
 }
 
+// Severity is what the failure of a requirement means.
+type Severity string
+
+// The severities. A requirement without one blocks.
+const (
+	Block Severity = "block" // it denies
+	Warn  Severity = "warn"  // it is reported, and never changes the verdict
+	Info  Severity = "info"  // the same, for what nobody has to do anything about
+)
+
 // Requirement is how one requirement of the policy, deny list or lineage edge ended.
 type Requirement struct {
-	ID      string `json:"id"`
-	Passed  bool   `json:"passed"`
-	Code    Code   `json:"code,omitempty"`    // empty when it passed
-	Detail  string `json:"detail"`            // what was found, in one line
-	Message string `json:"message,omitempty"` // the policy author's words
-	Fix     string `json:"fix,omitempty"`     // what to do about it
-	Counted []Seen `json:"counted,omitempty"` // the statements that it rests on
+	ID     string `json:"id"`
+	Passed bool   `json:"passed"`
+	// Severity is empty for what blocks.
+	Severity Severity `json:"severity,omitempty"`
+	Code     Code     `json:"code,omitempty"`    // empty when it passed
+	Detail   string   `json:"detail"`            // what was found, in one line
+	Message  string   `json:"message,omitempty"` // the policy author's words
+	Fix      string   `json:"fix,omitempty"`     // what to do about it
+	Waiver   string   `json:"waiver,omitempty"`  // id of the waiver without which it would have failed
+	// Values are what the comparisons of a condition that failed compared, as in dec("0.6") >= dec("0.7") -> false.
+	Values  []string `json:"values,omitempty"`
+	Counted []Seen   `json:"counted,omitempty"` // the statements that it rests on
 	// NearMisses are statements that came close: right type but wrong subject or signer, a
 	// condition that is false, an unreadable one.
 	NearMisses []Seen `json:"nearMisses,omitempty"`
 }
+
+// Denies reports whether the requirement failed and decides the verdict.
+func (r Requirement) Denies() bool { return !r.Passed && (r.Severity == "" || r.Severity == Block) }
 
 // Seen is one statement as a decision shows it.
 type Seen struct {
@@ -139,6 +203,7 @@ type Seen struct {
 	TimeSource    string    `json:"timeSource,omitempty"`
 	Code          Code      `json:"code,omitempty"`   // why it was not counted
 	Reason        string    `json:"reason,omitempty"` // the same for people
+	Values        []string  `json:"values,omitempty"` // of the condition that it failed
 }
 
 // Err is nil when the artifact is allowed. Otherwise it wraps ErrDenied and names the

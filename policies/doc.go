@@ -11,14 +11,25 @@
 //	version: 7                           # integer from 1 up
 //	expires: 2027-06-30T00:00:00Z        # RFC 3339; from then on the policy denies (POLICY_EXPIRED)
 //	owner: ml-platform@acme.example
+//	previous: "sha256:…"                 # the policy that this one follows
+//	match:                               # which artifacts the policy is for; it decides about no other (ErrNotMatched)
+//	  artifactTypes: [application/vnd.cncf.model.manifest.v1+json]
+//	  repositories: [registry.example/models/**]   # * is a part of a name, ** any number of names; the registry is written out
+//	params:                              # typed values, in expressions as params.NAME; see below
+//	  bar:    {type: decimal, default: "0.70", override: true}
+//	  banned: {type: digestList, source: ./banned.txt}
 //	signers:                             # required; a name for every identity
 //	  ci:      {key: ./ci.pub}           # one key file: a PEM block PUBLIC KEY, with text above it or not
 //	  alice:   {keys: [a1.pub, a2.pub]}  # one identity with several keys
 //	  bob:     {key: bob.pub}
 //	  carol:   {keyless: {issuer: https://accounts.example, subject: carol@acme.example}}   # both, and both exact
+//	  bots:    {keyless: {issuer: https://ci.example, pattern: 'https://ci\.example/acme/[^/]+'}}   # RE2 over the whole subject
 //	  dave:    {certificate: {authority: ./ca.pem, subject: "CN=dave,O=Acme"}}   # or san: dave@acme.example, or anySubject: true
 //	  humans:  {group: {of: [alice, bob], atLeast: 2, distinct: identity}}
-//	trust: {root: trusted_root.json}     # Sigstore trusted root for keyless signers and timestamps; without it the verifier's own
+//	trust:
+//	  root: trusted_root.json            # Sigstore trusted root for keyless signers and timestamps; without it the verifier's own
+//	  transparencyLog: required          # required, optional (default), forbidden
+//	  timestamps: {atLeast: 1}
 //	statements: [v1, v0.1]               # versions of in-toto's Statement; the default is v1 alone
 //	digests:
 //	  algorithms: [sha256, sha512]       # accepted; the default is both. dirHash always is
@@ -27,17 +38,23 @@
 //	  - id: signed
 //	    signature: {by: [ci]}
 //	  - id: eval-bar
+//	    severity: block                  # block (default), warn, info: warn and info are reported and change no verdict
 //	    attestation: evaluation          # a short name or the URI of a predicate type
 //	    by: [ci, humans]                 # any one of these suffices
 //	    match: latest                    # all (default), any, one, latest
 //	    maxAge: 30d                      # days, hours, minutes: 30d, 12h, 1d12h, 45m
 //	    where:                           # a CEL expression or a list; all must be true
 //	      - dec(predicate.accuracy) >= dec("0.70")
-//	    message: the model was not evaluated lately
+//	    notSignedBySameIdentityAs: [signed]   # ids of requirements that other people must have signed for
+//	    message: no evaluation clears {{ params.bar }}
 //	    fix: run the evaluation again
 //	lineage:
+//	  maxDepth: 8                        # statements behind each other; this is the default, 100 the most
+//	  maxNodes: 500                      # things, without the artifact; this is the default, 10000 the most
+//	  order: [signed, eval-bar]          # ids of requirements whose verified times must be in this order
 //	  edges:
-//	    - from: built                    # the id of a requirement of https://slsa.dev/provenance/v1
+//	    - from: built                    # the id of a rule on https://slsa.dev/provenance/v1, or a list of them
+//	      id: base                       # the role, unless it is given: two edges of one role need it
 //	      role: baseModel                # resolvedDependencies[].name, exactly
 //	      count: {min: 1, max: 1}        # min is 1 unless it is given; without max there is no limit
 //	      accept:                        # one of these must hold for each dependency
@@ -45,18 +62,36 @@
 //	        - {signature: {by: [alice]}}
 //	      requireEach:                   # all of these must hold for each dependency
 //	        - {attestation: dataset, by: [alice], where: 'predicate.license in ["MIT"]'}
-//	      denyDigests: ["sha256:…"]
+//	      denyDigests: ["sha256:…"]      # or params.NAME
+//	      disjointFrom: {edge: dataset, using: digest}   # no dependency in common with the edge of this id
+//	revocations: {by: [alice]}           # who may withdraw things; without it any signer of the policy
+//	rego: [{file: extra.rego, package: acme.extra}]
+//	waivers:
+//	  - {id: W-1, requirement: eval-bar, subject: "sha256:…", until: 2026-12-31T00:00:00Z, reason: SEC-441, by: [humans]}
+//	acceptWaivers: {by: [humans], for: [eval-bar], maxDays: 30}
 //
 // Entries of accept and requireEach take signature or attestation, by, match, maxAge and where,
-// as requirements do; an edge has accept, requireEach or both. There is no way to accept
+// as requirements do, and an id where other edges start at what they accept; an edge has accept, requireEach, disjointFrom or several of them. There is no way to accept
 // "anyone": every rule names signers.
 //
 // Whatever two readers could understand differently is an error of Load, with line and column:
 // unknown and duplicate keys, anchors, aliases, merge keys, tags, directives, tabs, a byte order
 // mark, U+0085, U+2028, U+2029 and a carriage return without a line feed, which end a line or
 // a comment for some readers only, bidirectional controls, a second document, yes and no without quotes, a number where a string belongs, an empty
-// list, two signers with one key, identity or certificate. Ids are unique, and `policy`, `evidence`, `digests.deny` and
-// `lineage:ROLE` are the ids of what a decision lists besides the requirements.
+// list, two signers with one key, identity or certificate, and a policy of which no requirement blocks. Ids are unique, and `policy`, `match`, `evidence`,
+// `digests.deny`, `revocations`, `lineage.order`, `lineage:ID` and `rego:PACKAGE` are the ids of what a decision lists besides the requirements.
+//
+// # Keyless signers
+//
+// issuer and subject are compared whole. A pattern is a regular expression (RE2) that must match the whole subject, whatever stands at its
+// ends; one that matches anybody is an error, and so are two members of a group whom one account could be.
+//
+// # What vouches for a signature
+//
+// With `transparencyLog: required` a statement counts only with an entry that was verified in a log of the trusted root, and with forbidden
+// only without any entry. `timestamps` counts different authorities that vouch for the time of signing: timestamp authorities of the trusted root (RFC
+// 3161), and logs that sign the time of an entry; two timestamps of one authority are one. What lacks any of this does not
+// count: SIGNATURE_INVALID.
 //
 // # Signers with certificates
 //
@@ -112,6 +147,13 @@
 // signed twice, or with two keys, is one member. A time may be the statement's own claim: it is
 // then as good as its signer.
 //
+// notSignedBySameIdentityAs fails with DUTY_OVERLAP when somebody whose statements counted for the requirement signed one that counted for
+// the other: one signer, one key, or one name in certificates. It fails too when the other was not met, since nobody knows then who signed it.
+//
+// An evidence-set (https://mlseal.dev/attestation/evidence-set/v0.1) holds when every statement in its attestations, named by
+// predicateType and the sha256 of its bundle, is among the evidence; one that is missing is a TYPE_MISSING. So a registry that hides a failing
+// evaluation is found out. When it says `complete: true`, older statements of the policy's signers that it leaves out are noted.
+//
 // # Conditions
 //
 // `where` is CEL (https://cel.dev) and must be a bool when it is loaded: compare a field, as in
@@ -133,15 +175,42 @@
 // exists() over an empty list is false as in CEL, so that !list.exists(...) holds for it; and
 // matches() finds its pattern anywhere in the text unless the pattern has ^ and $.
 //
+// An expression that takes more than MaxExpressionCost steps is a CONDITION_ERROR, and one that always would is an error of Load. A denial
+// shows what the comparisons compared: dec("0.612") >= dec("0.7") -> false.
+//
+// # Parameters
+//
+// A parameter is a decimal, a string (both in quotes), an int, a bool, a list of strings, or a digestList, which may stand in a file, one digest a
+// line, with # before comments. Policy.WithParams gives those with `override: true` other values, which the decision lists. A value is never
+// code, and no pattern: expressions see it as a value of its type.
+//
 // # Lineage
 //
 // An edge follows the dependencies of one role out of every provenance statement that counted for
-// the requirement `from`. Each needs an accepted digest, must not be denied, and must meet accept
+// the rules in `from`, and out of evaluations their dataset, for which the role is evalDataset. Each needs an accepted digest, must not be denied, and must meet accept
 // and requireEach, which look for statements about that digest. Too few dependencies, one with a
 // URI only, and one that no trusted signer says anything about are a LINEAGE_GAP; too many are
 // LINEAGE_AMBIGUOUS; a trusted statement that does not hold keeps its own code.
 //
-// # The deny list
+// A rule of accept or requireEach that asks for provenance may have an id, and edges may start at it: at their own rule too, so that they
+// follow ancestors of any depth. What is pinned or signed is a leaf, since no edge starts there; provenance that lists no dependency is one only with
+// `count: {min: 0}`:
+//
+//   - from: [built, base-built]
+//     role: baseModel
+//     accept: [{pinned: ["sha256:…"]}, {id: base-built, attestation: slsa-provenance, by: [ci]}]
+//
+// Accept takes the first that holds. A thing has one producer: provenance that says differently what one thing was made from is LINEAGE_AMBIGUOUS, unless the
+// rule writes match and so says what is meant. A thing that descends from itself, under whichever of its digests, is a LINEAGE_CYCLE. Each thing is visited
+// once. More statements behind each other than maxDepth, along the shortest way, and more things than maxNodes, are LIMIT_EXCEEDED.
+//
+// disjointFrom fails with DIGEST_DENIED when both edges found one digest, and with LINEAGE_GAP when two dependencies have no algorithm in
+// common, so that nobody can tell. order wants every statement that counted for a requirement to be no older than those of the ones before; a
+// time that only the statement claims cannot be ordered (ORDER_WRONG).
+//
+// recomputeSubject can only be true: the subject of an OMS signature is always computed from its resources.
+//
+// # Deny lists and revocations
 //
 // `digests.deny` is compared, with or without lineage edges, with
 //
@@ -149,10 +218,31 @@
 //   - all digests in all subjects of every statement that counted: they are other names of the
 //     artifact or the dependency, such as the image manifest that a directory was pulled from, or of
 //     what was made beside it;
-//   - the dependencies, whatever their role, of every provenance statement about the artifact that any
+//   - everything that the artifact descends from, in whatever role and however far, by the word of provenance that any
 //     signer of the policy signed, also when no requirement asks for it. Such a statement whose
 //     dependencies cannot be read is a STATEMENT_UNUSABLE.
 //
-// `denyDigests` of an edge is compared with its dependencies and, in the same way, with the subjects of the
-// statements that vouch for them.
+// `denyDigests` of an edge is compared with its dependencies, with the subjects of the statements that vouch for them, and with
+// everything that the artifact descends from.
+//
+// A revocation (https://mlseal.dev/attestation/revocation/v0.1) is a deny list of its subjects: REVOKED. It counts as soon as somebody
+// who may revoke has signed it, unless its effectiveOn is later than now; it is never taken back.
+//
+// # Waivers
+//
+// A waiver lets one artifact pass without one requirement. One in the policy stands by the policy's own authority. One outside is
+// a statement of type https://mlseal.dev/attestation/waiver/v0.1 about the artifact, {id, requirement, until, reason}, signed by whom
+// acceptWaivers names. Either ends at most 90 days ahead of now, and is not by somebody who may sign for the requirement itself. A waiver
+// that does not count is ignored and noted. What was waived gives edges and notSignedBySameIdentityAs no statements, and order leaves it out.
+//
+// # Rego
+//
+// A module of Rego v1 decides over all statements of the policy's signers at once. Its package declares `deny contains`; whatever is in the set
+// denies, and so does any error. Each module is compiled by itself and has functions that compute and no others: no network, clock, chance or
+// environment. `with`, other data, and rules that are not there are errors of Load. It has MaxRegoTime and MaxRegoMemory. input is
+//
+//	{subject: {name, digests, artifactType, repository}, now: "2026-…Z", params: {NAME: value},
+//	 evidence: [{id, predicateType, signers, subjects, time, timeSource, statement, predicate}]}
+//
+// in which decimals of parameters are strings.
 package policies

@@ -3,6 +3,7 @@ package policies
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -41,17 +42,38 @@ func (d *Decision) err() error {
 	if d == nil {
 		return fmt.Errorf("%w: there is no decision", ErrDenied)
 	}
+	if d.notMatched != nil {
+		return d.notMatched
+	}
 	var failed []string
 	for _, r := range d.Requirements {
-		if !r.Passed {
+		if r.Denies() {
 			failed = append(failed, fmt.Sprintf("%s: %s", r.ID, r.Code))
 		}
 	}
 	switch {
 	case len(failed) > 0:
 		return fmt.Errorf("%w: %s", ErrDenied, strings.Join(failed, ", "))
-	case d.Verdict != Allow || len(d.Requirements) == 0:
+	case d.Verdict != Allow || !slices.ContainsFunc(d.Requirements, func(r Requirement) bool { return r.Passed }):
 		return fmt.Errorf("%w: no requirement was met", ErrDenied)
 	}
 	return nil
+}
+
+// Codes are all reason codes.
+func Codes() []string {
+	var out []string
+	for _, c := range allCodes {
+		out = append(out, string(c))
+	}
+	return out
+}
+
+// IsCode reports whether c is a reason code.
+func IsCode(c Code) bool { return slices.Contains(allCodes, c) }
+
+var allCodes = []Code{
+	SignatureInvalid, SignerNotTrusted, SubjectMismatch, ContentMismatch, TypeMissing, ThresholdNotMet, EvidenceTooOld, ConditionFalse, ConditionError,
+	DigestDenied, LineageGap, LineageCycle, LineageAmbiguous, OrderWrong, DutyOverlap, Revoked, PolicyExpired, PolicyRollback, WaiverExpired,
+	LimitExceeded, ParseAmbiguous, StatementUnusable,
 }

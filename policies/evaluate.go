@@ -27,6 +27,9 @@ const (
 	idPolicy   = "policy"
 	idDenied   = "digests.deny"
 	idEvidence = "evidence"
+	idRevoked  = "revocations"
+	idMatch    = "match"
+	idOrder    = "lineage.order"
 )
 
 // claimed is the TimeSource of a time that only the statement itself gives.
@@ -35,10 +38,16 @@ const claimed = "claimed"
 // evaluation is one call of Evaluate.
 type evaluation struct {
 	policy    *Policy
+	subject   Subject
 	now       time.Time
-	items     []*item            // sorted by ID
+	items     []*item // sorted by ID
+	byID      map[string]*item
 	related   map[string][]*item // by digest, as "algorithm:hex"
 	satisfied map[string][]*item // by id of a requirement that passed
+	known     *ancestry          // nil until it is asked for
+	notes     []string
+	missed    map[string]bool // parts of the policy that something did not meet; nil when nobody asks
+	explained int             // failures whose values are shown
 }
 
 // item is one piece of evidence and what became of it.
@@ -60,28 +69,49 @@ type target struct {
 // Evaluate decides whether the policy allows the artifact. It needs nothing but its arguments:
 // now is the clock that ages are measured against. The order of the evidence does not matter.
 func (p *Policy) Evaluate(subject Subject, evidence []Evidence, now time.Time) *Decision {
+	return p.evaluate(subject, evidence, now, nil)
+}
+
+func (p *Policy) evaluate(subject Subject, evidence []Evidence, now time.Time, missed map[string]bool) *Decision {
 	if p == nil {
 		p = &Policy{}
 	}
 	subject.Digests = maps.Clone(subject.Digests)
-	d := &Decision{Policy: p.ref, Subject: subject, Time: now, Requirements: []Requirement{}, Ignored: []Seen{}}
+	d := &Decision{Policy: p.ref, Subject: subject, Time: now, Requirements: []Requirement{}, Skipped: []Skipped{}, Overrides: p.overrides, Ignored: []Seen{}}
+	if err := p.Matches(subject); err != nil {
+		d.notMatched = err
+		d.Requirements = append(d.Requirements, Requirement{ID: idMatch, Code: SubjectMismatch, Detail: err.Error(), Fix: "ask the policy that is for this artifact"})
+		d.skipAll(p, "the policy is not for this artifact")
+		return d
+	}
 	if len(evidence) > MaxEvidence {
 		d.Requirements = append(d.Requirements, Requirement{ID: idEvidence, Code: LimitExceeded,
 			Detail: fmt.Sprintf("%d statements; at most %d are looked at", len(evidence), MaxEvidence)})
+		d.skipAll(p, "there are more statements than are looked at")
 		return d
 	}
-	e := p.newEvaluation(evidence, now)
+	e := p.newEvaluation(subject, evidence, now)
+	e.missed = missed
 	t := target{Subject: subject}
 	for i := range p.require {
 		d.Requirements = append(d.Requirements, e.requirement(&p.require[i], t))
 	}
-	for i := range p.edges {
-		d.Requirements = append(d.Requirements, e.edge(&p.edges[i]))
+	e.duties(d.Requirements)
+	e.waive(d.Requirements)
+	if len(p.order) > 0 {
+		d.Requirements = append(d.Requirements, e.order(d.Requirements))
 	}
-	// The deny list reaches what the statements that counted say, hence last; it is shown first.
-	d.Requirements = append(append(e.expiry(), e.denied(subject)...), d.Requirements...)
+	if len(p.edges) > 0 {
+		edges, l := e.trace(subject)
+		d.Requirements, d.Lineage = append(d.Requirements, edges...), &l.graph.Graph
+	}
+	d.Requirements = append(d.Requirements, e.rego()...)
+	// The deny list and revocations reach what the statements that counted say, hence last; they are shown first.
+	d.Requirements = slices.Concat(e.expiry(), e.denied(), e.revoked(), d.Requirements)
+	e.markListed(d.Lineage)
 	d.Ignored = e.ignored()
-	passed := !slices.ContainsFunc(d.Requirements, func(r Requirement) bool { return !r.Passed })
+	d.Notes = e.notes
+	passed := !slices.ContainsFunc(d.Requirements, Requirement.Denies)
 	if passed && len(p.require) > 0 {
 		d.Verdict = Allow
 	}
@@ -90,8 +120,8 @@ func (p *Policy) Evaluate(subject Subject, evidence []Evidence, now time.Time) *
 
 // newEvaluation sorts the evidence and keeps each bundle once: the same bundle found in two
 // places is one statement, and must not count as two.
-func (p *Policy) newEvaluation(evidence []Evidence, now time.Time) *evaluation {
-	e := &evaluation{policy: p, now: now, related: map[string][]*item{}, satisfied: map[string][]*item{}}
+func (p *Policy) newEvaluation(subject Subject, evidence []Evidence, now time.Time) *evaluation {
+	e := &evaluation{policy: p, subject: subject, now: now, byID: map[string]*item{}, related: map[string][]*item{}, satisfied: map[string][]*item{}}
 	for i := range evidence {
 		ev := evidence[i]
 		ev.SignedBy = slices.Compact(slices.Sorted(slices.Values(ev.SignedBy)))
@@ -104,6 +134,7 @@ func (p *Policy) newEvaluation(evidence []Evidence, now time.Time) *evaluation {
 	slices.SortStableFunc(e.items, compareItems)
 	e.items = slices.CompactFunc(e.items, func(a, b *item) bool { return a.ID == b.ID && a.ID != "" })
 	for _, it := range e.items {
+		e.byID[it.ID] = it
 		for _, key := range it.digests() {
 			e.related[key] = append(e.related[key], it)
 		}
@@ -146,15 +177,25 @@ func (e *evaluation) around(t target) []*item {
 	for algorithm, value := range t.Digests {
 		out = append(out, e.related[algorithm+":"+value]...)
 	}
-	slices.SortFunc(out, compareItems)
+	sortItems(out)
 	return slices.Compact(out)
 }
 
+func sortItems(items []*item) { slices.SortFunc(items, compareItems) }
+
+// zeroTime is the clock of those who have none.
+var zeroTime time.Time
+
+func lower(s string) string { return strings.ToLower(s) }
+
 func (e *evaluation) requirement(r *rule, t target) Requirement {
 	o := e.check(r, t)
-	req := Requirement{ID: r.id, Passed: o.code == "", Code: o.code, Detail: o.detail, Counted: seenAll(o.counted), NearMisses: o.near}
+	req := Requirement{ID: r.id, Passed: o.code == "", Code: o.code, Detail: o.detail, Counted: seenAll(o.counted), NearMisses: o.near, Values: o.values}
+	if r.severity != Block {
+		req.Severity = r.severity
+	}
 	if !req.Passed {
-		req.Message, req.Fix = r.message, r.fix
+		req.Message, req.Fix = r.message.fill(e.policy.params), r.fix
 	} else {
 		e.satisfied[r.id] = o.counted
 	}
@@ -185,58 +226,9 @@ func (p *Policy) isSigner(name string) bool {
 	return ok && !s.isGroup()
 }
 
-// denied looks the artifact up in the deny list, under every name that a statement which counted gives it, and
-// all that the provenance says it was made of.
-func (e *evaluation) denied(subject Subject) []Requirement {
-	if len(e.policy.denied) == 0 {
-		return nil
-	}
-	r := Requirement{ID: idDenied, Passed: true, Detail: "not on the list of " + plural(len(e.policy.denied), "denied digest")}
-	if code, detail, it := e.deniedBy(subject); code != "" {
-		r.Passed, r.Code, r.Detail = false, code, detail
-		if it != nil {
-			it.counted = true
-			r.Counted = seenAll([]*item{it})
-		}
-	}
-	return []Requirement{r}
-}
-
-// deniedBy returns why the deny list hits, and the statement that says so, if it is one.
-func (e *evaluation) deniedBy(subject Subject) (Code, string, *item) {
-	p := e.policy
-	if digest, ok := p.denied.denies(subject.Digests); ok {
-		return DigestDenied, "the artifact is on the list: " + cut(digest), nil
-	}
-	for _, it := range e.items {
-		// A package and the tree in it are two names of one thing: who denied the one meant the other.
-		if digest, ok := p.denied.deniesAny(it.Subjects); ok && it.counted {
-			return DigestDenied, fmt.Sprintf("%s is on the list, and statement %s names it as what it is about", cut(digest), cut(it.ID)), it
-		}
-	}
-	var unreadable *item
-	var problem error
-	for _, it := range e.items {
-		if !it.trusted || it.PredicateType != provenanceType || !p.relatedTo(it.Subjects, subject.Digests) {
-			continue
-		}
-		digest, name, err := p.deniedDependency(it.Statement)
-		switch {
-		case digest != "":
-			return DigestDenied, fmt.Sprintf("the artifact was made from %s, which is on the list: %s (provenance %s)", name, cut(digest), cut(it.ID)), it
-		case err != nil && unreadable == nil:
-			unreadable, problem = it, err
-		}
-	}
-	if unreadable != nil { // what it hides may be on the list
-		return StatementUnusable, fmt.Sprintf("provenance %s cannot be compared with the list: %v", cut(unreadable.ID), problem), unreadable
-	}
-	return "", "", nil
-}
-
 // ignored lists what counted nowhere and says for each why.
 func (e *evaluation) ignored() []Seen {
-	asked := map[string]bool{}
+	asked := map[string]bool{revocationType: true, waiverType: true}
 	for _, r := range e.policy.rules() {
 		for _, t := range r.types {
 			asked[t] = true
@@ -250,6 +242,8 @@ func (e *evaluation) ignored() []Seen {
 		case it.reason != "":
 		case it.Problem != "":
 			it.code, it.reason = it.Problem, it.ProblemDetail
+		case it.trusted && it.PredicateType == revocationType && !e.policy.mayRevoke(it.SignedBy):
+			it.code, it.reason = SignerNotTrusted, "its signer may not revoke"
 		case !asked[it.PredicateType]:
 			it.reason = "no requirement asks for this type"
 		default:
@@ -272,14 +266,7 @@ func (p *Policy) rules() []*rule {
 		out = append(out, &p.require[i])
 	}
 	for i := range p.edges {
-		for _, a := range p.edges[i].accept {
-			if a.rule != nil {
-				out = append(out, a.rule)
-			}
-		}
-		for j := range p.edges[i].each {
-			out = append(out, &p.edges[i].each[j])
-		}
+		out = append(out, p.edges[i].rules()...)
 	}
 	return out
 }

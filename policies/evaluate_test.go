@@ -233,6 +233,54 @@ func TestMaxEvidence(t *testing.T) {
 	if r := requirement(t, d, "evidence"); d.Verdict == Allow || r.Code != LimitExceeded || len(d.Requirements) != 1 {
 		t.Errorf("beyond the limit: %v", d.Err())
 	}
+	if d := load(t, lineagePolicy).Evaluate(model, many[:0:0], now); len(d.Skipped) != 0 {
+		t.Errorf("skipped where everything was looked at: %v", d.Skipped)
+	}
+	ids := func(d *Decision) (asked, skipped []string) {
+		for _, r := range d.Requirements {
+			asked = append(asked, r.ID)
+		}
+		for _, s := range d.Skipped {
+			skipped = append(skipped, s.Check)
+		}
+		return asked, skipped
+	}
+	opts := options()
+	opts.ReadFile = func(name string) ([]byte, error) {
+		if name == "m.rego" {
+			return []byte("package acme.m\ndeny contains \"no\" if false\n"), nil
+		}
+		return readKey(name)
+	}
+	p, err := Load([]byte(policyText(strings.Replace(lineagePolicy, "lineage:\n", `  - {id: evaluated, attestation: evaluation, by: [alice]}
+  - {id: warned, attestation: dataset, by: [data], severity: warn}
+expires: 2099-01-01T00:00:00Z
+revocations: {by: [alice]}
+match: {repositories: [r.example/**]}
+rego:
+  - {file: m.rego, package: acme.m}
+lineage:
+  order: [built, evaluated]
+`, 1))), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	here, elsewhere := model, model
+	here.Repository, elsewhere.Repository = "r.example/m", "other.example/m"
+	want, none := ids(p.Evaluate(here, nil, now))
+	if len(want) != 10 || len(none) != 0 {
+		t.Fatalf("with all that a policy may ask: %v, and skipped is %v", want, none)
+	}
+	if asked, got := ids(p.Evaluate(here, append(many, statement("more", dataset, `{}`)), now)); !slices.Equal(asked, []string{"evidence"}) || !slices.Equal(got, want) {
+		t.Errorf("beyond the limit: %v, and skipped is %v, want %v", asked, got, want)
+	}
+	if asked, got := ids(p.Evaluate(elsewhere, nil, now)); !slices.Equal(asked, []string{"match"}) || !slices.Equal(got, want) {
+		t.Errorf("of another artifact: %v, and skipped is %v, want %v", asked, got, want)
+	}
+	// A policy that does not speak of revocations looks for them all the same.
+	if _, got := ids(load(t, evaluated).Evaluate(model, append(many, statement("more", dataset, `{}`)), now)); !slices.Equal(got, []string{"revocations", "r"}) {
+		t.Errorf("skipped of the least policy: %v", got)
+	}
 }
 
 // The same evidence in any order gives the same bytes.
@@ -276,7 +324,7 @@ func TestOddEvidence(t *testing.T) {
 		if d := p.Evaluate(model, evidence, now); d.Verdict == Allow {
 			t.Errorf("allowed with %s", predicate)
 		}
-		p.Dependencies(model, evidence[0])
+		p.Wanted(model, []Evidence{evidence[0]})
 	}
 	for _, ev := range []Evidence{{}, {PredicateType: provenance}, {ID: "x", PredicateType: provenance, SignedBy: []string{"ci"}, Subjects: []map[string]string{nil}}} {
 		if d := p.Evaluate(Subject{}, []Evidence{ev, ev}, time.Time{}); d.Verdict == Allow {

@@ -15,6 +15,9 @@ func FuzzLoad(f *testing.F) {
 		policyText(oneRule), policyText(evaluated), policyText(lineagePolicy), policyText(quoted(`predicate.r.all(x, x.v >= dec("0.7"))`)),
 		policyText(oneRule) + "---\n" + policyText(oneRule), policyText("require: []\n"), policyText("digests: {algorithms: [sha512]}\n" + oneRule),
 		string(certificateDocument(`{ci: {certificate: {authority: ca.pem, subject: "CN=a,O=b"}}, g: {group: {of: [ci], atLeast: 1}}}`)) + oneRule,
+		policyText(recursive), policyText(parameters + evaluated), policyText(inPolicy("sha256:"+h("a"), "2026-12-31T00:00:00Z", "two")),
+		policyText("match: {repositories: [r.example/**]}\n" + oneRule), policyText("trust: {transparencyLog: required, timestamps: {atLeast: 2}}\n" + oneRule),
+		policyText("revocations: {by: [two]}\n" + waivable("acceptWaivers: {by: [two], for: [scan]}\n")), policyText(oneRule + "rego: [{file: a.rego, package: a}]\n"),
 		"expires: 2027-06-30T00:00:00Z\n" + policyText(oneRule),
 	} {
 		f.Add([]byte(seed))

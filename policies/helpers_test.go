@@ -48,6 +48,14 @@ func options() LoadOptions {
 }
 
 func readKey(name string) ([]byte, error) {
+	switch name {
+	case "deny.txt":
+		return []byte("# withdrawn datasets\nsha256:" + h("o") + " # one\n\nsha256:" + h("q") + "\n"), nil
+	case "nothing.txt":
+		return []byte("# none\n"), nil
+	case "wrong.txt":
+		return []byte("sha256:abc\n"), nil
+	}
 	if strings.HasSuffix(name, ".pem") {
 		return issue("root", "root", 1, true), nil
 	}

@@ -1,7 +1,6 @@
 package policies
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -86,25 +85,27 @@ func (p *Policy) dependency(entry map[string]any) dependency {
 // describe names a dependency for people.
 func (d dependency) describe() string { return foreign(d.Name) + " " + short(d.Digests) }
 
-// deniedDependency looks through the dependencies of all roles: a denied dataset is denied
-// under whatever name it was used. digest is empty when none is denied.
-func (p *Policy) deniedDependency(statement map[string]any) (digest, name string, err error) {
-	entries, err := resolvedDependencies(statement)
-	if err != nil {
-		return "", "", err
+// along reads the dependencies that an edge follows out of a statement: of provenance those of its role, of an
+// evaluation its dataset, whatever that is called.
+func (p *Policy) along(g *edge, it *Evidence) ([]dependency, error) {
+	if it.PredicateType != evaluationType {
+		return p.dependencies(it.Statement, g.role)
 	}
-	for _, entry := range entries {
+	predicate, _ := it.Statement["predicate"].(map[string]any)
+	switch entry := predicate["dataset"].(type) {
+	case nil:
+		return nil, nil
+	case map[string]any:
 		d := p.dependency(entry)
-		if digest, ok := p.denied.denies(d.all); ok {
-			return digest, cmp.Or(foreign(d.Name), "something without a name"), nil
-		}
+		d.Name = g.role
+		return []dependency{d}, nil
 	}
-	return "", "", nil
+	return nil, fmt.Errorf("dataset is not an object")
 }
 
-// walk is the way along one edge.
+// walk is the way along one edge, from every artifact in the lineage at which it starts.
 type walk struct {
-	*evaluation
+	*lineage
 	edge    *edge
 	code    Code
 	detail  string
@@ -112,28 +113,28 @@ type walk struct {
 	failed  int
 	counted []*item
 	near    []Seen
+	found   []dependency // all of them
 }
 
-// fail keeps the first failure, except that a denied digest outranks all others: the remedy for
-// the others does not help then.
+// rank orders failures: a denied digest is shown before all others, since the remedy for the others does not help then.
+func rank(code Code) int {
+	return 1 + slices.Index([]Code{LineageCycle, DigestDenied}, code)
+}
+
+// fail keeps the first of the gravest failures.
 func (w *walk) fail(code Code, format string, args ...any) {
 	w.failed++
-	if w.code == "" || (code == DigestDenied && w.code != DigestDenied) {
+	if w.code == "" || rank(code) > rank(w.code) {
 		w.code, w.detail = code, fmt.Sprintf(format, args...)
 	}
 }
 
-// edge follows one role out of every provenance statement that counted.
-func (e *evaluation) edge(g *edge) Requirement {
-	w := &walk{evaluation: e, edge: g}
-	from := e.satisfied[g.from]
-	if len(from) == 0 {
-		w.fail(LineageGap, "requirement %s failed, so that nothing says what the artifact was made from", g.from)
-	}
-	for _, it := range from {
-		w.statement(it)
-	}
-	req := Requirement{ID: "lineage:" + g.role, Passed: w.code == "", Code: w.code, Detail: w.detail}
+// requirementID is what a decision calls the edge.
+func (g *edge) requirementID() string { return "lineage:" + g.id }
+
+// requirement is how the edge ended.
+func (w *walk) requirement() Requirement {
+	req := Requirement{ID: w.edge.requirementID(), Passed: w.code == "", Code: w.code, Detail: w.detail}
 	switch {
 	case req.Passed && len(w.passed) == 0:
 		req.Detail = "no dependency of this role"
@@ -153,46 +154,86 @@ func (e *evaluation) edge(g *edge) Requirement {
 	return req
 }
 
-// statement checks the dependencies that one provenance statement lists. Each statement has to
+// statement checks the dependencies that one statement about an artifact lists. Each statement has to
 // be complete: a second one does not fill the gaps of the first.
-func (w *walk) statement(it *item) {
-	found, err := w.policy.dependencies(it.Statement, w.edge.role)
-	g := w.edge
+func (w *walk) statement(it *item, of int) {
+	found, err := w.policy.along(w.edge, it.Evidence)
+	g, what := w.edge, "provenance"
+	if it.PredicateType != provenanceType {
+		what = "evaluation"
+	}
 	switch {
 	case err != nil:
-		w.fail(LineageGap, "provenance %s: %v", cut(it.ID), err)
+		w.fail(LineageGap, "%s %s: %v", what, cut(it.ID), err)
 	case len(found) < g.min:
-		w.fail(LineageGap, "provenance %s lists %d of role %s, at least %d wanted", cut(it.ID), len(found), g.role, g.min)
+		w.miss("%s.count", g.name())
+		w.fail(LineageGap, "%s %s lists %d of role %s, at least %d wanted", what, cut(it.ID), len(found), g.role, g.min)
 	case g.max > 0 && len(found) > g.max:
-		w.fail(LineageAmbiguous, "provenance %s lists %d of role %s, at most %d wanted", cut(it.ID), len(found), g.role, g.max)
+		w.miss("%s.count", g.name())
+		w.fail(LineageAmbiguous, "%s %s lists %d of role %s, at most %d wanted", what, cut(it.ID), len(found), g.role, g.max)
 	case len(found) > MaxDependencies:
-		w.fail(LimitExceeded, "provenance %s lists %d of role %s; at most %d are followed", cut(it.ID), len(found), g.role, MaxDependencies)
+		w.fail(LimitExceeded, "%s %s lists %d of role %s; at most %d are followed", what, cut(it.ID), len(found), g.role, MaxDependencies)
 	default:
 		w.counted = append(w.counted, it)
 		for _, d := range found {
-			w.dependency(d)
+			w.dependency(d, it, of)
 		}
 	}
 }
 
-// dependency checks one dependency: denied, pinned or vouched for, and all that each must have.
-func (w *walk) dependency(d dependency) {
-	for _, list := range []digestList{w.policy.denied, w.edge.deny} {
-		if digest, ok := list.denies(d.all); ok {
-			w.fail(DigestDenied, "%s is on a deny list: %s", foreign(d.Name), cut(digest))
-			return
-		}
+// dependency checks one dependency: denied, pinned or vouched for, and all that each must have. One that was
+// reached along this edge before is not checked again.
+func (w *walk) dependency(d dependency, it *item, of int) {
+	w.found = append(w.found, d)
+	if digest, ok := w.deniedHere(d.all); ok {
+		w.fail(DigestDenied, "%s is on a deny list: %s", foreign(d.Name), cut(digest))
+		w.graph.deny(d, it, of, DigestDenied)
+		return
 	}
 	if len(d.Digests) == 0 {
 		w.fail(LineageGap, "%s has no digest that is accepted, so that nothing can vouch for it", foreign(d.Name))
+		w.graph.deny(d, it, of, LineageGap)
 		return
 	}
+	node, err := w.graph.reach(d, it, of)
+	if err != nil {
+		w.fail(LimitExceeded, "%s: %v", d.describe(), err)
+		return
+	}
+	if !w.first(node) {
+		return
+	}
+	code, detail := w.vouched(d, node)
+	if code == "" {
+		w.passed = append(w.passed, d.describe()+": "+detail)
+		w.graph.settle(node, "", detail)
+		return
+	}
+	w.fail(code, "%s: %s", d.describe(), detail)
+	w.graph.settle(node, code, detail)
+}
+
+// deniedHere looks a digest set up in the lists that hold for the edge.
+func (w *walk) deniedHere(set map[string]string) (string, bool) {
+	if digest, ok := w.policy.denied.denies(set); ok {
+		return digest, true
+	}
+	digest, ok := w.edge.deny.denies(set)
+	if ok {
+		w.miss("%s.denyDigests", w.edge.name())
+	}
+	return digest, ok
+}
+
+// vouched asks accept and requireEach about a dependency, and says who vouches for it. What vouches for it with provenance is
+// followed in turn.
+func (w *walk) vouched(d dependency, node int) (Code, string) {
 	before := len(w.counted)
-	code, detail := w.accept(d)
+	code, detail := w.accept(d, node)
 	vouchers := []string{detail}
 	for i := range w.edge.each {
 		if code == "" {
-			code, detail = w.rule(&w.edge.each[i], d)
+			code, detail = w.rule(&w.edge.each[i], d, node)
 			vouchers = append(vouchers, detail)
 		}
 	}
@@ -200,37 +241,39 @@ func (w *walk) dependency(d dependency) {
 	case code == "":
 		for _, it := range w.counted[before:] {
 			if digest, ok := w.edge.deny.deniesAny(it.Subjects); ok {
-				w.fail(DigestDenied, "%s: %s is on a deny list, and statement %s names it as what it is about", d.describe(), cut(digest), cut(it.ID))
-				return
+				w.miss("%s.denyDigests", w.edge.name())
+				return DigestDenied, fmt.Sprintf("%s is on a deny list, and statement %s names it as what it is about", cut(digest), cut(it.ID))
 			}
 		}
 	case closeness(code) == 2, code == LineageGap:
-		w.fail(code, "%s: %s", d.describe(), detail)
-		return
+		return code, detail
 	default:
 		// That nobody who is trusted says anything about it is a gap, whatever the inner reason.
-		w.fail(LineageGap, "%s: %s: %s", d.describe(), code, detail)
-		return
+		return LineageGap, string(code) + ": " + detail
+	}
+	if len(w.edge.accept)+len(w.edge.each) == 0 {
+		vouchers = append(vouchers, "compared with "+w.edge.disjoint)
 	}
 	vouchers = slices.DeleteFunc(vouchers, func(s string) bool { return s == "" })
-	w.passed = append(w.passed, d.describe()+": "+strings.Join(slices.Compact(vouchers), " and "))
+	return "", strings.Join(slices.Compact(vouchers), " and ")
 }
 
 // accept looks for one alternative that holds, and says which. When none does, the reason is that of
 // the first one that came closest.
-func (w *walk) accept(d dependency) (Code, string) {
+func (w *walk) accept(d dependency, node int) (Code, string) {
 	var code Code
 	var detail string
-	for _, a := range w.edge.accept {
+	for i, a := range w.edge.accept {
 		c, why := LineageGap, "not one of the pinned digests"
 		if a.rule != nil {
-			c, why = w.rule(a.rule, d)
+			c, why = w.rule(a.rule, d, node)
 		} else if a.pinned.has(d.Digests) {
 			c, why = "", "pinned"
 		}
 		if c == "" {
 			return "", why
 		}
+		w.miss("%s", w.edge.entry("accept", i))
 		if code == "" || closeness(c) > closeness(code) {
 			code, detail = c, why
 		}
@@ -239,11 +282,13 @@ func (w *walk) accept(d dependency) (Code, string) {
 }
 
 // rule asks one rule about a dependency. When it holds, the detail says who vouches.
-func (w *walk) rule(r *rule, d dependency) (Code, string) {
+func (w *walk) rule(r *rule, d dependency, node int) (Code, string) {
 	o := w.check(r, target{Subject: d.Subject, dependency: true})
 	w.near = append(w.near, o.near...)
 	if o.code == "" {
 		w.counted = append(w.counted, o.counted...)
+		w.graph.vouch(node, o.counted)
+		w.follow(r, o.counted, node)
 		return "", r.vouchers(o.counted)
 	}
 	for _, it := range o.counted { // they hold, and do not suffice

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/google/cel-go/cel"
+	"github.com/mlseal/mlseal/internal/strictyaml"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -26,10 +28,13 @@ type LoadOptions struct {
 // that they read like the language; only the first error is kept.
 type loader struct {
 	opts   LoadOptions
+	yaml   *strictyaml.Reader
 	err    *LoadError
 	policy *Policy
 	keys   map[string]string // the signer that a key belongs to, by the key's DER
 	who    map[Identity]string
+	env    *cel.Env        // for conditions, with the policy's parameters; nil until it is needed
+	ids    map[string]bool // of requirements and of rules on dependencies
 	// certified are the signers with certificates, in the document's order.
 	certified []certified
 }
@@ -40,13 +45,14 @@ func Load(data []byte, opts LoadOptions) (*Policy, error) {
 	if opts.Name == "" {
 		opts.Name = "policy"
 	}
-	l := &loader{opts: opts, policy: &Policy{}, keys: map[string]string{}, who: map[Identity]string{}}
-	if root := l.parse(data); l.err == nil {
+	l := newLoader(opts)
+	if root := l.yaml.Parse(data); l.err == nil {
 		l.document(root)
 	}
 	if l.err != nil {
 		return nil, l.err
 	}
+	l.policy.nameRules()
 	sum := sha256.Sum256(data)
 	l.policy.ref.Digest = "sha256:" + hex.EncodeToString(sum[:])
 	return l.policy, nil
@@ -54,7 +60,7 @@ func Load(data []byte, opts LoadOptions) (*Policy, error) {
 
 func (l *loader) document(root *yaml.Node) {
 	f := l.mapping(root, "the policy",
-		"apiVersion", "name", "version", "expires", "owner", "signers", "trust", "statements", "digests", "require", "lineage")
+		"apiVersion", "name", "version", "expires", "owner", "previous", "signers", "trust", "statements", "params", "digests", "match", "require", "lineage", "revocations", "rego", "waivers", "acceptWaivers")
 	p := l.policy
 	if n := l.need(f, "apiVersion"); n != nil {
 		if v := l.str(n, "apiVersion"); v != APIVersion {
@@ -65,8 +71,10 @@ func (l *loader) document(root *yaml.Node) {
 	p.ref.Version = l.integer(f.at["version"], "version", 1)
 	p.expires = l.instant(f.at["expires"], "expires")
 	p.owner = l.str(f.at["owner"], "owner")
+	l.previous(f.at["previous"])
 	l.statementVersions(f.at["statements"])
 	l.digests(f.at["digests"])
+	l.params(f.at["params"])
 	l.signers(l.need(f, "signers"))
 	l.trust(f.at["trust"])
 	// Requirements are only read when all signers are known: otherwise each of them would be
@@ -74,9 +82,28 @@ func (l *loader) document(root *yaml.Node) {
 	if l.err == nil {
 		l.requirements(l.need(f, "require"))
 	}
+	p.maxDepth, p.maxNodes = defaultDepth, defaultNodes
 	if n := f.at["lineage"]; n != nil && l.err == nil {
 		l.lineage(n)
 	}
+	if l.err == nil {
+		l.applies(f.at["match"])
+		l.rego(f.at["rego"])
+		l.waivers(f.at["waivers"])
+		l.acceptWaivers(f.at["acceptWaivers"])
+	}
+	if n := f.at["revocations"]; n != nil && l.err == nil {
+		p.revokers, p.revocable = l.take(l.by(l.mapping(n, "revocations", "by"))), true
+	}
+}
+
+// previous reads the digest of the policy that this one follows.
+func (l *loader) previous(n *yaml.Node) {
+	s := l.str(n, "previous")
+	if algorithm, err := parseDigest(s); s != "" && (err != nil || algorithm != "sha256") {
+		l.failf(n, "previous is %q; write sha256: and the digest of the policy before this one", s)
+	}
+	l.policy.previous = s
 }
 
 // statementTypes are the versions of in-toto's Statement by their name in a policy.
@@ -152,6 +179,8 @@ func (l *loader) predicateType(n *yaml.Node) string {
 	s := l.str(n, "attestation")
 	switch {
 	case s == "":
+	case s == "evidence-set": // the language itself reads this one
+		return evidenceSetType
 	case strings.Contains(s, "://"):
 		if strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' }) {
 			l.failf(n, "attestation is %q; a predicate type has no spaces and only ASCII characters", s)

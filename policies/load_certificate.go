@@ -127,6 +127,8 @@ func (l *loader) overlap(n *yaml.Node, what string, members []string) {
 		for _, other := range members[:i] {
 			if text := sharedName(l.policy.signers[name], l.policy.signers[other]); text != "" {
 				l.failf(n, "%s.group.of names %s and %s, and both are called %q; one name must not count twice", what, other, name, text)
+			} else if mayBeOneAccount(l.policy.signers[name], l.policy.signers[other]) {
+				l.failf(n, "%s.group.of names %s and %s, and one account of their issuer could be both; one identity must not count twice", what, other, name)
 			} else if l.mayBeOne(name, other) {
 				l.failf(n, "%s.group.of names %s and %s, and one certificate of their authority could be both; one identity must not count twice", what, other, name)
 			}

@@ -88,7 +88,7 @@ func TestLoadDocumentErrors(t *testing.T) {
 		"custom tag":           {"name: !x y\n", "1:7: a YAML tag"},
 		"duplicate key":        {"name: x\nowner: o\nname: z\n", "3:1: duplicate key \"name\"; it stands in line 1 already"},
 		"duplicate deep key":   {"name: x\nsigners:\n  a: {key: x, key: y}\n", "3:15: duplicate key \"key\""},
-		"unknown key":          {"name: x\nmatch: {}\n", "2:1: unknown key \"match\" in the policy; known keys: apiVersion, name,"},
+		"unknown key":          {"name: x\nmatches: {}\n", "2:1: unknown key \"matches\" in the policy (did you mean match?); known keys: apiVersion, name,"},
 		"misspelt key":         {"name: x\nrequires: []\n", "2:1: unknown key \"requires\" in the policy (did you mean require?)"},
 		"key of other case":    {"Name: x\n", "(did you mean name?)"},
 		"key that is a list":   {"? [a]\n: b\n", "1:3: unknown key"},
@@ -131,7 +131,7 @@ require:
 	if len(s) != 1 || s[0].Keyless == nil || len(s[0].Keys) != 0 || !p.NeedsTrustRoot() || p.TrustRoot() != nil {
 		t.Fatalf("signers %+v, trust root %q", s, p.TrustRoot())
 	}
-	want := Identity{"https://token.actions.githubusercontent.com", "https://github.com/acme/llm/.github/workflows/train.yml@refs/heads/main"}
+	want := Identity{Issuer: "https://token.actions.githubusercontent.com", Subject: "https://github.com/acme/llm/.github/workflows/train.yml@refs/heads/main"}
 	if *s[0].Keyless != want {
 		t.Errorf("identity %+v", *s[0].Keyless)
 	}
@@ -190,7 +190,6 @@ func TestLoadBodyErrors(t *testing.T) {
 		"odd maxAge":             {"require: [{id: a, attestation: evaluation, by: [ci], maxAge: 30 days}]\n", `maxAge is "30 days"`},
 		"negative maxAge":        {"require: [{id: a, attestation: evaluation, by: [ci], maxAge: -1d}]\n", `maxAge is "-1d"`},
 		"maxAge is a number":     {"require: [{id: a, attestation: evaluation, by: [ci], maxAge: 30}]\n", "maxAge must be a string"},
-		"severity":               {"require: [{id: a, attestation: evaluation, by: [ci], severity: warn}]\n", `unknown key "severity" in a requirement`},
 		"version is text":        {"version: \"1\"\n" + oneRule, "10:10: version must be a decimal integer"},
 		"version zero":           {"version: 0\n" + oneRule, "version is 0; it must be at least 1"},
 		"version in hexadecimal": {"version: 0x10\n" + oneRule, "version must be a decimal integer"},
@@ -212,7 +211,7 @@ func TestLoadBodyErrors(t *testing.T) {
 		"edge unknown from":      {edge("{from: x, role: d, accept: [{signature: {by: [ci]}}]}"), `from names "x", which is not the id of a requirement`},
 		"edge from evaluation":   {edge("{from: e, role: d, accept: [{signature: {by: [ci]}}]}"), "which does not require https://slsa.dev/provenance/v1"},
 		"edge without role":      {edge("{from: r, accept: [{signature: {by: [ci]}}]}"), "a lineage edge has no role"},
-		"edge asks nothing":      {edge("{from: r, role: d, denyDigests: ['sha256:" + h("a") + "']}"), "needs accept or requireEach"},
+		"edge asks nothing":      {edge("{from: r, role: d, denyDigests: ['sha256:" + h("a") + "']}"), "needs accept, requireEach or disjointFrom"},
 		"edge accept empty":      {edge("{from: r, role: d, accept: []}"), "accept is empty"},
 		"edge each empty":        {edge("{from: r, role: d, requireEach: []}"), "requireEach is empty"},
 		"edge each pinned":       {edge("{from: r, role: d, requireEach: [{pinned: ['sha256:" + h("a") + "']}]}"), `unknown key "pinned"`},
@@ -224,7 +223,19 @@ func TestLoadBodyErrors(t *testing.T) {
 		"edge count negative":    {edge("{from: r, role: d, count: {min: -1}, accept: [{signature: {by: [ci]}}]}"), "it must be at least 0"},
 		"edge max below min":     {edge("{from: r, role: d, count: {min: 2, max: 1}, accept: [{signature: {by: [ci]}}]}"), "count.max is 1; it must be at least 2"},
 		"edge max zero":          {edge("{from: r, role: d, count: {min: 0, max: 0}, accept: [{signature: {by: [ci]}}]}"), "it must be at least 1"},
-		"edge waiver":            {edge("{from: r, role: d, disjointFrom: x}"), `unknown key "disjointFrom"`},
+		"edge unknown key":       {edge("{from: r, role: d, requireEvery: x}"), "unknown key \"requireEvery\" in a lineage edge; known keys"},
+		"edge id twice":          {edge("{from: r, role: d, id: x, accept: [{signature: {by: [ci]}}]}, {from: r, role: e, id: x, accept: [{signature: {by: [ci]}}]}"), `duplicate role "x"`},
+		"edge from nothing":      {edge("{from: [], role: d, accept: [{signature: {by: [ci]}}]}"), "from is empty"},
+		"rule id twice":          {edge("{from: r, role: d, accept: [{id: r, attestation: slsa-provenance, by: [ci]}]}"), `duplicate id "r"`},
+		"rule id reserved":       {edge("{from: r, role: d, accept: [{id: evidence, attestation: slsa-provenance, by: [ci]}]}"), `the id "evidence" is taken`},
+		"rule id of a dataset":   {edge("{from: r, role: d, accept: [{id: x, attestation: dataset, by: [ci]}]}"), "only a rule that asks for https://slsa.dev/provenance/v1 has an id here"},
+		"recompute false":        {edge("{from: r, role: d, accept: [{signature: {by: [ci]}, recomputeSubject: false}]}"), "recomputeSubject can only be true"},
+		"recompute a dataset":    {edge("{from: r, role: d, accept: [{attestation: dataset, by: [ci], recomputeSubject: true}]}"), "recomputeSubject is for https://model_signing/signature/v1.0"},
+		"depth zero":             {lineage + "  maxDepth: 0\n  edges: [{from: r, role: d, accept: [{signature: {by: [ci]}}]}]\n", "it must be at least 1"},
+		"depth too large":        {lineage + "  maxDepth: 101\n  edges: [{from: r, role: d, accept: [{signature: {by: [ci]}}]}]\n", "it must be at most 100"},
+		"nodes too many":         {lineage + "  maxNodes: 10001\n  edges: [{from: r, role: d, accept: [{signature: {by: [ci]}}]}]\n", "it must be at most 10000"},
+		"revocations by nobody":  {"revocations: {by: []}\n" + oneRule, "by is empty"},
+		"revocations misspelt":   {"revocation: {by: [ci]}\n" + oneRule, "did you mean revocations?"},
 		"pinned not accepted": {"digests: {algorithms: [sha512]}\n" + edge("{from: r, role: d, accept: [{pinned: ['sha256:"+h("a")+"']}]}"),
 			"it would never match"},
 	} {
@@ -244,8 +255,6 @@ func TestLoadSignerErrors(t *testing.T) {
 		"subject empty":         {"{ci: {keyless: {issuer: 'https://i.example', subject: ''}}}", "signers.ci.keyless.subject is empty"},
 		"subject only":          {"{ci: {keyless: {subject: a@b.example}}}", "signers.ci.keyless has no issuer"},
 		"wildcard":              {"{ci: {keyless: {issuer: 'https://i.example', subject: '*@b.example'}}}", "it is compared whole"},
-		"pattern":               {"{ci: {keyless: {issuer: 'https://i.example', pattern: acme}}}", `unknown key "pattern" in signers.ci.keyless`},
-		"keyless and key":       {"{ci: {key: a.pub, keyless: {issuer: i, subject: s}}}", "signers.ci needs exactly one of"},
 		"one identity, twice":   {"{a: {keyless: {issuer: i, subject: s}}, b: {keyless: {issuer: i, subject: s}}}", "signers.b.keyless is the identity of signer a already"},
 		"odd name":              {"{'a b': {key: a.pub}}", `a signer's name is "a b"`},
 		"keys empty":            {"{ci: {keys: []}}", "signers.ci.keys is empty"},

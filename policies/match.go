@@ -16,6 +16,7 @@ const (
 	unusable                     // it has a problem, and was found with the target
 	otherSubject                 // right type and signer, found with the target, about something else
 	otherSigner                  // right type and about the target, by nobody whom the rule names
+	unvouched                    // all of it, without the log entry or the timestamps that the policy wants
 	candidate                    // all of it; where and maxAge decide
 )
 
@@ -25,6 +26,7 @@ type outcome struct {
 	detail  string
 	counted []*item
 	near    []Seen
+	values  []string // of the condition that failed
 }
 
 // timed reports whether anything says when the statement was made.
@@ -59,9 +61,20 @@ func (e *evaluation) check(r *rule, t target) outcome {
 			continue
 		}
 		it.note(candidate, code, reason)
-		failed = append(failed, it.seen(code, reason))
+		seen := it.seen(code, reason)
+		seen.Values = e.explain(r, t, it, code)
+		failed = append(failed, seen)
 	}
 	o.code, o.detail = e.verdict(r, s, o.counted, failed)
+	if o.code != "" {
+		e.miss("%s", r.name)
+	}
+	if o.code == SignerNotTrusted || o.code == ThresholdNotMet {
+		e.miss("%s.by", r.name)
+	}
+	if o.code != "" && len(failed) > 0 && failed[0].Code == o.code {
+		o.values = failed[0].Values
+	}
 	o.near = append(o.near, failed...)
 	slices.SortStableFunc(o.near, func(a, b Seen) int { return strings.Compare(a.ID, b.ID) })
 	return o
@@ -79,7 +92,7 @@ func (e *evaluation) sift(r *rule, t target, o *outcome) sifted {
 		if s == unrelated {
 			continue
 		}
-		code, reason := it.shortfall(s)
+		code, reason := e.shortfall(it, s)
 		it.note(s, code, reason)
 		o.near = append(o.near, it.seen(code, reason))
 		if s > out.standing && s != stranger {
@@ -92,8 +105,11 @@ func (e *evaluation) sift(r *rule, t target, o *outcome) sifted {
 // place finds a statement's standing. Types are compared exactly: a suffix, a slash, another
 // case or a NUL makes another type.
 func (e *evaluation) place(r *rule, t target, it *item) standing {
-	near := e.policy.about(it.FoundWith, t.Digests) || (len(it.FoundWith) == 0 && !t.dependency)
 	rightType := slices.Contains(r.types, it.PredicateType)
+	if !rightType && it.Problem == "" {
+		return unrelated
+	}
+	near := e.policy.about(it.FoundWith, t.Digests) || (len(it.FoundWith) == 0 && !t.dependency)
 	if it.Problem != "" {
 		if near && (rightType || it.PredicateType == "") {
 			return unusable
@@ -103,8 +119,8 @@ func (e *evaluation) place(r *rule, t target, it *item) standing {
 	about := e.policy.aboutAny(it.Subjects, t.Subject)
 	trusted := slices.ContainsFunc(it.SignedBy, func(s string) bool { return slices.Contains(r.signers, s) })
 	switch {
-	case !rightType:
-		return unrelated
+	case about && trusted && e.policy.unwitnessed(it.Evidence) != "":
+		return unvouched
 	case about && trusted:
 		return candidate
 	case about:
@@ -118,6 +134,14 @@ func (e *evaluation) place(r *rule, t target, it *item) standing {
 }
 
 // shortfall puts a standing below candidate into words.
+func (e *evaluation) shortfall(it *item, s standing) (Code, string) {
+	if s == unvouched {
+		return SignatureInvalid, e.policy.unwitnessed(it.Evidence)
+	}
+	return it.shortfall(s)
+}
+
+// shortfall puts a standing into words that needs no policy.
 func (it *item) shortfall(s standing) (Code, string) {
 	switch s {
 	case otherSigner:
@@ -158,19 +182,45 @@ func (e *evaluation) judge(r *rule, t target, it *item) (Code, string) {
 		age := e.now.Sub(it.Time)
 		switch {
 		case !it.timed():
+			e.miss("%s.maxAge", r.name)
 			return EvidenceTooOld, "nothing says when the statement was made, and the limit is " + days(r.maxAge)
 		case e.future(it):
+			e.miss("%s.maxAge", r.name)
 			return EvidenceTooOld, "dated in the future: " + it.Time.UTC().Format(time.RFC3339)
 		case age > r.maxAge:
+			e.miss("%s.maxAge", r.name)
 			return EvidenceTooOld, fmt.Sprintf("%s old, the limit is %s", days(age), days(r.maxAge))
 		}
 	}
-	for _, c := range r.where {
-		if code, reason := c.holds(facts{it.Evidence, t.Subject, e.now}); code != "" {
+	for i, c := range r.where {
+		if code, reason := c.holds(facts{it.Evidence, t.Subject, e.now, e.policy.params}); code != "" {
+			e.miss("%s.where[%d]", r.name, i)
 			return code, reason
 		}
 	}
+	if it.PredicateType == evidenceSetType {
+		return e.incomplete(it, t)
+	}
 	return "", ""
+}
+
+// explain shows the values in the condition that failed. It explains the first failures of a decision only: each takes another evaluation.
+func (e *evaluation) explain(r *rule, t target, it *item, code Code) []string {
+	if code != ConditionFalse && code != ConditionError || e.explained == maxExplained {
+		return nil
+	}
+	f := facts{it.Evidence, t.Subject, e.now, e.policy.params}
+	for _, c := range r.where {
+		failed, _, cost := c.evaluate(f)
+		if failed == "" {
+			continue
+		}
+		if e.explained++; cost > explainCost {
+			return nil
+		}
+		return c.traced.values(f.variables())
+	}
+	return nil
 }
 
 func (e *evaluation) future(it *item) bool { return it.Time.Sub(e.now) > MaxClockSkew }

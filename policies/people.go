@@ -27,6 +27,16 @@ type trait struct{ kind, text string }
 // people counts the members who signed, as far as their keys and names tell them apart. One bundle has one certificate, which goes by
 // several names; and one key or name may speak for another member in each of several bundles.
 func (p *Policy) people(members []string, counted []*item) int {
+	one, _ := p.sameness(members, counted)
+	different := map[trait]bool{}
+	for _, name := range members {
+		different[one.of(trait{"signer", name})] = true
+	}
+	return len(different)
+}
+
+// sameness joins all that the policy and the statements say about the members, and tells what the policy calls them.
+func (p *Policy) sameness(members []string, counted []*item) (sameness, map[trait]bool) {
 	called := map[trait]bool{}
 	one := sameness{}
 	for _, name := range members {
@@ -39,11 +49,7 @@ func (p *Policy) people(members []string, counted []*item) int {
 	for _, it := range counted {
 		one.join(append(it.VerifiedWith.traits(called), p.spokenFor(members, it)...))
 	}
-	different := map[trait]bool{}
-	for _, name := range members {
-		different[one.of(trait{"signer", name})] = true
-	}
-	return len(different)
+	return one, called
 }
 
 // spokenFor are the members for whom a statement speaks at once. Without a word on what verified it, two keys are two people.
@@ -61,7 +67,7 @@ func (p *Policy) spokenFor(members []string, it *item) []trait {
 // traits are the names that the policy knows a signer by. Whose authority vouches for a name does not matter.
 func (s signer) traits() []trait {
 	var out []trait
-	if s.keyless != nil {
+	if s.keyless != nil && s.keyless.Subject != "" {
 		out = append(out, trait{"name", s.keyless.Subject})
 	}
 	if c := s.certificate; c != nil && c.Subject != "" {

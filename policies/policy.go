@@ -12,6 +12,10 @@ const APIVersion = "mlseal.dev/policy/v1"
 // Predicate types that the language itself knows; all others come from the policy document.
 const (
 	provenanceType      = "https://slsa.dev/provenance/v1"
+	evaluationType      = "https://mlseal.dev/attestation/evaluation/v0.1"
+	revocationType      = "https://mlseal.dev/attestation/revocation/v0.1"
+	waiverType          = "https://mlseal.dev/attestation/waiver/v0.1"
+	evidenceSetType     = "https://mlseal.dev/attestation/evidence-set/v0.1"
 	cosignSignatureType = "https://sigstore.dev/cosign/sign/v1"
 	modelSignatureType  = "https://model_signing/signature/v1.0"
 )
@@ -21,14 +25,27 @@ const (
 type Policy struct {
 	ref        PolicyRef
 	owner      string
+	previous   string
 	expires    time.Time
 	signers    map[string]signer
 	statements []string // the accepted _type of statements
 	algorithms []string // accepted ones, in a fixed order; dirHash is always among them
 	denied     digestList
+	params     map[string]param
+	overrides  []Override
 	require    []rule
 	edges      []edge
+	order      []string // ids of requirements in the order of their times
+	waivers    []waiver
+	outside    *outsideWaivers // nil: a waiver that is not in the policy does not count
+	applies    applies
+	rego       []*regoModule
+	maxDepth   int      // of the lineage
+	maxNodes   int      // of the lineage, without the artifact
+	revokers   []string // who may revoke; nil: every signer
+	revocable  bool     // the policy says who may revoke
 	trustRoot  []byte
+	witnesses  witnesses
 }
 
 // Signer is a name of the policy with what speaks for it: public keys, one keyless identity, or one name in the certificates of
@@ -40,10 +57,23 @@ type Signer struct {
 	Certificate *Certificate // nil unless the signer has a certificate of an authority
 }
 
-// Identity is who a certificate of a Sigstore instance was issued to. Both strings are compared whole.
+// Identity is who a certificate of a Sigstore instance was issued to. All is compared whole. Exactly one of Subject and Pattern is set.
 type Identity struct {
 	Issuer  string // the OIDC issuer
 	Subject string // the certificate's subject alternative name
+	Pattern string // a regular expression (RE2) for the whole of the certificate's subject alternative name
+}
+
+// Is reports whether the policy means the owner of a certificate.
+func (i Identity) Is(issuer, subject string) bool {
+	if i.Issuer == "" || issuer != i.Issuer || subject == "" {
+		return false
+	}
+	if i.Pattern == "" {
+		return subject == i.Subject
+	}
+	whole, err := wholly(i.Pattern)
+	return err == nil && whole.MatchString(subject)
 }
 
 // Certificate is who has a certificate of an authority of one's own. Exactly one of Subject, SAN and AnySubject is set.
@@ -72,6 +102,7 @@ type signer struct {
 	certificate *Certificate
 	members     []string // of a group
 	atLeast     int      // of a group; 0 when it is not one
+	line        int
 }
 
 func (s signer) isGroup() bool { return s.atLeast > 0 }
@@ -89,25 +120,52 @@ const (
 // rule is what one requirement, or one demand on a dependency, asks of statements.
 type rule struct {
 	id       string
+	name     string // by which tools call it
+	line     int
 	label    string   // the predicate type as a person knows it
 	types    []string // any of these
 	by       []string // signers and groups, any of which suffices
 	signers  []string // by, with groups taken apart
 	match    matchMode
+	matchSet bool // match was written, so that several statements are meant to be possible
 	where    []condition
 	maxAge   time.Duration // 0: no limit
-	message  string
+	message  template
 	fix      string
-	required bool // of the artifact itself, not of a dependency
+	severity Severity
+	notBy    []string // ids of requirements whose signers must be other people
+	required bool     // of the artifact itself, not of a dependency
 }
 
-// edge follows the dependencies of one role out of a verified provenance statement.
+// edge follows the dependencies of one role out of verified provenance, or the dataset out of an evaluation.
 type edge struct {
-	from, role string
-	min, max   int // max 0: no limit
-	accept     []alternative
-	each       []rule
-	deny       digestList
+	id       string // the role, unless two edges have one
+	line     int
+	from     []string // ids of rules whose statements are followed
+	role     string
+	min, max int // max 0: no limit
+	accept   []alternative
+	each     []rule
+	deny     digestList
+	denyFrom string // the parameter that deny comes from; empty when it is written out
+	disjoint string // id of the edge with which this one has nothing in common
+}
+
+// follows reports whether the edge starts at statements of the rule with this id.
+func (g *edge) follows(id string) bool { return id != "" && slices.Contains(g.from, id) }
+
+// rules are those that a dependency is asked.
+func (g *edge) rules() []*rule {
+	var out []*rule
+	for _, a := range g.accept {
+		if a.rule != nil {
+			out = append(out, a.rule)
+		}
+	}
+	for i := range g.each {
+		out = append(out, &g.each[i])
+	}
+	return out
 }
 
 // alternative is one way for a dependency to be acceptable: a pinned digest, or a rule.
@@ -121,6 +179,9 @@ func (p *Policy) Ref() PolicyRef { return p.ref }
 
 // Owner is the document's owner, or empty.
 func (p *Policy) Owner() string { return p.owner }
+
+// Previous is the digest of the policy that this one follows, "sha256:<hex>", or empty.
+func (p *Policy) Previous() string { return p.previous }
 
 // Signers are the policy's identities sorted by name. Groups are not among them: they are
 // made of identities. A verifier checks each signature against these keys and identities and puts the
@@ -150,9 +211,9 @@ func (p *Policy) Signers() []Signer {
 	return out
 }
 
-// NeedsTrustRoot reports whether the policy has keyless signers.
+// NeedsTrustRoot reports whether the policy has keyless signers, or demands log entries or timestamps.
 func (p *Policy) NeedsTrustRoot() bool {
-	return p.hasSigner(func(s signer) bool { return s.keyless != nil })
+	return p.NeedsWitnesses() || p.hasSigner(func(s signer) bool { return s.keyless != nil })
 }
 
 // TakesTimestamps reports whether the policy has signers with certificates: a timestamp that the trusted root vouches for says
@@ -177,35 +238,3 @@ func (p *Policy) TrustRoot() []byte { return slices.Clone(p.trustRoot) }
 
 // StatementTypes are the values of _type that the policy accepts in a statement.
 func (p *Policy) StatementTypes() []string { return slices.Clone(p.statements) }
-
-// Dependencies lists the dependencies that the policy follows out of a provenance statement, so that a caller can
-// look for statements about them: those in the roles of the edges whose requirement names a signer of the statement, when the
-// statement is about the artifact and has no more of them than are followed. It serves to search; Evaluate decides.
-func (p *Policy) Dependencies(artifact Subject, ev Evidence) []Subject {
-	if ev.Problem != "" || ev.PredicateType != provenanceType || !p.aboutAny(ev.Subjects, artifact) {
-		return nil
-	}
-	var out []Subject
-	for _, e := range p.edges {
-		if !p.follows(e, ev.SignedBy) {
-			continue
-		}
-		found, _ := p.dependencies(ev.Statement, e.role)
-		if len(found) > MaxDependencies {
-			continue // denied without a look
-		}
-		for _, d := range found {
-			if len(d.Digests) > 0 {
-				out = append(out, d.Subject)
-			}
-		}
-	}
-	return out
-}
-
-// follows reports whether one of the signers may sign for the requirement that the edge starts from.
-func (p *Policy) follows(e edge, signedBy []string) bool {
-	return slices.ContainsFunc(p.require, func(r rule) bool {
-		return r.id == e.from && slices.ContainsFunc(signedBy, func(name string) bool { return slices.Contains(r.signers, name) })
-	})
-}

@@ -13,7 +13,7 @@ import (
 //     `match: any` only when no candidate held;
 //  2. `match: one`, and several candidates: LINEAGE_AMBIGUOUS;
 //  3. all held, but a group has too few signers: THRESHOLD_NOT_MET;
-//  4. no candidate, a statement by somebody else: SIGNER_NOT_TRUSTED;
+//  4. no candidate, a statement that lacks a log entry or timestamps: SIGNATURE_INVALID; by somebody else: SIGNER_NOT_TRUSTED;
 //  5. one by the right signer that came with the artifact, about something else: SUBJECT_MISMATCH;
 //  6. one that cannot be used and came with the artifact: its own code;
 //  7. none of these: TYPE_MISSING.
@@ -22,7 +22,7 @@ func (e *evaluation) verdict(r *rule, s sifted, counted []*item, failed []Seen) 
 	case len(s.candidates) == 0 && s.closest == nil:
 		return TypeMissing, fmt.Sprintf("no %s statement by %s", r.label, strings.Join(r.by, " or "))
 	case len(s.candidates) == 0:
-		code, reason := s.closest.shortfall(s.standing)
+		code, reason := e.shortfall(s.closest, s.standing)
 		return code, fmt.Sprintf("%s statement %s: %s", r.label, cut(s.closest.ID), reason)
 	case len(failed) > 0 && (r.match != matchAny || len(counted) == 0):
 		return failed[0].Code, fmt.Sprintf("%s statement %s: %s", r.label, cut(failed[0].ID), failed[0].Reason)

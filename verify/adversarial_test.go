@@ -441,8 +441,8 @@ func TestContentThatDoesNotMatchDenies(t *testing.T) {
 		t.Errorf("decision is %v: %v", d.Verdict, d.Err())
 	}
 	target.Content = verify.Check{Name: "content", Detail: "not read"}
-	if d, err = (&verify.Verifier{Trust: trust.New(nil), Now: now}).Verify(context.Background(), target, []verify.Found{{Data: good}}, policy); err != nil || code(d) != "" || len(d.Notes) != 1 {
-		t.Errorf("content that was not read is a note: %v %q %v", err, code(d), d.Notes)
+	if d, err = (&verify.Verifier{Trust: trust.New(nil), Now: now}).Verify(context.Background(), target, []verify.Found{{Data: good}}, policy); err != nil || code(d) != "" || len(d.Skipped) != 1 {
+		t.Errorf("content that was not read is listed as skipped: %v %q %v", err, code(d), d.Skipped)
 	}
 }
 
@@ -465,8 +465,8 @@ func TestIncompleteEvidenceDenies(t *testing.T) {
 	}
 	other := verify.Found{Origin: "an SBOM", Err: fmt.Errorf("x: %w", verify.ErrOther)}
 	d, err = (&verify.Verifier{Trust: trust.New(nil), Now: now}).Verify(context.Background(), target, []verify.Found{good, other}, policy)
-	if err != nil || code(d) != "" || len(d.Notes) != 1 || len(d.Ignored) != 0 {
-		t.Errorf("something that is no statement is a note: %v %q %v %v", err, code(d), d.Notes, d.Ignored)
+	if err != nil || code(d) != "" || len(d.Skipped) != 1 || len(d.Ignored) != 0 {
+		t.Errorf("something that is no statement is listed as skipped: %v %q %v %v", err, code(d), d.Skipped, d.Ignored)
 	}
 }
 

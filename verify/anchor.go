@@ -97,9 +97,24 @@ type KeyAnchor interface {
 // Identifier finds out whose certificate signed a bundle. It is no Anchor: whoever has an account with one of the issuers
 // passes, and the caller compares.
 type Identifier interface {
+	Witness
 	// Identify verifies all of a bundle but that its identity is a trusted one. The result's Issuer and Signer are set only
 	// when all checks passed.
 	Identify(b *attest.Bundle, opts Options) *Result
+}
+
+// Witness says who vouches for a signature beside the signer.
+type Witness interface {
+	// Witness verifies the log entries and timestamps of a bundle that the anchor has verified. What does not verify is not counted.
+	Witness(b *attest.Bundle, signer Anchor) Witnessed
+}
+
+// Witnessed is who vouches for a signature: the zero value is nobody.
+type Witnessed struct {
+	Logs       int // different transparency logs of which an entry was verified
+	Timestamps int // different authorities of a verified time: timestamp authorities, and logs that sign the time of an entry
+	Time       time.Time
+	TimeSource string
 }
 
 // Trust makes of a policy's texts what its signers are verified with. trust.New returns one.
@@ -153,6 +168,8 @@ type Result struct {
 	// FromTimestampAuthority; both are empty when nobody does, or when a check failed.
 	Time       time.Time
 	TimeSource string
+	// Logs and Timestamps are those of Witnessed, as far as the Anchor looked at them.
+	Logs, Timestamps int
 
 	failures map[string]error // by the check's name
 }
@@ -218,6 +235,6 @@ func (r *Result) Fail(name string, err error) *Result {
 	}
 	r.failures[name] = err
 	r.Signer, r.Issuer, r.Names, r.Time, r.TimeSource = "", "", CertificateNames{}, time.Time{}, ""
-	r.Key, r.AllNames = "", nil
+	r.Key, r.AllNames, r.Logs, r.Timestamps = "", nil, 0, 0
 	return r
 }

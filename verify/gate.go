@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sort"
 	"strings"
 	"time"
 
 	"github.com/mlseal/mlseal/attest"
+	"github.com/mlseal/mlseal/internal/parallel"
 	"github.com/mlseal/mlseal/internal/strictjson"
 	"github.com/mlseal/mlseal/policies"
 )
@@ -57,13 +57,11 @@ type Verifier struct {
 // content check that failed denies whatever the policy says. The error is nil when a decision was reached;
 // Decision.Err says whether it is a denial.
 func (v *Verifier) Verify(ctx context.Context, target Target, found []Found, policy *policies.Policy) (*policies.Decision, error) {
-	signers, err := newSigners(policy, v.Trust, v.Now)
-	if err != nil {
-		return nil, err
+	if err := policy.Matches(target.Subject); err != nil {
+		return nil, fmt.Errorf("verify: %w", err)
 	}
-	c := &collector{signers: signers, types: policy.StatementTypes(), seen: map[string]bool{}}
-	c.add(found)
-	if err := c.followDependencies(ctx, v.Source, target.Subject, policy); err != nil {
+	c, err := v.collect(ctx, target, found, policy)
+	if err != nil {
 		return nil, err
 	}
 	d := policy.Evaluate(target.Subject, c.evidence, v.Now)
@@ -73,11 +71,39 @@ func (v *Verifier) Verify(ctx context.Context, target Target, found []Found, pol
 	return d, nil
 }
 
+// Evidence is what Verify lets the policy decide about: every statement that was found, with who signed it as far as that could be verified. It
+// allows nothing, and serves to show or to test.
+func (v *Verifier) Evidence(ctx context.Context, target Target, found []Found, policy *policies.Policy) ([]policies.Evidence, error) {
+	c, err := v.collect(ctx, target, found, policy)
+	switch {
+	case err != nil:
+		return nil, err
+	case target.Content.Status == Failed:
+		return nil, fmt.Errorf("%w: %s", ErrFailed, target.Content.Detail)
+	case c.incomplete != nil:
+		return nil, fmt.Errorf("%w: %w", ErrLimit, c.incomplete)
+	}
+	return c.evidence, nil
+}
+
+// collect checks the signatures of what was found, and finds what vouches for the dependencies.
+func (v *Verifier) collect(ctx context.Context, target Target, found []Found, policy *policies.Policy) (*collector, error) {
+	signers, err := newSigners(policy, v.Trust, v.Now)
+	if err != nil {
+		return nil, err
+	}
+	c := &collector{signers: signers, types: policy.StatementTypes(), seen: map[string]bool{}}
+	if err := c.add(ctx, found); err != nil {
+		return nil, err
+	}
+	return c, c.followDependencies(ctx, v.Source, target.Subject, policy)
+}
+
 // addContent puts the content check before the policy's requirements.
 func addContent(d *policies.Decision, content Check) {
 	if content.Status == NotDone {
 		if content.Detail != "" {
-			d.Notes = append(d.Notes, "content: "+content.Detail)
+			d.Skipped = append(d.Skipped, policies.Skipped{Check: "content", Reason: content.Detail})
 		}
 		return
 	}
@@ -90,7 +116,7 @@ func addContent(d *policies.Decision, content Check) {
 	d.Requirements = append([]policies.Requirement{r}, d.Requirements...)
 }
 
-// addIncomplete denies when not all statements could be listed, and notes what was no statement.
+// addIncomplete denies when not all statements could be listed, and lists what was no statement as skipped.
 func (c *collector) addIncomplete(d *policies.Decision) {
 	if c.incomplete != nil {
 		d.Verdict = policies.Deny
@@ -98,7 +124,7 @@ func (c *collector) addIncomplete(d *policies.Decision) {
 			Fix: "what is attached is more than is read: remove what does not belong there"}}, d.Requirements...)
 	}
 	if c.others > 0 {
-		d.Notes = append(d.Notes, fmt.Sprintf("%d attached things are no statements and were not read", c.others))
+		d.Skipped = append(d.Skipped, policies.Skipped{Check: "attached", Reason: fmt.Sprintf("%d attached things are no statements and were not read", c.others)})
 	}
 }
 
@@ -113,7 +139,10 @@ type collector struct {
 	others     int
 }
 
-func (c *collector) add(found []Found) {
+// add reads what was not seen before, several bundles at once; what it adds is in the order in which it was found.
+func (c *collector) add(ctx context.Context, found []Found) error {
+	var fresh []Found
+	var ids []string
 	for _, f := range found {
 		switch {
 		case f.Incomplete:
@@ -130,14 +159,20 @@ func (c *collector) add(found []Found) {
 		if c.seen[id] {
 			continue
 		}
-		if len(c.evidence) > policies.MaxEvidence {
-			return // one more than the policy takes, which makes it say LIMIT_EXCEEDED
+		if len(c.evidence)+len(fresh) > policies.MaxEvidence {
+			break // one more than the policy takes, which makes it say LIMIT_EXCEEDED
 		}
 		c.seen[id] = true
-		e := c.read(f)
-		e.ID, e.Origin, e.FoundWith = id, f.Origin, f.With
-		c.evidence = append(c.evidence, e)
+		fresh, ids = append(fresh, f), append(ids, id)
 	}
+	read := make([]policies.Evidence, len(fresh))
+	err := parallel.Do(ctx, len(fresh), 0, func(_ context.Context, i int) error {
+		read[i] = c.read(fresh[i])
+		read[i].ID, read[i].Origin, read[i].FoundWith = ids[i], fresh[i].Origin, fresh[i].With
+		return nil
+	})
+	c.evidence = append(c.evidence, read...)
+	return err
 }
 
 // read makes evidence of one bundle. Whatever is wrong with it becomes a Problem, never an error: a
@@ -227,28 +262,34 @@ var (
 	ErrOther = errors.New("not a statement")
 )
 
-// followDependencies looks up the statements about each dependency that verified provenance names in a role
-// that the policy asks about.
+// followDependencies looks up the statements about everything that the policy follows, one generation after the other, until
+// they lead to nothing new.
 func (c *collector) followDependencies(ctx context.Context, source Source, artifact policies.Subject, policy *policies.Policy) error {
 	if source == nil {
 		return nil
 	}
-	asked := map[string]bool{}
-	for _, e := range slices.Clone(c.evidence) {
-		for _, dep := range policy.Dependencies(artifact, e) {
+	asked := map[string]bool{describe(artifact.Digests): true}
+	for found := true; found; {
+		found = false
+		var statements []Found
+		for _, dep := range policy.Wanted(artifact, c.evidence) {
 			key := describe(dep.Digests)
 			if asked[key] {
 				continue
 			}
-			if len(asked) == policies.MaxDependencies {
-				return nil // what is not found is missing, and a dependency that nothing vouches for denies
+			if len(asked) > policies.MaxDependencies {
+				found = false // what is not found is missing, and a dependency that nothing vouches for denies
+				break
 			}
-			asked[key] = true
-			found, err := source.Statements(ctx, dep.Digests)
+			asked[key], found = true, true
+			about, err := source.Statements(ctx, dep.Digests)
 			if err != nil {
 				return fmt.Errorf("verify: statements about the dependency %s: %w", key, err)
 			}
-			c.add(found)
+			statements = append(statements, about...)
+		}
+		if err := c.add(ctx, statements); err != nil {
+			return err
 		}
 	}
 	return nil

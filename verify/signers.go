@@ -14,8 +14,9 @@ import (
 // signers are a policy's signers as Trust made them.
 type signers struct {
 	keys       []signerKey
-	identities map[policies.Identity]string // the signer's name
-	root       Identifier                   // nil when nobody is keyless
+	identities []policies.Signer // those that are keyless
+	root       Identifier        // nil when nobody is keyless
+	witness    Witness           // nil unless the policy asks for log entries or timestamps
 	owners     []signerCertificate
 	now        time.Time
 }
@@ -37,7 +38,7 @@ func newSigners(policy *policies.Policy, trust Trust, now time.Time) (*signers, 
 	if trust == nil {
 		return nil, errors.New("verify: the verifier has no Trust to read the policy's signers with")
 	}
-	s := &signers{identities: map[policies.Identity]string{}, now: now}
+	s := &signers{now: now}
 	for _, def := range policy.Signers() {
 		for _, text := range def.Keys {
 			key, err := trust.Key(text)
@@ -47,7 +48,7 @@ func newSigners(policy *policies.Policy, trust Trust, now time.Time) (*signers, 
 			s.keys = append(s.keys, signerKey{def.Name, key})
 		}
 		if def.Keyless != nil {
-			s.identities[*def.Keyless] = def.Name
+			s.identities = append(s.identities, def)
 		}
 	}
 	if err := s.readRoot(policy, trust); err != nil {
@@ -58,7 +59,7 @@ func newSigners(policy *policies.Policy, trust Trust, now time.Time) (*signers, 
 
 func (s *signers) readRoot(policy *policies.Policy, trust Trust) error {
 	text := policy.TrustRoot()
-	if text == nil && len(s.identities) == 0 {
+	if text == nil && len(s.identities) == 0 && !policy.NeedsWitnesses() {
 		return nil
 	}
 	root, err := trust.Root(text)
@@ -66,10 +67,13 @@ func (s *signers) readRoot(policy *policies.Policy, trust Trust) error {
 	case err != nil && text != nil:
 		return fmt.Errorf("verify: trust.root: %w: %w", policies.ErrPolicy, err)
 	case err != nil:
-		return fmt.Errorf("verify: the policy has keyless signers: %w", err)
+		return fmt.Errorf("verify: the policy has keyless signers, or asks for log entries or timestamps: %w", err)
 	}
 	if len(s.identities) > 0 {
 		s.root = root
+	}
+	if policy.NeedsWitnesses() {
+		s.witness = root
 	}
 	return nil
 }
@@ -98,24 +102,30 @@ func (s *signers) readAuthorities(policy *policies.Policy, trust Trust) error {
 // check fills SignedBy with every signer who signed the bundle, and the verified time where there is one. The code
 // is for a bundle that is broken or forged whoever is trusted.
 func (s *signers) check(b *attest.Bundle, e *policies.Evidence) (policies.Code, string) {
+	e.LogEntries = len(b.Material.TlogEntries)
 	if b.Material.PublicKey != nil {
 		return s.checkKey(b, e)
 	}
 	return s.checkCertificate(b, e)
 }
 
-// checkKey tries every key. A bundle that names a policy's key and does not verify with it is broken or
-// forged, which is worth its own code.
+// checkKey tries every key, first the one that the bundle names; one signature is by one key. A bundle that names a policy's key and does
+// not verify with it is broken or forged, which is worth its own code.
 func (s *signers) checkKey(b *attest.Bundle, e *policies.Evidence) (policies.Code, string) {
 	hinted := ""
+	var others []signerKey
 	for _, k := range s.keys {
-		if r := k.key.Check(b, Options{}); r.Err() == nil {
-			signed(e, k.signer, r)
-			continue
-		}
-		if k.key.Hinted(b) {
+		if !k.key.Hinted(b) {
+			others = append(others, k)
+		} else if !s.signedWith(k, b, e) {
 			hinted = k.signer
 		}
+	}
+	for _, k := range others {
+		if len(e.SignedBy) > 0 && len(b.Envelope.Signatures) == 1 {
+			break
+		}
+		s.signedWith(k, b, e)
 	}
 	switch {
 	case len(e.SignedBy) > 0:
@@ -127,6 +137,17 @@ func (s *signers) checkKey(b *attest.Bundle, e *policies.Evidence) (policies.Cod
 		e.SignatureNote = "signed with a key that no signer of the policy has (hint " + b.Material.PublicKey.Hint + ")"
 	}
 	return "", ""
+}
+
+// signedWith notes the signer if the signature is by the key.
+func (s *signers) signedWith(k signerKey, b *attest.Bundle, e *policies.Evidence) bool {
+	r := k.key.Check(b, Options{})
+	if r.Err() != nil {
+		return false
+	}
+	s.vouched(b, k.key, r)
+	signed(e, k.signer, r)
+	return true
 }
 
 // refusal is why a certificate's bundle is by none of the signers that it was tried against.
@@ -150,7 +171,7 @@ func (s *signers) checkCertificate(b *attest.Bundle, e *policies.Evidence) (poli
 		refusals = append(refusals, s.checkIdentity(b, e))
 	}
 	for _, o := range s.owners {
-		refusals = append(refusals, o.check(b, s.now, e))
+		refusals = append(refusals, s.checkOwner(o, b, e))
 	}
 	slices.SortStableFunc(refusals, func(a, b refusal) int { return b.standing - a.standing })
 	switch {
@@ -169,6 +190,18 @@ func (s *signers) checkCertificate(b *attest.Bundle, e *policies.Evidence) (poli
 	return "", ""
 }
 
+// vouched looks for log entries and timestamps beside a signature that holds without them, when the policy asks for them.
+func (s *signers) vouched(b *attest.Bundle, signer Anchor, r *Result) {
+	if s.witness == nil {
+		return
+	}
+	w := s.witness.Witness(b, signer)
+	r.Logs, r.Timestamps = w.Logs, w.Timestamps
+	if r.TimeSource == "" {
+		r.Time, r.TimeSource = w.Time, w.TimeSource
+	}
+}
+
 // checkIdentity verifies a certificate's bundle under the trust root and looks for its identity, compared whole,
 // among the policy's.
 func (s *signers) checkIdentity(b *attest.Bundle, e *policies.Evidence) refusal {
@@ -179,20 +212,21 @@ func (s *signers) checkIdentity(b *attest.Bundle, e *policies.Evidence) refusal 
 		}
 		return refusal{untrusted, r.Failed() + " not verified: " + err.Error()}
 	}
-	who := policies.Identity{Issuer: r.Issuer, Subject: r.Signer}
-	name, ok := s.identities[who]
-	if !ok {
-		return refusal{unnamed, fmt.Sprintf("an identity that the policy does not name: %q of %s", who.Subject, who.Issuer)}
+	out := refusal{unnamed, fmt.Sprintf("an identity that the policy does not name: %q of %s", r.Signer, r.Issuer)}
+	for _, def := range s.identities {
+		if def.Keyless.Is(r.Issuer, r.Signer) {
+			signed(e, def.Name, r)
+			out = refusal{}
+		}
 	}
-	signed(e, name, r)
-	return refusal{}
+	return out
 }
 
-// check verifies a certificate's bundle under the authority and looks for the certificate's names, compared whole, among the
+// checkOwner verifies a certificate's bundle under the authority and looks for the certificate's names, compared whole, among the
 // policy's. A signature that does not verify is forged only when the certificate is the authority's: anybody can put
 // a strange certificate beside any signature.
-func (o signerCertificate) check(b *attest.Bundle, now time.Time, e *policies.Evidence) refusal {
-	r := o.authority.Check(b, Options{Now: now})
+func (s *signers) checkOwner(o signerCertificate, b *attest.Bundle, e *policies.Evidence) refusal {
+	r := o.authority.Check(b, Options{Now: s.now})
 	if err := r.Err(); err != nil {
 		note := "authority of " + o.names[0].Name + ": " + errors.Unwrap(err).Error()
 		if r.Failed() == CheckSignature && r.Status(CheckCertificate) == Passed {
@@ -200,6 +234,7 @@ func (o signerCertificate) check(b *attest.Bundle, now time.Time, e *policies.Ev
 		}
 		return refusal{untrusted, note}
 	}
+	s.vouched(b, o.authority, r)
 	out := refusal{unnamed, fmt.Sprintf("the policy names neither the subject %q nor the san %q", r.Names.Subject, r.Names.SAN)}
 	for _, def := range o.names {
 		if def.Certificate.Is(r.Names.Subject, r.Names.SAN) {
@@ -219,6 +254,7 @@ func signed(e *policies.Evidence, name string, r *Result) {
 	if r.Names.Subject != "" {
 		with.Subject = r.Names.Subject
 	}
+	e.Logs, e.Timestamps = max(e.Logs, r.Logs), max(e.Timestamps, r.Timestamps)
 	if e.TimeSource == "" {
 		e.Time, e.TimeSource = r.Time, r.TimeSource
 	}

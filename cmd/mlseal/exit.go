@@ -15,6 +15,8 @@ import (
 	"github.com/mlseal/mlseal/manifest/oci"
 	"github.com/mlseal/mlseal/manifest/origin"
 	"github.com/mlseal/mlseal/policies"
+	"github.com/mlseal/mlseal/policies/policytest"
+	"github.com/mlseal/mlseal/policies/starter"
 	"github.com/mlseal/mlseal/verify"
 	"github.com/spf13/cobra"
 )
@@ -28,13 +30,14 @@ const (
 	statusBug         = 4
 	exitStatusExplain = `Exit status of every mlseal command:
 
-  0  done; for a gate: allowed
+  0  done; for a gate: allowed, or denied with --audit
   1  a check finished and the answer is no
      (wrong digest, untrusted signer, missing statement, malformed bundle, a file that cannot be signed)
   2  the command line or the policy document is wrong
      (unknown flag, no such path, wrong password, unknown policy field, empty requirement list)
   3  no decision could be reached
-     (registry down, no Sigstore trusted root, file not readable, disk full, cancelled)
+     (registry down, no Sigstore trusted root, file not readable, disk full, cancelled),
+     or it is yes and a report could not be written, signed or attached
   4  a bug in mlseal
 
 Everything but 0 stops a deployment. Hostile input gives 1, never 3: whoever makes it does not get to
@@ -67,18 +70,26 @@ type reportedError struct{ error }
 
 func (e reportedError) Unwrap() error { return e.error }
 
+// undeliveredError marks that the answer is yes, and that what was asked to be done with it could not be done.
+type undeliveredError struct{ error }
+
+func (e undeliveredError) Unwrap() error { return e.error }
+
 // exitStatus is the one switch from errors to exit statuses.
 func exitStatus(err error) int {
 	var onUsage usageError
+	var undelivered undeliveredError
 	switch {
 	case err == nil:
 		return statusDone
-	case errors.As(err, &onUsage), isAny(err, policies.ErrPolicy, oci.ErrReference, oci.ErrPattern, oci.ErrReadOnly, errUnpinned, oci.ErrCredentials, oci.ErrCertificates, hub.ErrReference, hub.ErrEndpoint, hub.ErrNotFound,
+	case errors.As(err, &undelivered):
+		return statusNotDecided // whatever stood in the way
+	case errors.As(err, &onUsage), isAny(err, policies.ErrPolicy, policytest.ErrSuite, policytest.ErrFixture, starter.ErrAnswer, oci.ErrReference, oci.ErrPattern, oci.ErrReadOnly, errUnpinned, oci.ErrCredentials, oci.ErrCertificates, hub.ErrReference, hub.ErrEndpoint, hub.ErrNotFound,
 		signer.ErrKey, signer.ErrCertificate, signer.ErrPassword, signer.ErrPasswordNeeded, signer.ErrPINNeeded,
 		signer.ErrToken, signer.ErrSigningConfig, signer.ErrServiceURL,
 		verify.ErrKey, verify.ErrAuthority, verify.ErrRoot, verify.ErrNoIdentity, atomicfile.ErrExists):
 		return statusUsage
-	case isAny(err, policies.ErrDenied, verify.ErrFailed, verify.ErrLimit, verify.ErrContent, errTooLarge, errMixed, oci.ErrNotLayout, oci.ErrContent, oci.ErrNotPackage, oci.ErrNotPolicy, oci.ErrManifest, oci.ErrReferred, oci.ErrLimit, oci.ErrExtra,
+	case isAny(err, policies.ErrDenied, errPolicyTest, errWarnings, errDiffers, verify.ErrFailed, verify.ErrLimit, verify.ErrContent, errTooLarge, errMixed, oci.ErrNotLayout, oci.ErrContent, oci.ErrNotPackage, oci.ErrNotPolicy, oci.ErrManifest, oci.ErrReferred, oci.ErrLimit, oci.ErrExtra,
 		origin.ErrMismatch, origin.ErrPointer, hfcache.ErrLink, hub.ErrAnswer, hub.ErrLimit,
 		oci.ErrNotFound, // of something that a package said is there: what the command line named is a usageError
 		attest.ErrBundle, attest.ErrStatement, attest.ErrOMS, attest.ErrPredicate, strictjson.ErrSyntax, strictjson.ErrAmbiguous, strictjson.ErrLimit),
@@ -100,7 +111,10 @@ func isAny(err error, targets ...error) bool {
 // hintFor names the next step where there is a good one.
 func hintFor(err error) string {
 	var onUsage usageError
+	var undelivered undeliveredError
 	switch {
+	case errors.As(err, &undelivered):
+		return "the decision stands; mend what is named and run the command again"
 	case isAny(err, signer.ErrPINNeeded):
 		return "set MLSEAL_PIN (or COSIGN_PKCS11_PIN), or run on a terminal to be asked"
 	case isAny(err, signer.ErrPIN):

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"strings"
 
 	"github.com/mlseal/mlseal/attest"
 	"github.com/mlseal/mlseal/manifest/oci"
@@ -22,11 +23,37 @@ var errUnpinned = errors.New("whoever made it would decide for you")
 type policyFlags struct {
 	name   string
 	digest string
+	params []string // NAME=VALUE
 }
 
 func (f *policyFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.name, "policy", "", "policy document, or the archive or store of one that was taken along (with --policy-digest)")
 	cmd.Flags().StringVar(&f.digest, "policy-digest", "", "digest of the policy in an archive or store, as mlseal copy printed it where it was made")
+}
+
+// addParams is for commands that decide by the policy.
+func (f *policyFlags) addParams(cmd *cobra.Command) {
+	cmd.Flags().StringArrayVar(&f.params, "param", nil, "NAME=VALUE: another value for a parameter of the policy that has `override: true` (repeatable)")
+}
+
+// withParams gives the policy's parameters the values that --param names. A value is read as the parameter's type and never as an expression.
+func (f policyFlags) withParams(p *policies.Policy) (*policies.Policy, error) {
+	values := map[string]string{}
+	for _, given := range f.params {
+		name, value, ok := strings.Cut(given, "=")
+		if _, twice := values[name]; !ok || name == "" || twice {
+			return nil, usage(fmt.Errorf("--param %s: write NAME=VALUE, each name once", given))
+		}
+		values[name] = value
+	}
+	if len(values) == 0 {
+		return p, nil
+	}
+	out, err := p.WithParams(values)
+	if err != nil {
+		return nil, fmt.Errorf("--param: %w", err)
+	}
+	return out, nil
 }
 
 // loadedPolicy is a policy, and the trusted root that was taken along with it.
@@ -47,8 +74,18 @@ func (p *loadedPolicy) root(ctx context.Context, f trustFlags) (*trust.Root, err
 	return root, nil
 }
 
-// loadPolicy reads the policy that --policy names: a document, or one in a store under a digest.
+// loadPolicy reads the policy that --policy names, with the values that --param gives.
 func (f verifyFlags) loadPolicy(ctx context.Context) (*loadedPolicy, error) {
+	p, err := f.namedPolicy(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p.Policy, err = f.policy.withParams(p.Policy)
+	return p, err
+}
+
+// namedPolicy reads the policy that --policy names: a document, or one in a store under a digest.
+func (f verifyFlags) namedPolicy(ctx context.Context) (*loadedPolicy, error) {
 	if !exists(f.policy.name) && oci.IsReference(f.policy.name) {
 		return f.storedPolicy(ctx)
 	}

@@ -27,23 +27,36 @@ type signWithFlags struct {
 	config, root            string
 	timestamps              []string
 	issuer, client          string
+	prefix                  string // of the flags' names, in messages too
 }
 
-func (f *signWithFlags) add(cmd *cobra.Command) {
+func (f *signWithFlags) add(cmd *cobra.Command) { f.addAs(cmd, "") }
+
+// addAs adds the flags with a prefix, for a command on which the plain names are about somebody else's signature.
+func (f *signWithFlags) addAs(cmd *cobra.Command, prefix string) {
+	f.prefix = prefix
 	flags := cmd.Flags()
-	flags.StringVar(&f.key, "key", "", keyHelp)
-	flags.StringVar(&f.certificate, "certificate", "", "PEM certificate of the key, to sign with a certificate chain")
-	flags.StringVar(&f.chain, "certificate-chain", "", "PEM certificates above --certificate")
-	flags.BoolVar(&f.keyless, "keyless", false, "sign with your identity instead of a key: the token comes from GitHub Actions, GitLab CI, a file, or a login in the browser")
-	flags.StringVar(&f.token, "identity-token", "", "sign with the identity of this OpenID Connect token: the token or a file that holds it")
-	flags.StringVar(&f.config, "signing-config", "", "Sigstore signing config: the services to sign with; for --keyless the public-good one is fetched with TUF without it")
-	flags.StringVar(&f.root, "trusted-root", "", "Sigstore trusted root to check with what the services answered")
-	flags.StringArrayVar(&f.timestamps, "tsa-url", nil, "RFC 3161 timestamp authority that says when it was signed; may be repeated")
-	flags.StringVar(&f.issuer, "oidc-issuer", "", "OpenID Connect issuer to log in at (default the signing config's)")
-	flags.StringVar(&f.client, "oidc-client-id", "", "what mlseal is called at that issuer (default sigstore)")
-	cmd.MarkFlagsMutuallyExclusive("key", "keyless")
-	cmd.MarkFlagsMutuallyExclusive("key", "identity-token")
-	cmd.MarkFlagsMutuallyExclusive("keyless", "identity-token")
+	flags.StringVar(&f.key, prefix+"key", "", keyHelp)
+	flags.StringVar(&f.certificate, prefix+"certificate", "", "PEM certificate of the key, to sign with a certificate chain")
+	flags.StringVar(&f.chain, prefix+"certificate-chain", "", "PEM certificates above --"+prefix+"certificate")
+	flags.BoolVar(&f.keyless, prefix+"keyless", false, "sign with your identity instead of a key: the token comes from GitHub Actions, GitLab CI, a file, or a login in the browser")
+	flags.StringVar(&f.token, prefix+"identity-token", "", "sign with the identity of this OpenID Connect token: the token or a file that holds it")
+	flags.StringVar(&f.config, f.configFlag(), "", "Sigstore signing config: the services to sign with; for --"+prefix+"keyless the public-good one is fetched with TUF without it")
+	flags.StringVar(&f.root, prefix+"trusted-root", "", "Sigstore trusted root to check with what the services answered")
+	flags.StringArrayVar(&f.timestamps, prefix+"tsa-url", nil, "RFC 3161 timestamp authority that says when it was signed; may be repeated")
+	flags.StringVar(&f.issuer, prefix+"oidc-issuer", "", "OpenID Connect issuer to log in at (default the signing config's)")
+	flags.StringVar(&f.client, prefix+"oidc-client-id", "", "what mlseal is called at that issuer (default sigstore)")
+	cmd.MarkFlagsMutuallyExclusive(prefix+"key", prefix+"keyless")
+	cmd.MarkFlagsMutuallyExclusive(prefix+"key", prefix+"identity-token")
+	cmd.MarkFlagsMutuallyExclusive(prefix+"keyless", prefix+"identity-token")
+}
+
+// configFlag is the name of the flag for the signing config, which says already what it is about.
+func (f *signWithFlags) configFlag() string {
+	if f.prefix == "signing-" {
+		return "signing-config"
+	}
+	return f.prefix + "signing-config"
 }
 
 // signingKey is a signer that checks what it made.
@@ -131,19 +144,20 @@ func (f *signWithFlags) given() bool { return f.key != "" || f.keyless || f.toke
 // check refuses flags that do not go together.
 func (f *signWithFlags) check() error {
 	keyless := f.keyless || f.token != ""
+	p := "--" + f.prefix
 	switch {
 	case f.key == "" && !keyless:
-		return usage(errors.New("nothing to sign with: name a key with --key, or sign with your identity with --keyless or --identity-token"))
+		return usage(fmt.Errorf("nothing to sign with: name a key with %skey, or sign with your identity with %skeyless or %sidentity-token", p, p, p))
 	case f.chain != "" && f.certificate == "":
-		return usage(errors.New("--certificate-chain goes with --certificate"))
+		return usage(fmt.Errorf("%scertificate-chain goes with %scertificate", p, p))
 	case f.certificate != "" && keyless:
-		return usage(errors.New("--certificate goes with --key"))
+		return usage(fmt.Errorf("%scertificate goes with %skey", p, p))
 	case f.certificate != "" && f.config != "":
-		return usage(errors.New("--signing-config is not for certificates of your own authority: use --tsa-url"))
+		return usage(fmt.Errorf("--%s is not for certificates of your own authority: use %stsa-url", f.configFlag(), p))
 	case !f.keyless && (f.issuer != "" || f.client != ""):
-		return usage(errors.New("--oidc-issuer and --oidc-client-id go with --keyless"))
+		return usage(fmt.Errorf("%soidc-issuer and %soidc-client-id go with %skeyless", p, p, p))
 	case !keyless && f.root != "" && f.config == "" && len(f.timestamps) == 0:
-		return usage(errors.New("--trusted-root goes with --keyless, --identity-token, --signing-config or --tsa-url: a key alone needs none"))
+		return usage(fmt.Errorf("%strusted-root goes with %skeyless, %sidentity-token, --%s or %stsa-url: a key alone needs none", p, p, p, f.configFlag(), p))
 	}
 	return nil
 }

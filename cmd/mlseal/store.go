@@ -212,7 +212,7 @@ func (p *openedPackage) digests() map[string]string {
 }
 
 func (p *openedPackage) subject() policies.Subject {
-	return policies.Subject{Name: p.name, Digests: p.digests(), TreeSuffices: p.pkg.Car != nil}
+	return policies.Subject{Name: p.name, Digests: p.digests(), TreeSuffices: p.pkg.Car != nil, ArtifactType: p.pkg.ArtifactType(), Repository: p.ref.Repository}
 }
 
 // statements lists what is attached to the package.

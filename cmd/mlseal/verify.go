@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/mlseal/mlseal/internal/progress"
@@ -22,11 +23,12 @@ type verifyFlags struct {
 	trust        trustFlags
 	policy       policyFlags
 	attestations []string
-	output       string
+	reports      reportFlags
 	store        storeFlags
 	tree         treeFlags
 	unsigned     bool
 	only         onlyFlag
+	audit        bool
 }
 
 func (a *app) verifyCommand() *cobra.Command {
@@ -60,22 +62,36 @@ statements about the same files count, also those that are attached to the packa
 With --only the files of a layout that a pattern chooses are hashed and no others; the decision is about the package as always, and
 says that the rest was not looked at.
 
+A parameter that the policy declares with override: true can be given another value, which every report shows:
+  mlseal verify REF --policy policy.yaml --param minimum=0.75
+With --audit a denial is reported as ever, marked DENIED (audit), and the exit status is 0: for a policy that is tried out before it counts.
+
 Across an air gap everything comes from one file, which mlseal copy --with-lineage makes. A policy that travels in it decides only
 when its digest is pinned to one that came another way: whoever made the file chose the policy too.
   mlseal verify oci-archive:FILE.tar --policy policy.yaml
   mlseal verify oci-archive:FILE.tar --policy oci-archive:FILE.tar --policy-digest sha256:…
 
-The exit status is 0 when allowed, 1 when not; see mlseal help exit-status.`,
+Every format lists what was checked, what was not, and what to do. -o picks the one on stdout; --report FORMAT=FILE writes others in the
+same run: text, json (docs/schemas/report-v1.json), sarif (2.1.0), junit, markdown for a CI job's summary. A policy's decision can also be
+a statement for others to rely on: vsa (SLSA verification summary v1) or svr (in-toto simple verification result v0.2), signed when there is a
+--signing-key, and attached to the package with --attach, also when it was denied.
+  mlseal verify REF --policy policy.yaml --report sarif=gate.sarif --report junit=gate.xml
+  mlseal verify REF --policy policy.yaml --verifier-id https://gate.example/prod --signing-key gate.key --attach
+
+The exit status is 0 when allowed, 1 when not (0 with --audit); see mlseal help exit-status. When the decision is yes and a report could not be written or
+attached it is 3; a no stays 1.`,
 		Example: "  mlseal verify ./model --signature model.sig --key trainer.pub\n" +
 			"  mlseal verify oci:store:v1 --policy policy.yaml\n" +
-			"  mlseal verify ./model --policy policy.yaml --attestations oci:store:v1 -o json",
+			"  mlseal verify ./model --policy policy.yaml --attestations oci:store:v1 -o json --report junit=gate.xml",
 		Args: takes("PATH|REF"),
 	}
 	cmd.Flags().StringVar(&f.signature, "signature", "", "OMS bundle of the directory or file")
 	f.trust.add(cmd)
 	f.policy.add(cmd)
+	f.policy.addParams(cmd)
+	cmd.Flags().BoolVar(&f.audit, "audit", false, "exit with 0 also when the policy denies; the report is the same and says so")
 	cmd.Flags().StringArrayVar(&f.attestations, "attestations", nil, "more statements: a directory of bundles, a bundle, or a package (repeatable)")
-	outputFlag(cmd, &f.output, "text", "json")
+	f.reports.add(cmd)
 	f.store.add(cmd)
 	f.tree.add(cmd)
 	f.only.add(cmd)
@@ -101,6 +117,9 @@ func (a *app) verify(ctx context.Context, arg string, f verifyFlags) error {
 	if err := oci.CheckPatterns(f.only); err != nil {
 		return err
 	}
+	if err := f.reports.check(arg, f.policy.name != ""); err != nil {
+		return err
+	}
 	switch {
 	case f.only.isPart() && !isPackage(arg):
 		return usage(errors.New("verify: --only is for packages: a directory is what it is as a whole"))
@@ -110,8 +129,8 @@ func (a *app) verify(ctx context.Context, arg string, f verifyFlags) error {
 			return err
 		}
 		return a.gate(ctx, arg, policy, f)
-	case f.policy.digest != "":
-		return usage(errors.New("verify: --policy-digest goes with --policy"))
+	case f.policy.digest != "" || len(f.policy.params) > 0 || f.audit:
+		return usage(errors.New("verify: --policy-digest, --param and --audit go with --policy"))
 	case f.trust.none():
 		return usage(errors.New("verify: say whom to trust: --policy FILE, --key PUB, --certificate-chain PEM, or --certificate-identity and --certificate-oidc-issuer"))
 	case f.signature != "" && exists(arg):
@@ -137,6 +156,10 @@ func (a *app) verifyTree(ctx context.Context, path string, f verifyFlags) error 
 		return err
 	}
 	defer t.Close()
+	out, err := a.newDelivery(ctx, f.reports)
+	if err != nil {
+		return err
+	}
 	anchor, err := f.trust.anchor(ctx, a)
 	if err != nil {
 		return err
@@ -159,10 +182,7 @@ func (a *app) verifyTree(ctx context.Context, path string, f verifyFlags) error 
 	if verr != nil && !errors.Is(verr, verify.ErrFailed) {
 		return verr
 	}
-	if err := a.report(f.output, report.Tree{Path: path, Result: result}); err != nil {
-		return err
-	}
-	return reported(verr, hintFor(verr), a)
+	return out.deliver(ctx, report.Tree{Path: path, Result: result}, verr)
 }
 
 func (f verifyFlags) treeOptions(t *tree) (verify.TreeOptions, error) {
@@ -177,9 +197,12 @@ func (f verifyFlags) treeOptions(t *tree) (verify.TreeOptions, error) {
 
 // gate lets the policy decide and reports the decision.
 func (a *app) gate(ctx context.Context, arg string, policy *loadedPolicy, f verifyFlags) error {
+	out, err := a.newDelivery(ctx, f.reports)
+	if err != nil {
+		return err
+	}
 	var p *openedPackage
 	if isPackage(arg) {
-		var err error
 		if p, err = a.openPackage(ctx, arg, f.store); err != nil {
 			return err
 		}
@@ -188,10 +211,12 @@ func (a *app) gate(ctx context.Context, arg string, policy *loadedPolicy, f veri
 	if err != nil {
 		return err
 	}
-	if err := a.report(f.output, report.Gate{Decision: decision}); err != nil {
-		return err
+	out.summaries.about(decision, p)
+	no := decision.Err()
+	if f.audit && errors.Is(no, policies.ErrDenied) {
+		no = nil // the report says it
 	}
-	return reported(decision.Err(), "", a)
+	return out.deliver(ctx, report.Gate{Decision: decision, Audit: f.audit}, no)
 }
 
 // decide asks the policy about a package, or without one about the directory or file arg.
@@ -200,41 +225,58 @@ func (a *app) decide(ctx context.Context, arg string, p *openedPackage, policy *
 	if err != nil {
 		return nil, err
 	}
-	target, found, source, err := a.gateInput(ctx, arg, p, f)
+	g, err := a.gateInput(ctx, arg, p, f)
 	if err != nil {
 		return nil, err
 	}
-	v := verify.Verifier{Source: source, Now: a.now(), Trust: trust.New(root)}
-	return v.Verify(ctx, target, found, policy.Policy)
+	v := verify.Verifier{Source: g.source, Now: a.now(), Trust: trust.New(root)}
+	return v.Verify(ctx, g.target, slices.Concat(g.found, g.given), policy.Policy)
 }
 
-// gateInput opens what the gate is asked about, looks at its bytes and gathers the statements.
-func (a *app) gateInput(ctx context.Context, arg string, p *openedPackage, f verifyFlags) (verify.Target, []verify.Found, *stores, error) {
-	source := &stores{}
+// gateInput is what the gate is asked about, with its bytes looked at.
+func (a *app) gateInput(ctx context.Context, arg string, p *openedPackage, f verifyFlags) (*gathered, error) {
+	g, err := a.gatherEvidence(ctx, arg, p, f)
+	if err != nil || p == nil {
+		return g, err
+	}
+	content, notes, err := a.checkContent(ctx, p, f.only)
+	g.target.Content, g.target.Notes = content, append(g.target.Notes, notes...)
+	return g, err
+}
+
+// gathered is an artifact, the statements that were found with it and those that were given, and where to look for more.
+type gathered struct {
+	target       verify.Target
+	found, given []verify.Found
+	source       *stores
+}
+
+// gatherEvidence opens the stores and gathers the statements. The bytes of a directory or file are hashed; those of a package are not.
+func (a *app) gatherEvidence(ctx context.Context, arg string, p *openedPackage, f verifyFlags) (*gathered, error) {
+	g := &gathered{source: &stores{}}
 	if p == nil {
 		t, m, err := a.hashPath(ctx, arg, f.attestations)
 		if err != nil {
-			return verify.Target{}, nil, nil, err
+			return nil, err
 		}
-		g, err := a.attestations(ctx, f.attestations, f.store, source)
-		return treeTarget(t, m, g), g.found, source, err
+		more, err := a.attestations(ctx, f.attestations, f.store, g.source)
+		g.target, g.given = treeTarget(t, m, more), more.found
+		return g, err
 	}
-	source.add(p.name, p.target)
-	found, err := p.statements(ctx)
+	g.source.add(p.name, p.target)
+	g.target.Subject = p.subject()
+	var err error
+	if g.found, err = p.statements(ctx); err != nil {
+		return nil, err
+	}
+	fromCar, notes, err := p.carStatements(ctx)
 	if err != nil {
-		return verify.Target{}, nil, nil, err
+		return nil, err
 	}
-	more, carNotes, err := p.carStatements(ctx)
-	if err != nil {
-		return verify.Target{}, nil, nil, err
-	}
-	found = append(found, more...)
-	g, err := a.attestations(ctx, f.attestations, f.store, source)
-	if err != nil {
-		return verify.Target{}, nil, nil, err
-	}
-	content, notes, err := a.checkContent(ctx, p, f.only)
-	return verify.Target{Subject: p.subject(), Content: content, Notes: append(carNotes, notes...)}, append(found, g.found...), source, err
+	g.found, g.target.Notes = append(g.found, fromCar...), notes
+	more, err := a.attestations(ctx, f.attestations, f.store, g.source)
+	g.given = more.found
+	return g, err
 }
 
 // hashPath hashes the bytes that will be used before anything is said about them. A bundle that the command line
@@ -316,10 +358,11 @@ func leftOut(names []string) string {
 
 // report writes a report to stdout.
 func (a *app) report(output string, r report.Report) error {
-	if output == "json" {
-		return a.printJSON(r.JSON())
+	data, err := report.Render(r, report.Format(output), report.Options{Version: version, Now: a.now(), Style: report.Style{Color: a.color}})
+	if err == nil {
+		_, err = a.stdout.Write(data)
 	}
-	return r.Text(a.stdout, report.Style{Color: a.color})
+	return err
 }
 
 // reported marks an error that the report has explained, and still gives the hint.

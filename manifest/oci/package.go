@@ -1,6 +1,7 @@
 package oci
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -155,6 +156,12 @@ func (p *Package) parseLayers() error {
 		return nil
 	}
 	return p.complete(nil)
+}
+
+// ArtifactType is the type of the image manifest: its artifactType, or the config's media type where it has none (OCI image-spec
+// v1.1, manifest.md, "Guidelines for Artifact Usage"; distribution-spec v1.1, "Listing Referrers").
+func (p *Package) ArtifactType() string {
+	return cmp.Or(p.Manifest.ArtifactType, p.Manifest.Config.MediaType)
 }
 
 // Unread lists the layers, by their place, that must be read before their files are known.

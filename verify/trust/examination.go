@@ -25,6 +25,8 @@ type examination struct {
 	artifact *verify.Artifact
 	times    []verifiedTime
 	chains   [][]*x509.Certificate
+	logs     map[string]bool // that vouch for the signature, by key
+	clocks   map[string]bool // that vouch for its time: logs and timestamp authorities
 }
 
 // verifiedTime is a time of signing that somebody trusted vouches for.
@@ -63,8 +65,10 @@ func (x *examination) log(r *verify.Result) {
 		if err != nil {
 			continue
 		}
+		x.count(&x.logs, entry.LogKeyID())
 		for _, t := range times {
 			x.times = append(x.times, verifiedTime{t, verify.FromLog})
+			x.count(&x.clocks, "log "+entry.LogKeyID())
 		}
 		found = append(found, x.describe(entry))
 	}
@@ -121,6 +125,7 @@ func (x *examination) timestamps(r *verify.Result) {
 	for _, t := range verified {
 		x.times = append(x.times, verifiedTime{*t, verify.FromTimestampAuthority})
 	}
+	x.countAuthorities(given)
 	var said []string
 	for _, t := range x.times {
 		said = append(said, t.String())
@@ -228,6 +233,7 @@ func (x *examination) conclude(r *verify.Result, verdict error) {
 	if r.Failed() != "" {
 		return
 	}
+	r.Logs, r.Timestamps = len(x.logs), len(x.clocks)
 	for _, t := range x.times {
 		if r.Time.IsZero() || t.Time.Before(r.Time) {
 			r.Time, r.TimeSource = t.Time, t.source

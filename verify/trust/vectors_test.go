@@ -128,5 +128,10 @@ func runCase(t *testing.T, name, file string, anchor verify.Anchor, artifact *ve
 	if want := reasons[name]; want != "" && !failed[want] {
 		t.Errorf("check %q did not fail: %+v", want, r.Checks)
 	}
+	if k, ok := anchor.(*WitnessedKey); ok {
+		if w := k.root.Witness(b, k.key); (w.Logs > 0) != (r.Status(verify.CheckLog) == verify.Passed) {
+			t.Errorf("%d logs vouch for it, and the check of the log says %s", w.Logs, r.Status(verify.CheckLog))
+		}
+	}
 	t.Logf("%v", r.Err())
 }
