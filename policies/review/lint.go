@@ -165,7 +165,7 @@ func (l *linter) rule(r policies.RuleOutline) {
 		l.warn("type-only", r.Line, "%s asks for a %s and not for what it says: one that says no passes", r.Name, r.Label)
 	}
 	if isAttestation && r.MaxAge == 0 && slices.Contains([]string{evaluation, scan, approval}, r.Types[0]) {
-		l.warn("no-max-age", r.Line, "%s has no maxAge: a %s of last year passes", r.Name, r.Label)
+		l.warn("no-max-age", r.Line, "%s has no maxAge: a statement (%s) of last year passes", r.Name, r.Label)
 	}
 	if r.Match == "any" {
 		l.warn("match-any", r.Line, "%s has match: any: one statement that holds hides all that do not", r.Name)
