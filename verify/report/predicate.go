@@ -154,7 +154,7 @@ func digestSet(digest string) (attest.DigestSet, error) {
 }
 
 // Properties are what the decision found to hold, in the words of summaries: MLSEAL_REQUIREMENT/POLICY/ID for each requirement that
-// was met, and MLSEAL_POLICY/POLICY when the artifact is allowed. Names are percent-encoded, so that no two of them are one. "Users MAY use
+// was met, MLSEAL_POLICY/POLICY when the artifact is allowed, and MLSEAL_ACCEPTED_VERDICT/POLICY when that rests on somebody else's verdict. Names are percent-encoded, so that no two of them are one. "Users MAY use
 // custom values here but MUST NOT use custom values starting with SLSA_."
 func Properties(d *policies.Decision) []string {
 	out := []string{}
@@ -165,6 +165,9 @@ func Properties(d *policies.Decision) []string {
 	unmet := map[string]bool{}
 	for _, r := range d.Requirements {
 		unmet[r.ID] = unmet[r.ID] || !r.Passed
+	}
+	if slices.ContainsFunc(d.Requirements, func(r policies.Requirement) bool { return r.AcceptedFrom != "" }) {
+		out = append(out, policies.ChainedVerdict(d.Policy.Name)) // which no policy accepts in turn
 	}
 	for _, r := range d.Requirements {
 		if p := "MLSEAL_REQUIREMENT/" + name + "/" + url.PathEscape(r.ID); !unmet[r.ID] && !slices.Contains(out, p) {
