@@ -27,6 +27,7 @@ import (
 	_ "github.com/mlseal/mlseal/manifest/origin"
 	_ "github.com/mlseal/mlseal/policies"
 	_ "github.com/mlseal/mlseal/policies/library"
+	_ "github.com/mlseal/mlseal/policies/memory"
 	_ "github.com/mlseal/mlseal/verify"
 	_ "github.com/mlseal/mlseal/verify/report"
 	_ "github.com/mlseal/mlseal/verify/trust"
@@ -49,6 +50,7 @@ var mayImport = map[string][]string{
 	"attest/signer":    {"attest"},
 	"policies":         {},
 	"policies/library": {},
+	"policies/memory":  {},
 	"verify":           {"attest", "manifest", "policies"},
 	"verify/trust":     {"attest", "verify"},
 	"verify/report":    {"attest", "manifest", "policies", "verify"},

@@ -4,35 +4,30 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"path/filepath"
 
 	"github.com/mlseal/mlseal/attest"
 	"github.com/mlseal/mlseal/manifest/oci"
 	"github.com/mlseal/mlseal/policies"
 	"github.com/mlseal/mlseal/verify/trust"
-	"github.com/opencontainers/go-digest"
-	"github.com/spf13/cobra"
 )
 
 // errUnpinned says that a policy comes from where the artifact comes from, so that the sender would decide.
 var errUnpinned = errors.New("whoever made it would decide for you")
 
-// policyFlags name a policy.
-type policyFlags struct {
-	name   string
-	digest string
-}
-
-func (f *policyFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.name, "policy", "", "policy document, or the archive or store of one that was taken along (with --policy-digest)")
-	cmd.Flags().StringVar(&f.digest, "policy-digest", "", "digest of the policy in an archive or store, as mlseal copy printed it where it was made")
-}
-
 // loadedPolicy is a policy, and the trusted root that was taken along with it.
 type loadedPolicy struct {
 	*policies.Policy
 	trustedRoot []byte
+	// notes and skipped are about the policy itself, and go into every decision.
+	notes   []string
+	skipped []policies.Skipped
+}
+
+// about adds what is to be said of the policy to its decision.
+func (p *loadedPolicy) about(d *policies.Decision) {
+	d.Notes = append(d.Notes, p.notes...)
+	d.Skipped = append(d.Skipped, p.skipped...)
 }
 
 // root is the trusted root for the policy's keyless signers; nil when it needs none.
@@ -47,19 +42,27 @@ func (p *loadedPolicy) root(ctx context.Context, f trustFlags) (*trust.Root, err
 	return root, nil
 }
 
-// loadPolicy reads the policy that --policy names: a document, or one in a store under a digest.
-func (f verifyFlags) loadPolicy(ctx context.Context) (*loadedPolicy, error) {
-	if !exists(f.policy.name) && oci.IsReference(f.policy.name) {
-		return f.storedPolicy(ctx)
+// loadPolicy reads the policy that --policy names: a document, or one in a store.
+func (a *app) loadPolicy(ctx context.Context, f policyFlags, store storeFlags) (*loadedPolicy, error) {
+	if !exists(f.name) && oci.IsReference(policyReference(f.name)) {
+		return a.loadStored(ctx, f, store)
 	}
-	if f.policy.digest != "" {
-		return nil, usage(errors.New("--policy-digest is for a policy in an archive or store; a policy file is yours already"))
+	if err := f.checkFile(); err != nil {
+		return nil, err
 	}
-	policy, _, err := readPolicy(f.policy.name)
+	policy, files, err := readPolicy(f.name)
 	if err != nil {
 		return nil, err
 	}
-	return &loadedPolicy{Policy: policy}, nil
+	loaded := &loadedPolicy{Policy: policy}
+	if f.state == "" || f.state == stateOff {
+		return loaded, nil // a file is the operator's own
+	}
+	desc, err := files.Descriptor()
+	if err != nil {
+		return nil, err
+	}
+	return loaded, a.rememberPolicy(ctx, loaded, f, "a file", desc.Digest, "")
 }
 
 // readPolicy reads a policy document and the files that it refers to, which are named relative to it.
@@ -88,56 +91,4 @@ func readPolicy(name string) (*policies.Policy, *oci.PolicyFiles, error) {
 		},
 	})
 	return policy, files, err
-}
-
-// storedPolicy reads a policy that was taken along. It decides only under a digest that the operator names: the policy in an
-// archive was chosen by whoever made the archive, who could as well have chosen one that allows everything.
-func (f verifyFlags) storedPolicy(ctx context.Context) (*loadedPolicy, error) {
-	ref, target, err := f.store.openStore(ctx, f.policy.name)
-	if err != nil {
-		return nil, err
-	}
-	pin, err := f.policy.pin(ref)
-	if err != nil {
-		return nil, err
-	}
-	desc, err := oci.FindPolicy(ctx, target, pin)
-	switch {
-	case errors.Is(err, oci.ErrNotFound) && pin != "":
-		return nil, fmt.Errorf("policy %s: %w: it does not hold the policy %s", f.policy.name, oci.ErrContent, pin)
-	case err != nil:
-		return nil, missing(fmt.Errorf("policy %s: %w", f.policy.name, err))
-	case pin == "":
-		return nil, fmt.Errorf("policy %s: %w: it is not pinned. It says that its digest is %s", f.policy.name, errUnpinned, desc.Digest)
-	}
-	files, err := oci.FetchPolicy(ctx, target, desc)
-	if err != nil {
-		return nil, fmt.Errorf("policy %s: %w", f.policy.name, err)
-	}
-	policy, err := policies.Load(files.Document, policies.LoadOptions{
-		Name:          f.policy.name,
-		PredicateType: attest.PredicateType,
-		ReadFile: func(file string) ([]byte, error) {
-			if text, ok := files.Files[file]; ok {
-				return text, nil
-			}
-			return nil, fmt.Errorf("%s: %w in the policy's artifact", file, fs.ErrNotExist)
-		},
-	})
-	return &loadedPolicy{policy, files.TrustedRoot}, err
-}
-
-// pin is the digest that the flag or the reference names; empty for none.
-func (f policyFlags) pin(ref oci.Reference) (digest.Digest, error) {
-	if ref.Tag != "" {
-		return "", usage(fmt.Errorf("--policy %s: name the policy by its digest, not by a tag", f.name))
-	}
-	if f.digest == "" {
-		return ref.Digest, nil
-	}
-	d, err := digest.Parse(f.digest)
-	if err != nil || d.Algorithm() != digest.SHA256 || ref.Digest != "" && ref.Digest != d {
-		return "", usage(fmt.Errorf("--policy-digest %s: name one sha256 digest, as in sha256:…", f.digest))
-	}
-	return d, nil
 }
