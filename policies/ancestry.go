@@ -147,3 +147,22 @@ func (r *Requirement) deny(code Code, detail string, by *item) {
 		r.Counted = seenAll([]*item{by})
 	}
 }
+
+// markListed shows in the graph what is on the deny list or was withdrawn, however it was vouched for.
+func (e *evaluation) markListed(g *Graph) {
+	if g == nil {
+		return
+	}
+	withdrawn := e.revocations().list
+	for i := range g.Nodes {
+		n := &g.Nodes[i]
+		_, denied := e.policy.denied.denies(n.Digests)
+		_, revoked := withdrawn.denies(n.Digests)
+		switch {
+		case revoked && n.Code != DigestDenied:
+			n.Passed, n.Code, n.Detail = false, Revoked, "withdrawn"
+		case denied:
+			n.Passed, n.Code, n.Detail = false, DigestDenied, "on the deny list"
+		}
+	}
+}

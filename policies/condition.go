@@ -29,6 +29,7 @@ const (
 // condition is one `where` expression, compiled.
 type condition struct {
 	text    string
+	line    int
 	program cel.Program
 	traced  *traced
 }

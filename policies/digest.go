@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/mlseal/mlseal/internal/draw"
 )
 
 // dirHash is the in-toto DigestSet's name for the hash of a tree; it is always accepted, since
@@ -178,10 +180,4 @@ func short(set map[string]string) string {
 	return "no digest"
 }
 
-func cut(digest string) string {
-	algorithm, value, ok := strings.Cut(digest, ":")
-	if !ok || len(value) <= 12 {
-		return digest
-	}
-	return algorithm + ":" + value[:12] + "…"
-}
+func cut(digest string) string { return draw.Digest(digest) }

@@ -260,8 +260,8 @@
 //
 // The latest word of a verifier counts. FAILED, no older than maxAge and not followed by an accepted PASSED, denies as `verdicts`
 // (VERDICT_FAILED), whatever other evidence there is: that gate may have seen what is hidden here. A summary of a decision that rests on a verdict itself says so in
-// verifiedLevels (MLSEAL_ACCEPTED_VERDICT/POLICY) and is not accepted, so that two gates cannot keep one look at the evidence fresh for good. Every
-// summary that is not accepted is shown with the reason.
+// verifiedLevels (MLSEAL_ACCEPTED_VERDICT/POLICY) and is not accepted, so that two gates cannot keep one look at the evidence fresh for good. Nor is one of a
+// decision with other parameters than the document's. Every summary that is not accepted is shown with the reason.
 //
 // # Rego
 //

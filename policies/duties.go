@@ -14,6 +14,7 @@ func (e *evaluation) duties(requirements []Requirement) {
 	for i, r := range e.policy.require {
 		detail, unknown := e.overlap(r)
 		if q := &requirements[i]; q.Passed && detail != "" {
+			e.miss("%s.notSignedBySameIdentityAs", r.id)
 			q.Passed, q.Code, q.Detail = false, DutyOverlap, detail
 			q.Message, q.Fix = r.message.fill(e.policy.params), r.fix
 			e.unknown[r.id] = unknown
@@ -123,6 +124,7 @@ func (w *walk) separateFrom(other *walk) {
 	}
 	for _, d := range w.found {
 		if digest, ok := list.denies(d.all); ok {
+			w.miss("%s.disjointFrom", w.edge.name())
 			w.fail(DigestDenied, "%s is a dependency of %s as well: %s", d.describe(), other.edge.id, cut(digest))
 			continue
 		}

@@ -59,3 +59,21 @@ func (d *Decision) err() error {
 	}
 	return nil
 }
+
+// Codes are all reason codes.
+func Codes() []string {
+	var out []string
+	for _, c := range allCodes {
+		out = append(out, string(c))
+	}
+	return out
+}
+
+// IsCode reports whether c is a reason code.
+func IsCode(c Code) bool { return slices.Contains(allCodes, c) }
+
+var allCodes = []Code{
+	SignatureInvalid, SignerNotTrusted, SubjectMismatch, ContentMismatch, TypeMissing, ThresholdNotMet, EvidenceTooOld, ConditionFalse, ConditionError,
+	DigestDenied, LineageGap, LineageCycle, LineageAmbiguous, OrderWrong, DutyOverlap, Revoked, PolicyExpired, PolicyRollback, WaiverExpired,
+	LimitExceeded, ParseAmbiguous, StatementUnusable,
+}

@@ -49,7 +49,8 @@ type evaluation struct {
 	against   map[string]bool    // by id of a requirement or edge: trusted evidence speaks against it
 	unknown   map[string]bool    // by id of a requirement: whose signature must not stand there is not known
 	notes     []string
-	explained int // failures whose values are shown
+	missed    map[string]bool // parts of the policy that something did not meet; nil when nobody asks
+	explained int             // failures whose values are shown
 }
 
 // item is one piece of evidence and what became of it.
@@ -71,6 +72,10 @@ type target struct {
 // Evaluate decides whether the policy allows the artifact. It needs nothing but its arguments:
 // now is the clock that ages are measured against. The order of the evidence does not matter.
 func (p *Policy) Evaluate(subject Subject, evidence []Evidence, now time.Time) *Decision {
+	return p.evaluate(subject, evidence, now, nil)
+}
+
+func (p *Policy) evaluate(subject Subject, evidence []Evidence, now time.Time, missed map[string]bool) *Decision {
 	if p == nil {
 		p = &Policy{}
 	}
@@ -89,6 +94,7 @@ func (p *Policy) Evaluate(subject Subject, evidence []Evidence, now time.Time) *
 		return d
 	}
 	e := p.newEvaluation(subject, evidence, now)
+	e.missed = missed
 	t := target{Subject: subject}
 	for i := range p.require {
 		d.Requirements = append(d.Requirements, e.requirement(&p.require[i], t))
@@ -108,10 +114,8 @@ func (p *Policy) Evaluate(subject Subject, evidence []Evidence, now time.Time) *
 	d.Requirements = append(d.Requirements, e.rego()...)
 	// The deny list and revocations reach what the statements that counted say, hence last; they are shown first.
 	d.Requirements = slices.Concat(e.expiry(), e.denied(), e.revoked(), no, d.Requirements)
+	e.markListed(d.Lineage)
 	d.Ignored = e.ignored()
-	for _, o := range p.overrides {
-		e.notes = append(e.notes, fmt.Sprintf("parameter %s is %s; the policy says %s", o.Name, foreign(o.Value), foreign(o.Default)))
-	}
 	d.Notes = e.notes
 	passed := !slices.ContainsFunc(d.Requirements, Requirement.Denies)
 	if passed && len(p.require) > 0 {

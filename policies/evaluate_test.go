@@ -236,12 +236,50 @@ func TestMaxEvidence(t *testing.T) {
 	if d := load(t, lineagePolicy).Evaluate(model, many[:0:0], now); len(d.Skipped) != 0 {
 		t.Errorf("skipped where everything was looked at: %v", d.Skipped)
 	}
-	var skipped []string
-	for _, s := range load(t, lineagePolicy).Evaluate(model, append(many, statement("more", dataset, `{}`)), now).Skipped {
-		skipped = append(skipped, s.Check)
+	ids := func(d *Decision) (asked, skipped []string) {
+		for _, r := range d.Requirements {
+			asked = append(asked, r.ID)
+		}
+		for _, s := range d.Skipped {
+			skipped = append(skipped, s.Check)
+		}
+		return asked, skipped
 	}
-	if got := strings.Join(skipped, " "); !strings.Contains(got, "built") || !strings.Contains(got, "lineage:base") || !strings.Contains(got, "lineage:dataset") {
-		t.Errorf("beyond the limit nothing else is looked at, and skipped is %q", got)
+	opts := options()
+	opts.ReadFile = func(name string) ([]byte, error) {
+		if name == "m.rego" {
+			return []byte("package acme.m\ndeny contains \"no\" if false\n"), nil
+		}
+		return readKey(name)
+	}
+	p, err := Load([]byte(policyText(strings.Replace(lineagePolicy, "lineage:\n", `  - {id: evaluated, attestation: evaluation, by: [alice]}
+  - {id: warned, attestation: dataset, by: [data], severity: warn}
+expires: 2099-01-01T00:00:00Z
+revocations: {by: [alice]}
+match: {repositories: [r.example/**]}
+rego:
+  - {file: m.rego, package: acme.m}
+lineage:
+  order: [built, evaluated]
+`, 1))), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	here, elsewhere := model, model
+	here.Repository, elsewhere.Repository = "r.example/m", "other.example/m"
+	want, none := ids(p.Evaluate(here, nil, now))
+	if len(want) != 10 || len(none) != 0 {
+		t.Fatalf("with all that a policy may ask: %v, and skipped is %v", want, none)
+	}
+	if asked, got := ids(p.Evaluate(here, append(many, statement("more", dataset, `{}`)), now)); !slices.Equal(asked, []string{"evidence"}) || !slices.Equal(got, want) {
+		t.Errorf("beyond the limit: %v, and skipped is %v, want %v", asked, got, want)
+	}
+	if asked, got := ids(p.Evaluate(elsewhere, nil, now)); !slices.Equal(asked, []string{"match"}) || !slices.Equal(got, want) {
+		t.Errorf("of another artifact: %v, and skipped is %v, want %v", asked, got, want)
+	}
+	// A policy that does not speak of revocations looks for them all the same.
+	if _, got := ids(load(t, evaluated).Evaluate(model, append(many, statement("more", dataset, `{}`)), now)); !slices.Equal(got, []string{"revocations", "r"}) {
+		t.Errorf("skipped of the least policy: %v", got)
 	}
 }
 

@@ -333,6 +333,7 @@ func (l *lineage) reachDown() {
 		}
 		a := l.ancestry()
 		if by, ok := a.denies(w.edge.deny); ok {
+			w.miss("%s.denyDigests", w.edge.name())
 			w.fail(DigestDenied, "%s", by.detail)
 			continue
 		}

@@ -257,6 +257,10 @@ func TestRevocation(t *testing.T) {
 			if r := requirement(t, d, "revocations"); !strings.Contains(r.Detail, c.detail) {
 				t.Errorf("detail %q, want %q", r.Detail, c.detail)
 			}
+			marked := slices.ContainsFunc(d.Lineage.Nodes, func(n Node) bool { return n.Code == Revoked && !n.Passed })
+			if onTheWay := strings.Contains(name, "base") || name == "the artifact"; onTheWay && !marked || c.code == "" && marked {
+				t.Errorf("the graph shows what was withdrawn: %v", marked)
+			}
 			if d := anybody.Evaluate(model, evidence, now); (d.Verdict == Allow) != (c.code == "") {
 				t.Errorf("a policy that does not speak of revocations: %v", d.Err())
 			}

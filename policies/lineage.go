@@ -169,8 +169,10 @@ func (w *walk) statement(it *item, of int) {
 	case err != nil:
 		w.fail(LineageGap, "%s %s: %v", what, cut(it.ID), err)
 	case len(found) < g.min:
+		w.miss("%s.count", g.name())
 		w.fail(LineageGap, "%s %s lists %d of role %s, at least %d wanted", what, cut(it.ID), len(found), g.role, g.min)
 	case g.max > 0 && len(found) > g.max:
+		w.miss("%s.count", g.name())
 		w.fail(LineageAmbiguous, "%s %s lists %d of role %s, at most %d wanted", what, cut(it.ID), len(found), g.role, g.max)
 	case len(found) > MaxDependencies:
 		w.fail(LimitExceeded, "%s %s lists %d of role %s; at most %d are followed", what, cut(it.ID), len(found), g.role, MaxDependencies)
@@ -219,7 +221,11 @@ func (w *walk) deniedHere(set map[string]string) (string, bool) {
 	if digest, ok := w.policy.denied.denies(set); ok {
 		return digest, true
 	}
-	return w.edge.deny.denies(set)
+	digest, ok := w.edge.deny.denies(set)
+	if ok {
+		w.miss("%s.denyDigests", w.edge.name())
+	}
+	return digest, ok
 }
 
 // vouched asks accept and requireEach about a dependency, and says who vouches for it. What vouches for it with provenance is
@@ -238,6 +244,7 @@ func (w *walk) vouched(d dependency, node int) (Code, string) {
 	case code == "":
 		for _, it := range w.counted[before:] {
 			if digest, ok := w.edge.deny.deniesAny(it.Subjects); ok {
+				w.miss("%s.denyDigests", w.edge.name())
 				return DigestDenied, fmt.Sprintf("%s is on a deny list, and statement %s names it as what it is about", cut(digest), cut(it.ID))
 			}
 		}
@@ -259,7 +266,7 @@ func (w *walk) vouched(d dependency, node int) (Code, string) {
 func (w *walk) accept(d dependency, node int) (Code, string) {
 	var code Code
 	var detail string
-	for _, a := range w.edge.accept {
+	for i, a := range w.edge.accept {
 		c, why := LineageGap, "not one of the pinned digests"
 		if a.rule != nil {
 			c, why = w.rule(a.rule, d, node)
@@ -269,6 +276,7 @@ func (w *walk) accept(d dependency, node int) (Code, string) {
 		if c == "" {
 			return "", why
 		}
+		w.miss("%s", w.edge.entry("accept", i))
 		if code == "" || closeness(c) > closeness(code) {
 			code, detail = c, why
 		}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/google/cel-go/cel"
+	"github.com/mlseal/mlseal/internal/strictyaml"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -27,6 +28,7 @@ type LoadOptions struct {
 // that they read like the language; only the first error is kept.
 type loader struct {
 	opts   LoadOptions
+	yaml   *strictyaml.Reader
 	err    *LoadError
 	policy *Policy
 	keys   map[string]string // the signer that a key belongs to, by the key's DER
@@ -43,13 +45,14 @@ func Load(data []byte, opts LoadOptions) (*Policy, error) {
 	if opts.Name == "" {
 		opts.Name = "policy"
 	}
-	l := &loader{opts: opts, policy: &Policy{}, keys: map[string]string{}, who: map[Identity]string{}, ids: map[string]bool{}}
-	if root := l.parse(data); l.err == nil {
+	l := newLoader(opts)
+	if root := l.yaml.Parse(data); l.err == nil {
 		l.document(root)
 	}
 	if l.err != nil {
 		return nil, l.err
 	}
+	l.policy.nameRules()
 	sum := sha256.Sum256(data)
 	l.policy.ref.Digest = "sha256:" + hex.EncodeToString(sum[:])
 	return l.policy, nil

@@ -92,7 +92,7 @@ func (l *loader) bound(n *yaml.Node, what string, most int, to *int) {
 
 func (l *loader) edge(n *yaml.Node) edge {
 	f := l.mapping(n, "a lineage edge", "id", "from", "role", "count", "accept", "requireEach", "denyDigests", "disjointFrom")
-	e := edge{role: l.str(l.need(f, "role"), "role"), min: 1}
+	e := edge{line: n.Line, role: l.str(l.need(f, "role"), "role"), min: 1}
 	e.from = l.nameOrNames(l.need(f, "from"), "from")
 	if l.err != nil {
 		return e

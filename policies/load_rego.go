@@ -1,6 +1,8 @@
 package policies
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"regexp"
 
 	"go.yaml.in/yaml/v3"
@@ -32,6 +34,7 @@ func (l *loader) rego(n *yaml.Node) {
 			l.failf(f.at["file"], "Rego module %q: %v", file, err)
 			return
 		}
+		m.digest = fmt.Sprintf("sha256:%x", sha256.Sum256(text))
 		l.policy.rego = append(l.policy.rego, m)
 	}
 }

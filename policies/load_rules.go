@@ -74,7 +74,7 @@ func (l *loader) requirementIDs(n *yaml.Node, what string, ids []string, self st
 // rule reads the keys that say which statements are asked for: signature or attestation with
 // by, match, where and maxAge.
 func (l *loader) rule(f fields) rule {
-	r := rule{match: matchAll}
+	r := rule{match: matchAll, line: f.node.Line}
 	sig, att := f.at["signature"], f.at["attestation"]
 	switch {
 	case (sig == nil) == (att == nil):
@@ -157,6 +157,7 @@ func (l *loader) where(n *yaml.Node) []condition {
 			l.failf(c, "where: %s: %v", oneLine(text), err)
 			return nil
 		}
+		compiled.line = c.Line
 		out = append(out, compiled)
 	}
 	return out

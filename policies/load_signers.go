@@ -44,10 +44,21 @@ func (l *loader) signers(n *yaml.Node) {
 		}
 		l.policy.signers[name] = signer{keys: l.keyFiles(f, name, what)}
 	}
+	defer l.signerLines(n)
 	// Groups come second, since they may stand above their members.
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		if g := groups[n.Content[i].Value]; g != nil && l.err == nil {
 			l.policy.signers[n.Content[i].Value] = l.group(g, "signers."+n.Content[i].Value, groups)
+		}
+	}
+}
+
+// signerLines notes where the signers stand.
+func (l *loader) signerLines(n *yaml.Node) {
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if s, ok := l.policy.signers[n.Content[i].Value]; ok {
+			s.line = n.Content[i].Line
+			l.policy.signers[n.Content[i].Value] = s
 		}
 	}
 }

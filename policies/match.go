@@ -68,6 +68,12 @@ func (e *evaluation) check(r *rule, t target) outcome {
 		failed = append(failed, seen)
 	}
 	o.code, o.detail = e.verdict(r, s, o.counted, failed)
+	if o.code != "" {
+		e.miss("%s", r.name)
+	}
+	if o.code == SignerNotTrusted || o.code == ThresholdNotMet {
+		e.miss("%s.by", r.name)
+	}
 	if o.code != "" && len(failed) > 0 && failed[0].Code == o.code {
 		o.values = failed[0].Values
 	}
@@ -178,15 +184,19 @@ func (e *evaluation) judge(r *rule, t target, it *item) (Code, string) {
 		age := e.now.Sub(it.Time)
 		switch {
 		case !it.timed():
+			e.miss("%s.maxAge", r.name)
 			return EvidenceTooOld, "nothing says when the statement was made, and the limit is " + days(r.maxAge)
 		case e.future(it):
+			e.miss("%s.maxAge", r.name)
 			return EvidenceTooOld, "dated in the future: " + it.Time.UTC().Format(time.RFC3339)
 		case age > r.maxAge:
+			e.miss("%s.maxAge", r.name)
 			return EvidenceTooOld, fmt.Sprintf("%s old, the limit is %s", days(age), days(r.maxAge))
 		}
 	}
-	for _, c := range r.where {
+	for i, c := range r.where {
 		if code, reason := c.holds(facts{it.Evidence, t.Subject, e.now, e.policy.params}); code != "" {
+			e.miss("%s.where[%d]", r.name, i)
 			return code, reason
 		}
 	}

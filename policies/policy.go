@@ -104,6 +104,7 @@ type signer struct {
 	certificate *Certificate
 	members     []string // of a group
 	atLeast     int      // of a group; 0 when it is not one
+	line        int
 }
 
 func (s signer) isGroup() bool { return s.atLeast > 0 }
@@ -121,6 +122,8 @@ const (
 // rule is what one requirement, or one demand on a dependency, asks of statements.
 type rule struct {
 	id       string
+	name     string // by which tools call it
+	line     int
 	label    string   // the predicate type as a person knows it
 	types    []string // any of these
 	by       []string // signers and groups, any of which suffices
@@ -138,7 +141,8 @@ type rule struct {
 
 // edge follows the dependencies of one role out of verified provenance, or the dataset out of an evaluation.
 type edge struct {
-	id       string   // the role, unless two edges have one
+	id       string // the role, unless two edges have one
+	line     int
 	from     []string // ids of rules whose statements are followed
 	role     string
 	min, max int // max 0: no limit

@@ -54,6 +54,7 @@ var regoCapabilities = sync.OnceValue(func() *ast.Capabilities {
 // regoModule is one file of the policy's, compiled by itself.
 type regoModule struct {
 	name     string // of its package, without "data."
+	digest   string // sha256 of the file
 	compiler *ast.Compiler
 	query    ast.Body
 }

@@ -19,6 +19,7 @@ type summary struct {
 	it                         *item
 	verifier, resource, result string
 	policy                     string // the sha256 of the policy that decided
+	overridden                 bool   // by that policy with other parameters
 	chained                    bool   // it rests on another verdict itself
 	// earliest and latest are when it was decided, by the summary and by who vouches for the time of signing.
 	earliest, latest time.Time
@@ -31,6 +32,8 @@ func readSummary(it *item) (summary, error) {
 	policy, _ := predicate["policy"].(map[string]any)
 	digest, _ := policy["digest"].(map[string]any)
 	v := summary{it: it}
+	annotations, _ := policy["annotations"].(map[string]any)
+	_, v.overridden = annotations[ParamsAnnotation]
 	var uri string // "policy: … MUST contain a uri"
 	for _, f := range []struct {
 		name string

@@ -15,6 +15,10 @@ const chainedVerdict = "MLSEAL_ACCEPTED_VERDICT/"
 // accepts such a summary: two gates that accept each other's would keep one look at the evidence fresh for good.
 func ChainedVerdict(policy string) string { return chainedVerdict + url.PathEscape(policy) }
 
+// ParamsAnnotation is the annotation of policy in a summary that lists the parameters that were given other values than the document's: the
+// policy's digest does not say that. No policy accepts such a summary.
+const ParamsAnnotation = "mlseal.dev/params"
+
 // verdictSource is an entry of acceptVerdicts: whose verdicts stand for evidence that is missing here.
 type verdictSource struct {
 	by, signers []string
@@ -64,7 +68,7 @@ func (e *evaluation) ruling(s *verdictSource) (r ruling, failed []summary) {
 		v, code, reason := e.fits(s, it)
 		switch {
 		case reason != "":
-			e.miss(&r, it, code, reason)
+			e.refuseVerdict(&r, it, code, reason)
 		case v.result == resultFailed:
 			failed = append(failed, v)
 		default:
@@ -75,14 +79,14 @@ func (e *evaluation) ruling(s *verdictSource) (r ruling, failed []summary) {
 	var last []summary
 	for _, v := range passed {
 		if len(failed) > 0 && !v.earliest.After(failed[0].latest) {
-			e.miss(&r, v.it, VerdictFailed, "PASSED, and FAILED later or at the same time")
+			e.refuseVerdict(&r, v.it, VerdictFailed, "PASSED, and FAILED later or at the same time")
 			continue
 		}
 		r.passed, last = append(r.passed, v.it), append(last, v)
 	}
 	if missing := e.policy.missing(s.by, r.passed); len(r.passed) == 0 || missing != "" {
 		for _, it := range r.passed {
-			e.miss(&r, it, ThresholdNotMet, missing)
+			e.refuseVerdict(&r, it, ThresholdNotMet, missing)
 		}
 		r.passed = nil
 		return r, failed
@@ -96,8 +100,8 @@ func (e *evaluation) old(t time.Time) string {
 	return fmt.Sprintf(", %s old", days(max(0, e.now.Sub(t))))
 }
 
-// miss remembers why a summary is not accepted.
-func (e *evaluation) miss(r *ruling, it *item, code Code, reason string) {
+// refuseVerdict remembers why a summary is not accepted.
+func (e *evaluation) refuseVerdict(r *ruling, it *item, code Code, reason string) {
 	if it.Problem == "" && code != SubjectMismatch && code != SignerNotTrusted {
 		it.note(candidate, code, reason)
 	}
@@ -142,6 +146,8 @@ func (e *evaluation) agrees(s *verdictSource, v summary) (Code, string) {
 		return VerdictNotAccepted, "another policy decided: " + cut(own)
 	case v.result == resultFailed:
 		return "", ""
+	case v.overridden:
+		return VerdictNotAccepted, "its policy decided with other parameters than its own"
 	case v.chained:
 		return VerdictNotAccepted, "it rests on a verdict of somebody else itself"
 	case !slices.ContainsFunc(e.addresses(s), func(want string) bool { return v.resource == want }):

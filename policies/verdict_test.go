@@ -135,6 +135,7 @@ func TestNearVerdicts(t *testing.T) {
 		"72 a stranger":                    {listed, vsa("v", nil, by()), SignerNotTrusted, "not signed by"},
 		"72 about something else":          {listed, vsa("v", nil, about(map[string]string{"sha256": h("b")})), SubjectMismatch, "about something else"},
 		"72 unreadable":                    {listed, vsa("v", nil, broken(ParseAmbiguous)), ParseAmbiguous, "why"},
+		"72 with other parameters":         {listed, vsa("v", set("policy.annotations", map[string]any{ParamsAnnotation: map[string]any{}})), VerdictNotAccepted, "other parameters"},
 		"72 rests on somebody else's":      {listed, vsa("v", set("verifiedLevels", []any{"MLSEAL_POLICY/prod", ChainedVerdict("prod")})), VerdictNotAccepted, "rests on a verdict"},
 		"72 by too few of a group":         {listed + ", group", vsa("v", nil), ThresholdNotMet, "1 of 2 signers of two"},
 	} {

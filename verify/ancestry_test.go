@@ -104,6 +104,19 @@ func TestAncestryIsBounded(t *testing.T) {
 	}
 }
 
+// TestLinksAreBounded: one thing in more roles than are remembered.
+func TestLinksAreBounded(t *testing.T) {
+	list := make([]any, verify.MaxLinks+1)
+	for i := range list {
+		list[i] = map[string]any{"name": fmt.Sprint(i), "digest": hexOf("d")}
+	}
+	many := unsignedBundle(t, "m", attest.ProvenancePredicateType, map[string]any{"buildDefinition": map[string]any{"resolvedDependencies": list}})
+	a, err := verify.UnverifiedAncestry(t.Context(), shelf{}, hexOf("m"), []verify.Found{many}, nil)
+	if !errors.Is(err, verify.ErrLimit) || len(a.Links) != verify.MaxLinks {
+		t.Errorf("%d links: %v", len(a.Links), err)
+	}
+}
+
 // TestAncestryLeavesNothingOut: a statement that cannot be handed out may be the one that says no.
 func TestAncestryLeavesNothingOut(t *testing.T) {
 	found := []verify.Found{madeFrom(t, "model", "base")}

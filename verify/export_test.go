@@ -5,3 +5,9 @@ const (
 	FormatOMS    = formatOMS
 	FormatLegacy = formatLegacy
 )
+
+// BoundDescent makes a Descent remember less until the test ends.
+func BoundDescent(t interface{ Cleanup(func()) }, edges int) {
+	descentEdges = edges
+	t.Cleanup(func() { descentEdges = MaxDescentEdges })
+}

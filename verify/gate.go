@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/mlseal/mlseal/attest"
+	"github.com/mlseal/mlseal/internal/parallel"
 	"github.com/mlseal/mlseal/internal/strictjson"
 	"github.com/mlseal/mlseal/policies"
 )
@@ -59,13 +60,8 @@ func (v *Verifier) Verify(ctx context.Context, target Target, found []Found, pol
 	if err := policy.Matches(target.Subject); err != nil {
 		return nil, fmt.Errorf("verify: %w", err)
 	}
-	signers, err := newSigners(policy, v.Trust, v.Now)
+	c, err := v.collect(ctx, target, found, policy)
 	if err != nil {
-		return nil, err
-	}
-	c := &collector{signers: signers, types: policy.StatementTypes(), seen: map[string]bool{}}
-	c.add(found)
-	if err := c.followDependencies(ctx, v.Source, target.Subject, policy); err != nil {
 		return nil, err
 	}
 	d := policy.Evaluate(target.Subject, c.evidence, v.Now)
@@ -73,6 +69,34 @@ func (v *Verifier) Verify(ctx context.Context, target Target, found []Found, pol
 	c.addIncomplete(d)
 	d.Notes = append(d.Notes, target.Notes...)
 	return d, nil
+}
+
+// Evidence is what Verify lets the policy decide about: every statement that was found, with who signed it as far as that could be verified. It
+// allows nothing, and serves to show or to test.
+func (v *Verifier) Evidence(ctx context.Context, target Target, found []Found, policy *policies.Policy) ([]policies.Evidence, error) {
+	c, err := v.collect(ctx, target, found, policy)
+	switch {
+	case err != nil:
+		return nil, err
+	case target.Content.Status == Failed:
+		return nil, fmt.Errorf("%w: %s", ErrFailed, target.Content.Detail)
+	case c.incomplete != nil:
+		return nil, fmt.Errorf("%w: %w", ErrLimit, c.incomplete)
+	}
+	return c.evidence, nil
+}
+
+// collect checks the signatures of what was found, and finds what vouches for the dependencies.
+func (v *Verifier) collect(ctx context.Context, target Target, found []Found, policy *policies.Policy) (*collector, error) {
+	signers, err := newSigners(policy, v.Trust, v.Now)
+	if err != nil {
+		return nil, err
+	}
+	c := &collector{signers: signers, types: policy.StatementTypes(), seen: map[string]bool{}}
+	if err := c.add(ctx, found); err != nil {
+		return nil, err
+	}
+	return c, c.followDependencies(ctx, v.Source, target.Subject, policy)
 }
 
 // addContent puts the content check before the policy's requirements.
@@ -115,7 +139,10 @@ type collector struct {
 	others     int
 }
 
-func (c *collector) add(found []Found) {
+// add reads what was not seen before, several bundles at once; what it adds is in the order in which it was found.
+func (c *collector) add(ctx context.Context, found []Found) error {
+	var fresh []Found
+	var ids []string
 	for _, f := range found {
 		switch {
 		case f.Incomplete:
@@ -132,14 +159,20 @@ func (c *collector) add(found []Found) {
 		if c.seen[id] {
 			continue
 		}
-		if len(c.evidence) > policies.MaxEvidence {
-			return // one more than the policy takes, which makes it say LIMIT_EXCEEDED
+		if len(c.evidence)+len(fresh) > policies.MaxEvidence {
+			break // one more than the policy takes, which makes it say LIMIT_EXCEEDED
 		}
 		c.seen[id] = true
-		e := c.read(f)
-		e.ID, e.Origin, e.FoundWith = id, f.Origin, f.With
-		c.evidence = append(c.evidence, e)
+		fresh, ids = append(fresh, f), append(ids, id)
 	}
+	read := make([]policies.Evidence, len(fresh))
+	err := parallel.Do(ctx, len(fresh), 0, func(_ context.Context, i int) error {
+		read[i] = c.read(fresh[i])
+		read[i].ID, read[i].Origin, read[i].FoundWith = ids[i], fresh[i].Origin, fresh[i].With
+		return nil
+	})
+	c.evidence = append(c.evidence, read...)
+	return err
 }
 
 // read makes evidence of one bundle. Whatever is wrong with it becomes a Problem, never an error: a
@@ -238,20 +271,25 @@ func (c *collector) followDependencies(ctx context.Context, source Source, artif
 	asked := map[string]bool{describe(artifact.Digests): true}
 	for found := true; found; {
 		found = false
+		var statements []Found
 		for _, dep := range policy.Wanted(artifact, c.evidence) {
 			key := describe(dep.Digests)
 			if asked[key] {
 				continue
 			}
 			if len(asked) > policies.MaxDependencies {
-				return nil // what is not found is missing, and a dependency that nothing vouches for denies
+				found = false // what is not found is missing, and a dependency that nothing vouches for denies
+				break
 			}
 			asked[key], found = true, true
-			statements, err := source.Statements(ctx, dep.Digests)
+			about, err := source.Statements(ctx, dep.Digests)
 			if err != nil {
 				return fmt.Errorf("verify: statements about the dependency %s: %w", key, err)
 			}
-			c.add(statements)
+			statements = append(statements, about...)
+		}
+		if err := c.add(ctx, statements); err != nil {
+			return err
 		}
 	}
 	return nil

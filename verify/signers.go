@@ -109,19 +109,23 @@ func (s *signers) check(b *attest.Bundle, e *policies.Evidence) (policies.Code, 
 	return s.checkCertificate(b, e)
 }
 
-// checkKey tries every key. A bundle that names a policy's key and does not verify with it is broken or
-// forged, which is worth its own code.
+// checkKey tries every key, first the one that the bundle names; one signature is by one key. A bundle that names a policy's key and does
+// not verify with it is broken or forged, which is worth its own code.
 func (s *signers) checkKey(b *attest.Bundle, e *policies.Evidence) (policies.Code, string) {
 	hinted := ""
+	var others []signerKey
 	for _, k := range s.keys {
-		if r := k.key.Check(b, Options{}); r.Err() == nil {
-			s.vouched(b, k.key, r)
-			signed(e, k.signer, r)
-			continue
-		}
-		if k.key.Hinted(b) {
+		if !k.key.Hinted(b) {
+			others = append(others, k)
+		} else if !s.signedWith(k, b, e) {
 			hinted = k.signer
 		}
+	}
+	for _, k := range others {
+		if len(e.SignedBy) > 0 && len(b.Envelope.Signatures) == 1 {
+			break
+		}
+		s.signedWith(k, b, e)
 	}
 	switch {
 	case len(e.SignedBy) > 0:
@@ -133,6 +137,17 @@ func (s *signers) checkKey(b *attest.Bundle, e *policies.Evidence) (policies.Cod
 		e.SignatureNote = "signed with a key that no signer of the policy has (hint " + b.Material.PublicKey.Hint + ")"
 	}
 	return "", ""
+}
+
+// signedWith notes the signer if the signature is by the key.
+func (s *signers) signedWith(k signerKey, b *attest.Bundle, e *policies.Evidence) bool {
+	r := k.key.Check(b, Options{})
+	if r.Err() != nil {
+		return false
+	}
+	s.vouched(b, k.key, r)
+	signed(e, k.signer, r)
+	return true
 }
 
 // refusal is why a certificate's bundle is by none of the signers that it was tried against.

@@ -35,6 +35,7 @@ func (f *gateFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.BoolVar(&f.lineage, "with-lineage", false, "take along the statements about everything that the package descends from, and the policy, for an air gap (DST is an oci-archive)")
 	f.policy.add(cmd)
+	f.policy.addParams(cmd)
 	flags.StringVar(&f.root, "trusted-root", "", "Sigstore trusted root for the policy's keyless signers")
 	flags.StringArrayVar(&f.more, "attestations", nil, "where statements about what it descends from are: a directory of bundles, a bundle, or a package (repeatable)")
 }
@@ -42,8 +43,10 @@ func (f *gateFlags) add(cmd *cobra.Command) {
 // check refuses combinations that would do nothing.
 func (f *gateFlags) check() error {
 	switch {
-	case f.policy.name == "" && (f.policy.about() || f.root != ""):
-		return usage(errors.New("copy: --policy-digest, the other flags about a policy and --trusted-root go with --policy"))
+	case f.policy.name == "" && (f.policy.about() || f.root != "" || len(f.policy.params) > 0):
+		return usage(errors.New("copy: --policy-digest, the other flags about a policy, --param and --trusted-root go with --policy"))
+	case f.lineage && len(f.policy.params) > 0:
+		return usage(errors.New("copy: --with-lineage takes the policy along as it is; give --param to mlseal verify"))
 	case f.policy.name == "" && !f.lineage && len(f.more) > 0:
 		return usage(errors.New("copy: --attestations goes with --with-lineage or --policy"))
 	case f.lineage && f.policy.about():

@@ -16,6 +16,8 @@ import (
 	"github.com/mlseal/mlseal/manifest/origin"
 	"github.com/mlseal/mlseal/policies"
 	"github.com/mlseal/mlseal/policies/memory"
+	"github.com/mlseal/mlseal/policies/policytest"
+	"github.com/mlseal/mlseal/policies/starter"
 	"github.com/mlseal/mlseal/verify"
 	"github.com/spf13/cobra"
 )
@@ -29,7 +31,7 @@ const (
 	statusBug         = 4
 	exitStatusExplain = `Exit status of every mlseal command:
 
-  0  done; for a gate: allowed
+  0  done; for a gate: allowed, or denied with --audit
   1  a check finished and the answer is no
      (wrong digest, untrusted signer, missing statement, malformed bundle, a file that cannot be signed)
   2  the command line or the policy document is wrong
@@ -86,12 +88,12 @@ func exitStatus(err error) int {
 		return statusNotDecided // whatever stood in the way
 	case isAny(err, memory.ErrUnreadable):
 		return statusNotDecided // whatever makes it so
-	case errors.As(err, &onUsage), errors.As(err, &onPolicy), isAny(err, memory.ErrRollback, memory.ErrMisplaced, policies.ErrPolicy, oci.ErrReference, oci.ErrPattern, oci.ErrReadOnly, errUnpinned, oci.ErrCredentials, oci.ErrCertificates, hub.ErrReference, hub.ErrEndpoint, hub.ErrNotFound,
+	case errors.As(err, &onUsage), errors.As(err, &onPolicy), isAny(err, memory.ErrRollback, memory.ErrMisplaced, policies.ErrPolicy, policytest.ErrSuite, policytest.ErrFixture, starter.ErrAnswer, oci.ErrReference, oci.ErrPattern, oci.ErrReadOnly, errUnpinned, oci.ErrCredentials, oci.ErrCertificates, hub.ErrReference, hub.ErrEndpoint, hub.ErrNotFound,
 		signer.ErrKey, signer.ErrCertificate, signer.ErrPassword, signer.ErrPasswordNeeded, signer.ErrPINNeeded,
 		signer.ErrToken, signer.ErrSigningConfig, signer.ErrServiceURL,
 		verify.ErrKey, verify.ErrAuthority, verify.ErrRoot, verify.ErrNoIdentity, atomicfile.ErrExists):
 		return statusUsage
-	case isAny(err, policies.ErrDenied, verify.ErrFailed, verify.ErrLimit, verify.ErrContent, errTooLarge, errMixed, oci.ErrNotLayout, oci.ErrContent, oci.ErrNotPackage, oci.ErrNotPolicy, oci.ErrManifest, oci.ErrReferred, oci.ErrLimit, oci.ErrExtra,
+	case isAny(err, policies.ErrDenied, errPolicyTest, errWarnings, errDiffers, verify.ErrFailed, verify.ErrLimit, verify.ErrContent, errTooLarge, errMixed, oci.ErrNotLayout, oci.ErrContent, oci.ErrNotPackage, oci.ErrNotPolicy, oci.ErrManifest, oci.ErrReferred, oci.ErrLimit, oci.ErrExtra,
 		origin.ErrMismatch, origin.ErrPointer, hfcache.ErrLink, hub.ErrAnswer, hub.ErrLimit,
 		oci.ErrNotFound, // of something that a package said is there: what the command line named is a usageError
 		attest.ErrBundle, attest.ErrStatement, attest.ErrOMS, attest.ErrPredicate, strictjson.ErrSyntax, strictjson.ErrAmbiguous, strictjson.ErrLimit),

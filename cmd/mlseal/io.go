@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -19,6 +18,7 @@ import (
 	"github.com/mlseal/mlseal/internal/escape"
 	"github.com/mlseal/mlseal/internal/progress"
 	"github.com/mlseal/mlseal/manifest/hfcache"
+	"github.com/mlseal/mlseal/verify/report"
 	"github.com/mlseal/mlseal/verify/trust"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -340,10 +340,11 @@ func (a *app) printFields(output string, fields ...field) error {
 }
 
 func (a *app) printJSON(v any) error {
-	enc := json.NewEncoder(a.stdout)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	return enc.Encode(v)
+	data, err := report.Marshal(v)
+	if err == nil {
+		_, err = a.stdout.Write(data)
+	}
+	return err
 }
 
 // progress shows bytes, rate and time left on a terminal once the work takes over a second.

@@ -42,8 +42,18 @@ func (p *loadedPolicy) root(ctx context.Context, f trustFlags) (*trust.Root, err
 	return root, nil
 }
 
-// loadPolicy reads the policy that --policy names: a document, or one in a store.
+// loadPolicy reads the policy that --policy names, with the values that --param gives.
 func (a *app) loadPolicy(ctx context.Context, f policyFlags, store storeFlags) (*loadedPolicy, error) {
+	p, err := a.namedPolicy(ctx, f, store)
+	if err != nil {
+		return nil, err
+	}
+	p.Policy, err = f.withParams(p.Policy)
+	return p, err
+}
+
+// namedPolicy reads the policy that --policy names: a document, or one in a store.
+func (a *app) namedPolicy(ctx context.Context, f policyFlags, store storeFlags) (*loadedPolicy, error) {
 	if !exists(f.name) && oci.IsReference(policyReference(f.name)) {
 		return a.loadStored(ctx, f, store)
 	}

@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 
 	"github.com/mlseal/mlseal/manifest/oci"
+	"github.com/mlseal/mlseal/policies"
 	"github.com/mlseal/mlseal/verify/trust"
 	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
@@ -18,6 +20,7 @@ type policyFlags struct {
 	trust      trustFlags // who may sign policies
 	repository string
 	state      string
+	params     []string // NAME=VALUE
 }
 
 func (f *policyFlags) add(cmd *cobra.Command) {
@@ -32,6 +35,31 @@ func (f *policyFlags) add(cmd *cobra.Command) {
 	add(&f.state, "policy-state", "file that remembers which versions of policies were accepted, or off (default $MLSEAL_STATE, or mlseal/policies.json in $XDG_STATE_HOME); with a policy file, remember that too")
 	cmd.MarkFlagsMutuallyExclusive("policy-key", "policy-certificate-identity")
 	cmd.MarkFlagsRequiredTogether("policy-certificate-identity", "policy-certificate-oidc-issuer")
+}
+
+// addParams is for commands that decide by the policy.
+func (f *policyFlags) addParams(cmd *cobra.Command) {
+	cmd.Flags().StringArrayVar(&f.params, "param", nil, "NAME=VALUE: another value for a parameter of the policy that has `override: true` (repeatable)")
+}
+
+// withParams gives the policy's parameters the values that --param names. A value is read as the parameter's type and never as an expression.
+func (f policyFlags) withParams(p *policies.Policy) (*policies.Policy, error) {
+	values := map[string]string{}
+	for _, given := range f.params {
+		name, value, ok := strings.Cut(given, "=")
+		if _, twice := values[name]; !ok || name == "" || twice {
+			return nil, usage(fmt.Errorf("--param %s: write NAME=VALUE, each name once", given))
+		}
+		values[name] = value
+	}
+	if len(values) == 0 {
+		return p, nil
+	}
+	out, err := p.WithParams(values)
+	if err != nil {
+		return nil, fmt.Errorf("--param: %w", err)
+	}
+	return out, nil
 }
 
 // about reports whether something is said about a policy from a store.

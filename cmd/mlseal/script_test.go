@@ -42,6 +42,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("MLSEAL_PASSWORD", "pw")
 			env.Setenv("COSIGN_PASSWORD", "")
 			env.Setenv("TESTDATA", filepath.Join(root, "testdata"))
+			env.Setenv("DOCS", filepath.Join(root, "docs"))
 			env.Setenv("HOME", env.WorkDir)
 			env.Setenv("KEYLESS", filepath.Join(root, "testdata", "keyless"))
 			env.Setenv("ISSUER", "https://token.actions.githubusercontent.com")
@@ -61,6 +62,7 @@ func TestScripts(t *testing.T) {
 			"replace":   replaceText,
 			"schema":    checkSchema(t),
 			"readonly":  startReadOnly,
+			"same":      sameDecisions,
 		},
 	})
 }

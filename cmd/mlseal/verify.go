@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/mlseal/mlseal/internal/progress"
@@ -27,6 +28,7 @@ type verifyFlags struct {
 	tree         treeFlags
 	unsigned     bool
 	only         onlyFlag
+	audit        bool
 }
 
 func (a *app) verifyCommand() *cobra.Command {
@@ -60,6 +62,10 @@ statements about the same files count, also those that are attached to the packa
 With --only the files of a layout that a pattern chooses are hashed and no others; the decision is about the package as always, and
 says that the rest was not looked at.
 
+A parameter that the policy declares with override: true can be given another value, which every report shows:
+  mlseal verify REF --policy policy.yaml --param minimum=0.75
+With --audit a denial is reported as ever, marked DENIED (audit), and the exit status is 0: for a policy that is tried out before it counts.
+
 Across an air gap everything comes from one file, which mlseal copy --with-lineage makes. A policy that travels in it decides only
 when its digest is pinned to one that came another way: whoever made the file chose the policy too.
   mlseal verify oci-archive:FILE.tar --policy policy.yaml
@@ -76,7 +82,7 @@ a statement for others to rely on: vsa (SLSA verification summary v1) or svr (in
   mlseal verify REF --policy policy.yaml --report sarif=gate.sarif --report junit=gate.xml
   mlseal verify REF --policy policy.yaml --verifier-id https://gate.example/prod --signing-key gate.key --attach
 
-The exit status is 0 when allowed, 1 when not; see mlseal help exit-status. When the decision is yes and a report could not be written or
+The exit status is 0 when allowed, 1 when not (0 with --audit); see mlseal help exit-status. When the decision is yes and a report could not be written or
 attached it is 3; a no stays 1.`,
 		Example: "  mlseal verify ./model --signature model.sig --key trainer.pub\n" +
 			"  mlseal verify oci:store:v1 --policy policy.yaml\n" +
@@ -86,6 +92,8 @@ attached it is 3; a no stays 1.`,
 	cmd.Flags().StringVar(&f.signature, "signature", "", "OMS bundle of the directory or file")
 	f.trust.add(cmd)
 	f.policy.add(cmd)
+	f.policy.addParams(cmd)
+	cmd.Flags().BoolVar(&f.audit, "audit", false, "exit with 0 also when the policy denies; the report is the same and says so")
 	cmd.Flags().StringArrayVar(&f.attestations, "attestations", nil, "more statements: a directory of bundles, a bundle, or a package (repeatable)")
 	f.reports.add(cmd)
 	f.store.add(cmd)
@@ -122,8 +130,8 @@ func (a *app) verify(ctx context.Context, arg string, f verifyFlags) error {
 			return err
 		}
 		return a.gate(ctx, arg, policy, f)
-	case f.policy.about():
-		return usage(errors.New("verify: --policy-digest and the other flags about a policy go with --policy"))
+	case f.policy.about() || len(f.policy.params) > 0 || f.audit:
+		return usage(errors.New("verify: --policy-digest, the other flags about a policy, --param and --audit go with --policy"))
 	case f.trust.none():
 		return usage(errors.New("verify: say whom to trust: --policy FILE, --key PUB, --certificate-chain PEM, or --certificate-identity and --certificate-oidc-issuer"))
 	case f.signature != "" && exists(arg):
@@ -205,7 +213,11 @@ func (a *app) gate(ctx context.Context, arg string, policy *loadedPolicy, f veri
 		return err
 	}
 	out.summaries.about(decision, p)
-	return out.deliver(ctx, report.Gate{Decision: decision}, decision.Err())
+	no := decision.Err()
+	if f.audit && errors.Is(no, policies.ErrDenied) {
+		no = nil // the report says it
+	}
+	return out.deliver(ctx, report.Gate{Decision: decision, Audit: f.audit}, no)
 }
 
 // decide asks the policy about a package, or without one about the directory or file arg.
@@ -214,45 +226,62 @@ func (a *app) decide(ctx context.Context, arg string, p *openedPackage, policy *
 	if err != nil {
 		return nil, err
 	}
-	target, found, source, err := a.gateInput(ctx, arg, p, f)
+	g, err := a.gateInput(ctx, arg, p, f)
 	if err != nil {
 		return nil, err
 	}
-	v := verify.Verifier{Source: source, Now: a.now(), Trust: trust.New(root)}
-	decision, err := v.Verify(ctx, target, found, policy.Policy)
+	v := verify.Verifier{Source: g.source, Now: a.now(), Trust: trust.New(root)}
+	decision, err := v.Verify(ctx, g.target, slices.Concat(g.found, g.given), policy.Policy)
 	if err == nil {
 		policy.about(decision)
 	}
 	return decision, err
 }
 
-// gateInput opens what the gate is asked about, looks at its bytes and gathers the statements.
-func (a *app) gateInput(ctx context.Context, arg string, p *openedPackage, f verifyFlags) (verify.Target, []verify.Found, *stores, error) {
-	source := &stores{}
+// gateInput is what the gate is asked about, with its bytes looked at.
+func (a *app) gateInput(ctx context.Context, arg string, p *openedPackage, f verifyFlags) (*gathered, error) {
+	g, err := a.gatherEvidence(ctx, arg, p, f)
+	if err != nil || p == nil {
+		return g, err
+	}
+	content, notes, err := a.checkContent(ctx, p, f.only)
+	g.target.Content, g.target.Notes = content, append(g.target.Notes, notes...)
+	return g, err
+}
+
+// gathered is an artifact, the statements that were found with it and those that were given, and where to look for more.
+type gathered struct {
+	target       verify.Target
+	found, given []verify.Found
+	source       *stores
+}
+
+// gatherEvidence opens the stores and gathers the statements. The bytes of a directory or file are hashed; those of a package are not.
+func (a *app) gatherEvidence(ctx context.Context, arg string, p *openedPackage, f verifyFlags) (*gathered, error) {
+	g := &gathered{source: &stores{}}
 	if p == nil {
 		t, m, err := a.hashPath(ctx, arg, f.attestations)
 		if err != nil {
-			return verify.Target{}, nil, nil, err
+			return nil, err
 		}
-		g, err := a.attestations(ctx, f.attestations, f.store, source)
-		return treeTarget(t, m, g), g.found, source, err
+		more, err := a.attestations(ctx, f.attestations, f.store, g.source)
+		g.target, g.given = treeTarget(t, m, more), more.found
+		return g, err
 	}
-	source.add(p.name, p.target)
-	found, err := p.statements(ctx)
+	g.source.add(p.name, p.target)
+	g.target.Subject = p.subject()
+	var err error
+	if g.found, err = p.statements(ctx); err != nil {
+		return nil, err
+	}
+	fromCar, notes, err := p.carStatements(ctx)
 	if err != nil {
-		return verify.Target{}, nil, nil, err
+		return nil, err
 	}
-	more, carNotes, err := p.carStatements(ctx)
-	if err != nil {
-		return verify.Target{}, nil, nil, err
-	}
-	found = append(found, more...)
-	g, err := a.attestations(ctx, f.attestations, f.store, source)
-	if err != nil {
-		return verify.Target{}, nil, nil, err
-	}
-	content, notes, err := a.checkContent(ctx, p, f.only)
-	return verify.Target{Subject: p.subject(), Content: content, Notes: append(carNotes, notes...)}, append(found, g.found...), source, err
+	g.found, g.target.Notes = append(g.found, fromCar...), notes
+	more, err := a.attestations(ctx, f.attestations, f.store, g.source)
+	g.given = more.found
+	return g, err
 }
 
 // hashPath hashes the bytes that will be used before anything is said about them. A bundle that the command line

@@ -283,12 +283,14 @@ func syntax(err error) error {
 	return fmt.Errorf("%w: %w", ErrSyntax, err)
 }
 
+var separators = strings.NewReplacer("_", "", "-", "")
+
 // Fold gives the form in which keys are compared for being twins: without case, underscores and hyphens.
 // Letters are alike as in Unicode's simple folding, with which encoding/json compares keys: the long s is
 // an s to it, and the Kelvin sign a k.
 func Fold(key string) string {
 	if strings.ContainsAny(key, "_-") {
-		key = strings.NewReplacer("_", "", "-", "").Replace(key)
+		key = separators.Replace(key)
 	}
 	key = strings.ToLower(key)
 	if strings.IndexFunc(key, func(r rune) bool { return r >= utf8.RuneSelf }) < 0 {

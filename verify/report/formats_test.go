@@ -90,6 +90,12 @@ func TestOwnSchemaIsStrict(t *testing.T) {
 		{"denied", `"check": "content"`, `"check": "content", "x": 1`}, {"denied", `/report/v1"`, `/report/v2"`}, {"denied", `"kind": "gate"`, `"kind": "tree"`},
 		{"denied", `"code": "EVIDENCE_TOO_OLD",`, ``}, {"denied", `"skipped": [`, `"skippd": [`}, {"denied", `"dirHash": "d`, `"dirHash": "D`},
 		{"allowed", `"passed": true`, `"passed": false, "code": "X"`}, {"allowed", `"passed": true`, `"passed": true, "code": "REVOKED"`},
+		{"waived", `"waiver": "W-1`, `"waivr": "W-1`}, {"waived", `"severity": "warn"`, `"severity": "warning"`}, {"waived", `"severity": "warn"`, `"severity": "block"`}, {"waived", `"default": "0.7"`, `"default": "0.7", "x": 1`},
+		{"waived", `"role": "dataset"`, `"role": "dataset", "x": 1`}, {"waived", `"depth": 1`, `"depth": 1, "x": 1`}, {"waived", `"from": 0`, `"from": -1`}, {"waived", `"passed": false,
+        "code": "LINEAGE_GAP"`, `"passed": false`}, {"waived", `"treeSuffices": true`, `"treeSuffices": 1`}, {"waived", `"repository": "`, `"repositry": "`},
+		{"waived", `"passed": true,
+      "detail": "WAIVED`, `"passed": false, "code": "X",
+      "detail": "WAIVED`}, {"audited", `"audit": true`, `"audit": "yes"`},
 		{"verified", `"status": "passed"`, `"status": "failed"`}, {"verified", `"bytes": 1500`, `"bytes": 1500, "x": 1`}, {"failed", `"path": "config.json"`, `"path": "config.json", "x": 1`},
 	} {
 		data, err := Render(reports[c.report], JSON, made)
@@ -118,7 +124,15 @@ func TestNoIsCounted(t *testing.T) {
 			if err := json.Unmarshal(data, &log); err != nil {
 				t.Fatal(err)
 			}
-			failures = len(log.Runs[0].Results)
+			failures = 0
+			for _, result := range log.Runs[0].Results {
+				if result.Level == "error" {
+					failures++
+					if len(result.Suppressions) > 0 {
+						t.Errorf("%s: a failure is suppressed: %v", name, result)
+					}
+				}
+			}
 		case JUnit:
 			failures = strings.Count(string(data), "<failure ")
 			if want := `failures="` + strconv.Itoa(failures) + `"`; !strings.Contains(string(data), want) {
@@ -138,7 +152,7 @@ func TestNoIsCounted(t *testing.T) {
 	d := &policies.Decision{Skipped: []policies.Skipped{{Check: "the check", Reason: "the reason"}}}
 	tree := Tree{"m", &verify.TreeResult{Checks: []verify.Check{{Name: "the check", Detail: "the reason"}}, Ignored: []string{"the path"}, LeftOut: []string{"the git"}, IgnoredHere: []string{"the cache"}}}
 	for _, format := range Formats {
-		for _, r := range []Report{Gate{d}, tree} {
+		for _, r := range []Report{Gate{Decision: d}, tree} {
 			data, err := Render(r, format, made)
 			if err != nil {
 				t.Fatal(err)
@@ -167,12 +181,12 @@ func TestLongLists(t *testing.T) {
 		d.Requirements[1].NearMisses = append(d.Requirements[1].NearMisses, policies.Seen{ID: "x" + s.ID, Reason: evil})
 	}
 	for _, format := range []Format{SARIF, JUnit, Markdown} {
-		data, err := Render(Gate{&d}, format, made)
+		data, err := Render(Gate{Decision: &d}, format, made)
 		if err != nil || len(data) > 256<<10 || !strings.Contains(string(data), " more") {
 			t.Errorf("%s has %d bytes: %v", format, len(data), err)
 		}
 	}
-	if data, err := Render(Gate{&d}, JSON, made); err != nil || strings.Count(string(data), `"reason"`) < 40_000 {
+	if data, err := Render(Gate{Decision: &d}, JSON, made); err != nil || strings.Count(string(data), `"reason"`) < 40_000 {
 		t.Errorf("the JSON does not have all: %v", err)
 	}
 }
@@ -214,7 +228,7 @@ func TestFingerprints(t *testing.T) {
 		d.Requirements = slices.Clone(d.Requirements)
 		change(&d)
 		var out []string
-		for _, r := range (Gate{&d}).summary().sarif("").Runs[0].Results {
+		for _, r := range (Gate{Decision: &d}).summary().sarif("").Runs[0].Results {
 			out = append(out, r.Fingerprints["primaryLocationLineHash"])
 		}
 		return out
@@ -267,10 +281,11 @@ func FuzzFormats(f *testing.F) {
 	f.Fuzz(func(t *testing.T, name, text, code string) {
 		seen := policies.Seen{ID: text, PredicateType: text, Signers: []string{text}, Origin: text, TimeSource: text, Reason: text}
 		d := &policies.Decision{Policy: policies.PolicyRef{Name: name, Digest: text}, Subject: policies.Subject{Name: name, Digests: map[string]string{"dirHash": text}},
-			Requirements: []policies.Requirement{{ID: name, Code: policies.Code(code), Detail: text, Message: text, Fix: text, NearMisses: []policies.Seen{seen}}, {ID: name, Passed: true, Detail: text}},
+			Overrides: []policies.Override{{Name: name, Value: text, Default: code}}, Lineage: &policies.Graph{Nodes: []policies.Node{{Name: name, Digests: map[string]string{"dirHash": text}}}},
+			Requirements: []policies.Requirement{{ID: name, Passed: true, Waiver: text, Detail: text}, {ID: name, Severity: policies.Warn, Code: policies.Code(code), Detail: text, Values: []string{text}, NearMisses: []policies.Seen{seen}}, {ID: name, Code: policies.Code(code), Detail: text, Message: text, Fix: text, NearMisses: []policies.Seen{seen}}, {ID: name, Passed: true, Detail: text}},
 			Skipped:      []policies.Skipped{{Check: name, Reason: text}}, Notes: []string{text}, Ignored: []policies.Seen{seen}}
 		tree := &verify.TreeResult{Checks: []verify.Check{{Name: name, Status: verify.Failed, Detail: text}}, Signer: text, Ignored: []string{name}}
-		for _, r := range []Report{Gate{d}, Tree{name, tree}} {
+		for _, r := range []Report{Gate{Decision: d}, Tree{name, tree}} {
 			for _, format := range Formats {
 				data, err := Render(r, format, made)
 				if err != nil {

@@ -12,7 +12,8 @@ import (
 const junitHeader = xml.Header + "<!-- mlseal report -->\n<testsuites>"
 
 // The form is that of Apache Ant's JUnit task, which GitLab, Jenkins, GitHub's actions and Azure read: one suite, a test case a
-// check. What they show of a failure is the text in its element, so that everything stands there.
+// check. A check that failed and does not deny is a skipped one, whose message begins with its severity: neither green nor a failure. One
+// that a waiver lets pass has passed; a property and the output say so. What they show of a failure is the text in its element, so that everything stands there.
 type junitSuite struct {
 	XMLName    xml.Name        `xml:"testsuite"`
 	Name       string          `xml:"name,attr"`
@@ -63,15 +64,32 @@ func (s summary) junit() ([]byte, error) {
 		Name: xmlText("mlseal " + nameText(s.scope) + " " + nameText(s.name)), Package: "mlseal." + s.kind,
 		// The schema has no time zone: it is UTC. Nor is the host said: the artifact is what the report is about.
 		Timestamp: s.time.UTC().Format("2006-01-02T15:04:05"), Hostname: "localhost", Time: "0",
-		Tests: len(s.checks), Failures: s.count(failed), Skipped: s.count(skipped),
+		Tests: len(s.checks), Failures: s.count(failed), Skipped: s.count(skipped) + s.count(warned),
 	}
 	for _, f := range append([]fact{{"verdict", s.verdict}, {"artifact", s.name}}, s.facts...) {
 		suite.Properties.Property = append(suite.Properties.Property, junitProperty{f.name, xmlText(escape.Line(f.value))})
 	}
-	for _, c := range s.checks {
-		suite.Cases = append(suite.Cases, s.junitCase(c))
+	property := func(name, text string) {
+		suite.Properties.Property = append(suite.Properties.Property, junitProperty{name, xmlText(escape.Line(text))})
+	}
+	for _, text := range s.params {
+		property("parameter", text)
 	}
 	lines := []string{s.verdict + "  " + nameText(s.name)}
+	for _, c := range s.checks {
+		suite.Cases = append(suite.Cases, s.junitCase(c))
+		switch c.outcome {
+		case waived:
+			property("waived", c.id+": "+c.detail)
+			lines = append(lines, "~ "+nameText(c.id)+": "+escape.Line(c.detail))
+		case warned:
+			report := c.report()
+			lines = append(lines, "! "+nameText(c.id)+": "+report[0])
+			for _, more := range report[1:] {
+				lines = append(lines, "  "+more)
+			}
+		}
+	}
 	for _, note := range s.notes {
 		lines = append(lines, "note: "+escape.Line(note))
 	}
@@ -94,6 +112,8 @@ func (s summary) junitCase(c check) junitCase {
 		out.Failure = &junitFailure{Message: xmlText(lines[0]), Type: xmlText(escape.Line(c.code)), Text: xmlText(strings.Join(lines, "\n"))}
 	case skipped:
 		out.Skipped = &junitSkipped{xmlText(escape.Line(c.detail))}
+	case warned:
+		out.Skipped = &junitSkipped{xmlText(escape.Line(c.text()))}
 	}
 	return out
 }

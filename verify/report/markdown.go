@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/mlseal/mlseal/internal/escape"
+	"github.com/mlseal/mlseal/policies"
 )
 
 // markdownHeader tells our own reports; nothing shows it.
@@ -23,6 +24,9 @@ func (s summary) markdown() []byte {
 	for _, f := range s.facts {
 		line("- %s: %s", f.name, inert(f.value))
 	}
+	for _, text := range s.params {
+		line("- parameter: %s", inert(text))
+	}
 	if !s.time.IsZero() {
 		line("- decided: %s", s.time.UTC().Format(time.RFC3339))
 	}
@@ -30,7 +34,9 @@ func (s summary) markdown() []byte {
 	for _, c := range s.checks {
 		line("| %s | %s | %s |", c.mark(), inert(c.id), inert(c.text()))
 	}
-	s.whatToDo(line)
+	s.whatToDo(line, failed, "What to do")
+	s.whatToDo(line, warned, "Not met, and no denial")
+	section(line, "Waived", s.lines(waived), false)
 	section(line, "Not done", s.lines(skipped), false)
 	section(line, "Notes", s.notes, false)
 	section(line, "Seen and not counted", s.ignored, true)
@@ -45,20 +51,28 @@ func markdownMark(good bool) string {
 }
 
 func (c check) mark() string {
-	if c.outcome == skipped {
+	switch c.outcome {
+	case skipped:
 		return "➖"
+	case waived:
+		return "〰️"
+	case warned:
+		if c.level == policies.Info {
+			return "ℹ️"
+		}
+		return "⚠️"
 	}
 	return markdownMark(c.outcome == passed)
 }
 
-// whatToDo gives each failed check its own list, and folds what was seen.
-func (s summary) whatToDo(line func(string, ...any)) {
-	if s.count(failed) == 0 {
+// whatToDo gives each check that ended so its own list under a title, and folds what was seen.
+func (s summary) whatToDo(line func(string, ...any), o outcome, title string) {
+	if s.count(o) == 0 {
 		return
 	}
-	line("\n### What to do\n")
+	line("\n### %s\n", title)
 	for _, c := range s.checks {
-		if c.outcome != failed {
+		if c.outcome != o {
 			continue
 		}
 		line("- %s: %s", inert(c.id), inert(c.text()))
@@ -69,7 +83,7 @@ func (s summary) whatToDo(line func(string, ...any)) {
 		}
 	}
 	for _, c := range s.checks {
-		if c.outcome == failed {
+		if c.outcome == o {
 			section(line, "Details of "+inert(c.id), c.lines, true)
 		}
 	}
@@ -108,14 +122,5 @@ func section(line func(string, ...any), title string, lines []string, folded boo
 // commit, emphasis, formula or the end of the cell. GFM section 2.5: a character reference cannot stand for structure. Inside <code> neither
 // GitHub nor GitLab looks for mentions and references.
 func inert(s string) string {
-	var b strings.Builder
-	b.WriteString("<code>")
-	for _, r := range escape.Line(s) {
-		if r < 0x80 && strings.ContainsRune("&<>\"'`*_~[]\\|!:@#.${}^", r) {
-			fmt.Fprintf(&b, "&#%d;", r)
-			continue
-		}
-		b.WriteRune(r)
-	}
-	return b.String() + "</code>"
+	return "<code>" + escape.Markdown(s) + "</code>"
 }

@@ -66,7 +66,11 @@ type vsa struct {
 	VerificationResult string       `json:"verificationResult"`
 	// "verifiedLevels: ... or "FAILED" if policy verification failed."
 	VerifiedLevels []string `json:"verifiedLevels"`
-	SLSAVersion    string   `json:"slsaVersion"`
+	// "A count of the dependencies at each SLSA level. ... Absence of a given level ... MUST be interpreted as reporting 0 dependencies at
+	// that level. A set but empty dependencyLevels means that the artifact has no dependencies at all": it is left out when there are none,
+	// since a policy follows only the dependencies that it names.
+	DependencyLevels map[string]int `json:"dependencyLevels,omitempty"`
+	SLSAVersion      string         `json:"slsaVersion"`
 }
 
 // descriptor is the part of an in-toto ResourceDescriptor that summaries use.
@@ -74,7 +78,12 @@ type descriptor struct {
 	Name   string           `json:"name,omitempty"`
 	URI    string           `json:"uri,omitempty"`
 	Digest attest.DigestSet `json:"digest,omitempty"`
+	// Annotations of a policy are the parameters that were given other values than the document's.
+	Annotations map[string]any `json:"annotations,omitempty"`
 }
+
+// annotationParams names the parameters in a policy's annotations: an object of {value, default} by their names.
+const annotationParams = policies.ParamsAnnotation
 
 // VSA is the predicate of a SLSA verification summary of the decision, allowed or denied.
 func VSA(d *policies.Decision, by Verifier) (json.RawMessage, error) {
@@ -93,6 +102,8 @@ func VSA(d *policies.Decision, by Verifier) (json.RawMessage, error) {
 	}
 	if d.Err() != nil {
 		p.VerificationResult, p.VerifiedLevels = "FAILED", []string{"FAILED"}
+	} else if n := dependencies(d.Lineage); n > 0 {
+		p.DependencyLevels = map[string]int{"MLSEAL_LINEAGE/" + url.PathEscape(d.Policy.Name): n}
 	}
 	return json.Marshal(p)
 }
@@ -141,7 +152,56 @@ func (v Verifier) policy(d *policies.Decision) (descriptor, error) {
 	if err != nil {
 		return descriptor{}, fmt.Errorf("report: policy: %w", err)
 	}
-	return descriptor{URI: uri, Digest: digest}, nil
+	out := descriptor{URI: uri, Digest: digest}
+	if len(d.Overrides) > 0 {
+		params := map[string]any{}
+		for _, o := range d.Overrides {
+			params[o.Name] = map[string]string{"value": o.Value, "default": o.Default}
+		}
+		out.Annotations = map[string]any{annotationParams: params}
+	}
+	return out, nil
+}
+
+// dependencies counts the things in the lineage for which what the policy asks holds, the artifact left out. "Users MUST count each
+// dependency only once": nodes with a digest in common are one.
+func dependencies(g *policies.Graph) int {
+	if g == nil {
+		return 0
+	}
+	group := map[string]int{} // by digest, the lowest node that is the same thing
+	same := make([]int, len(g.Nodes))
+	root := func(i int) int {
+		for same[i] != i {
+			i = same[i]
+		}
+		return i
+	}
+	for i, n := range g.Nodes {
+		same[i] = i
+		for alg, value := range n.Digests {
+			key := alg + ":" + value
+			if first, known := group[key]; known {
+				a, b := root(first), root(i)
+				same[max(a, b)] = min(a, b)
+			} else {
+				group[key] = i
+			}
+		}
+	}
+	bad := map[int]bool{0: true} // the artifact, and what does not hold under one of its names
+	for i, n := range g.Nodes {
+		if !n.Passed {
+			bad[root(i)] = true
+		}
+	}
+	count := 0
+	for i := range g.Nodes {
+		if root(i) == i && !bad[i] {
+			count++
+		}
+	}
+	return count
 }
 
 func digestSet(digest string) (attest.DigestSet, error) {
@@ -154,7 +214,8 @@ func digestSet(digest string) (attest.DigestSet, error) {
 }
 
 // Properties are what the decision found to hold, in the words of summaries: MLSEAL_REQUIREMENT/POLICY/ID for each requirement that
-// was met, MLSEAL_POLICY/POLICY when the artifact is allowed, and MLSEAL_ACCEPTED_VERDICT/POLICY when that rests on somebody else's verdict. Names are percent-encoded, so that no two of them are one. "Users MAY use
+// was met, MLSEAL_WAIVED/POLICY/ID/WAIVER for each that a waiver stands in for, MLSEAL_POLICY/POLICY when the artifact is allowed, and
+// MLSEAL_ACCEPTED_VERDICT/POLICY when that rests on somebody else's verdict. Names are percent-encoded, so that no two of them are one. "Users MAY use
 // custom values here but MUST NOT use custom values starting with SLSA_."
 func Properties(d *policies.Decision) []string {
 	out := []string{}
@@ -162,23 +223,28 @@ func Properties(d *policies.Decision) []string {
 	if d.Err() == nil {
 		out = append(out, "MLSEAL_POLICY/"+name)
 	}
-	unmet := map[string]bool{}
+	unmet, waived := map[string]bool{}, map[string]bool{}
 	for _, r := range d.Requirements {
 		unmet[r.ID] = unmet[r.ID] || !r.Passed
+		waived[r.ID] = waived[r.ID] || r.Waiver != ""
 	}
 	if slices.ContainsFunc(d.Requirements, func(r policies.Requirement) bool { return r.AcceptedFrom != "" }) {
 		out = append(out, policies.ChainedVerdict(d.Policy.Name)) // which no policy accepts in turn
 	}
 	for _, r := range d.Requirements {
-		if p := "MLSEAL_REQUIREMENT/" + name + "/" + url.PathEscape(r.ID); !unmet[r.ID] && !slices.Contains(out, p) {
+		p := "MLSEAL_REQUIREMENT/" + name + "/" + url.PathEscape(r.ID)
+		if waived[r.ID] {
+			p = "MLSEAL_WAIVED/" + name + "/" + url.PathEscape(r.ID) + "/" + url.PathEscape(r.Waiver)
+		}
+		if !unmet[r.ID] && (r.Waiver != "" || !waived[r.ID]) && !slices.Contains(out, p) {
 			out = append(out, p)
 		}
 	}
 	return out
 }
 
-// inputs are the statements that bore on the verdict: those that counted, and those by a signer of the policy for which a requirement
-// is not met. They are named by the sha256 of their bundles, sorted; those in the repository also by the blob's place there: "Each entry
+// inputs are the statements that bore on the verdict: those that counted or that vouch for something in the lineage, and those by a signer
+// of the policy for which a requirement is not met or was waived. They are named by the sha256 of their bundles, sorted; those in the repository also by the blob's place there: "Each entry
 // ... SHOULD contain a uri that can be used to fetch the attestation."
 func inputs(d *policies.Decision, repository string) []descriptor {
 	found := map[string]descriptor{}
@@ -198,7 +264,14 @@ func inputs(d *policies.Decision, repository string) []descriptor {
 			add(s)
 		}
 		for _, s := range r.NearMisses {
-			if !r.Passed && len(s.Signers) > 0 {
+			if (!r.Passed || r.Waiver != "") && len(s.Signers) > 0 {
+				add(s)
+			}
+		}
+	}
+	if d.Lineage != nil {
+		for _, n := range d.Lineage.Nodes {
+			for _, s := range n.Statements {
 				add(s)
 			}
 		}

@@ -3,6 +3,7 @@ package report
 import (
 	"encoding/json"
 	"errors"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -94,6 +95,121 @@ func TestVSA(t *testing.T) {
 				t.Errorf("%s: an attestation without a digest: %v", name, in)
 			}
 		}
+	}
+}
+
+// TestPolicyInSummaries: a waived requirement is not listed as met, nor is one that only warned; parameters and dependencies are recorded.
+func TestPolicyInSummaries(t *testing.T) {
+	d := reports["waived"].(Gate).Decision
+	predicate, err := VSA(d, verifier)
+	if err != nil {
+		t.Fatal(err)
+	}
+	statement(t, attest.VSAPredicateType, predicate)
+	golden(t, "waived.predicate.vsa.json", append(predicate, '\n'))
+	var p vsa
+	if err := json.Unmarshal(predicate, &p); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"MLSEAL_POLICY/prod%20llm%20gate"}
+	for _, id := range []string{"policy", "digests.deny", "revocations", "built-by-us", "", "scanned", "lineage.order", "lineage:dataset", "rego:limits"} {
+		if id == "" {
+			want = append(want, "MLSEAL_WAIVED/prod%20llm%20gate/eval-bar/"+url.PathEscape(d.Requirements[4].Waiver))
+			continue
+		}
+		want = append(want, "MLSEAL_REQUIREMENT/prod%20llm%20gate/"+id)
+	}
+	if !slices.Equal(p.VerifiedLevels, want) {
+		t.Errorf("levels %q, want %q", p.VerifiedLevels, want)
+	}
+	if len(p.DependencyLevels) != 1 || p.DependencyLevels["MLSEAL_LINEAGE/prod%20llm%20gate"] != 1 {
+		t.Errorf("dependencies %v", p.DependencyLevels)
+	}
+	var inputs []string
+	for _, in := range p.InputAttestations {
+		inputs = append(inputs, in.Digest["sha256"][:1])
+	}
+	if !slices.Equal(inputs, []string{"1", "2", "4", "7"}) {
+		t.Errorf("inputs %v", inputs)
+	}
+	// SLSA has the policy a ResourceDescriptor, with annotations; in-toto's type of SLSA 1.0 has its URI and digest alone.
+	var fields map[string]json.RawMessage
+	rest, _ := take(t, predicate, "version")
+	if err := json.Unmarshal(rest, &fields); err != nil {
+		t.Fatal(err)
+	}
+	checkParams(t, fields["policy"])
+	delete(fields, "policy")
+	if rest, err = json.Marshal(fields); err != nil {
+		t.Fatal(err)
+	}
+	read := &vsa1.VerificationSummary{}
+	if err := protojson.Unmarshal(rest, read); err != nil || read.DependencyLevels["MLSEAL_LINEAGE/prod%20llm%20gate"] != 1 {
+		t.Errorf("in-toto's type: %v %v", err, read)
+	}
+	if predicate, err = SVR(d, verifier); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "waived.predicate.svr.json", append(predicate, '\n'))
+	_, list := take(t, predicate, "policies")
+	var descriptors []json.RawMessage
+	if err := json.Unmarshal(list, &descriptors); err != nil || len(descriptors) != 1 {
+		t.Fatalf("policies %s", list)
+	}
+	checkParams(t, descriptors[0])
+
+	denied := reports["audited"].(Gate).Decision
+	if predicate, err = VSA(denied, verifier); err != nil {
+		t.Fatal(err)
+	}
+	p = vsa{}
+	if err := json.Unmarshal(predicate, &p); err != nil || p.VerificationResult != "FAILED" || !slices.Equal(p.VerifiedLevels, []string{"FAILED"}) || p.DependencyLevels != nil {
+		t.Errorf("of a denied artifact: %v %s", err, predicate)
+	}
+}
+
+// checkParams reads a policy with in-toto's own type, and the parameters in it.
+func checkParams(t *testing.T, policy []byte) {
+	t.Helper()
+	d := &intoto.ResourceDescriptor{}
+	if err := protojson.Unmarshal(policy, d); err != nil || d.Validate() != nil {
+		t.Fatalf("the policy is no ResourceDescriptor: %v %v", err, d.Validate())
+	}
+	bar := d.Annotations.AsMap()[annotationParams].(map[string]any)["bar"].(map[string]any)
+	if bar["value"] != "0.6" || bar["default"] != "0.7" {
+		t.Errorf("parameters: %v", d.Annotations)
+	}
+}
+
+// TestDependencies: things with a digest in common are one, also by way of a third; the artifact is none of them, and one that fails under a
+// name fails.
+func TestDependencies(t *testing.T) {
+	set := func(digests ...string) map[string]string {
+		out := map[string]string{}
+		for _, d := range digests {
+			out[d[:1]] = d
+		}
+		return out
+	}
+	artifact := policies.Node{Digests: set("a1"), Passed: true}
+	for _, c := range []struct {
+		nodes []policies.Node
+		want  int
+	}{
+		{nil, 0},
+		{[]policies.Node{artifact}, 0},
+		{[]policies.Node{artifact, {Digests: set("a2"), Passed: true}, {Digests: set("b2"), Passed: true}}, 2},
+		{[]policies.Node{artifact, {Digests: set("a2"), Passed: true}, {Digests: set("b2"), Passed: true}, {Digests: set("a2", "b2"), Passed: true}}, 1},
+		{[]policies.Node{artifact, {Digests: set("a2"), Passed: true}, {Digests: set("a2", "b2")}}, 0},
+		{[]policies.Node{artifact, {Digests: set("a1", "b2"), Passed: true}, {Digests: set("b2"), Passed: true}}, 0},
+		{[]policies.Node{artifact, {Digests: set("a2")}}, 0},
+	} {
+		if got := dependencies(&policies.Graph{Nodes: c.nodes}); got != c.want {
+			t.Errorf("%v: %d dependencies, want %d", c.nodes, got, c.want)
+		}
+	}
+	if dependencies(nil) != 0 {
+		t.Error("no graph has dependencies")
 	}
 }
 

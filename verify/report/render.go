@@ -95,7 +95,7 @@ func unprintable(r rune) bool {
 
 // beginnings are how the reports of this package begin.
 var beginnings = map[Format][]string{
-	Text:     {"ALLOWED  ", "DENIED  ", "VERIFIED  ", "FAILED  "},
+	Text:     {"ALLOWED  ", "DENIED  ", "DENIED" + audited + "  ", "VERIFIED  ", "FAILED  "},
 	JSON:     {"{\n  \"schema\": \"" + Schema + "\""},
 	SARIF:    {"{\n  \"$schema\": \"" + sarifSchema + "\""},
 	JUnit:    {junitHeader},

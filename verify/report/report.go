@@ -10,60 +10,42 @@
 package report
 
 import (
-	"fmt"
 	"io"
 
+	"github.com/mlseal/mlseal/internal/draw"
 	"github.com/mlseal/mlseal/verify"
 )
 
 // Schema is the version of the JSON form.
 const Schema = "https://mlseal.dev/report/v1"
 
-// Report is a decision or a verification that can be shown.
-type Report interface {
-	// Text writes the report for a person.
+// Document is anything that can be shown to people and to programs.
+type Document interface {
+	// Text writes it for a person.
 	Text(w io.Writer, style Style) error
 	// JSON returns the value that is written for a program.
 	JSON() any
+}
 
+// Report is a decision or a verification, which has a verdict and can be shown in every Format.
+type Report interface {
+	Document
 	summary() summary
 }
 
 // Style of a text. The zero value has no colours.
 type Style struct{ Color bool }
 
-func (s Style) paint(color, text string) string {
-	if !s.Color {
-		return text
-	}
-	return "\x1b[" + color + "m" + text + "\x1b[0m"
-}
+func (s Style) paint(color, text string) string { return draw.Style(s).Paint(color, text) }
 
-func (s Style) verdict(good bool, text string) string {
-	if good {
-		return s.paint("1;32", text)
-	}
-	return s.paint("1;31", text)
-}
+func (s Style) verdict(good bool, text string) string { return draw.Style(s).Verdict(good, text) }
 
 func (s Style) mark(status verify.Status) string {
 	switch status {
 	case verify.Passed:
-		return s.paint("32", "✓")
+		return draw.Style(s).Mark(draw.Passed)
 	case verify.Failed:
-		return s.paint("31", "✗")
+		return draw.Style(s).Mark(draw.Failed)
 	}
-	return s.paint("33", "-")
-}
-
-// printer writes lines until the first error.
-type printer struct {
-	w   io.Writer
-	err error
-}
-
-func (p *printer) line(format string, args ...any) {
-	if p.err == nil {
-		_, p.err = fmt.Fprintf(p.w, format+"\n", args...)
-	}
+	return draw.Style(s).Mark(draw.NotDone)
 }

@@ -18,6 +18,10 @@ import (
 // A failed check is a result. One that passed or was not done is none, although section 3.27.9 has kinds for both: GitHub's code
 // scanning shows every result as an alert, whatever its kind (github.com/microsoft/PSRule/issues/955). Both are notifications
 // of the tool instead (section 3.20.21), with the level "none" and "note", and every check is a rule.
+//
+// What failed and does not deny is a result of the level "warning" or "note". So is what a waiver lets pass, as a "note" with a suppression
+// (sections 3.27.23 and 3.35): code scanning does not look at suppressions (github.com/github/codeql-action/issues/1230), and must not take
+// it for an error.
 const (
 	sarifSchema      = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 	sarifInformation = "https://github.com/mlseal/mlseal"
@@ -88,7 +92,15 @@ type sarifResult struct {
 	Message      sarifText         `json:"message"`
 	Locations    []sarifLocation   `json:"locations"`
 	Fingerprints map[string]string `json:"partialFingerprints"`
-	Properties   map[string]any    `json:"properties"`
+	// Suppressions is a list in every result: section 3.27.23 has a null one mean that nobody knows.
+	Suppressions []sarifSuppression `json:"suppressions"`
+	Properties   map[string]any     `json:"properties"`
+}
+
+type sarifSuppression struct {
+	Kind          string `json:"kind"`
+	Status        string `json:"status"`
+	Justification string `json:"justification"`
 }
 
 type sarifLocation struct {
@@ -128,7 +140,7 @@ func (s summary) sarif(version string) sarifLog {
 			run.Tool.Driver.Rules = append(run.Tool.Driver.Rules, s.sarifRule(c))
 		}
 		switch c.outcome {
-		case failed:
+		case failed, warned, waived:
 			times[c.id]++
 			run.Results = append(run.Results, s.sarifResult(i, times[c.id], c))
 		case passed:
@@ -151,6 +163,13 @@ func (s summary) sarifProperties() map[string]any {
 	}
 	if len(s.ignored) > 0 {
 		p["notCounted"] = s.ignored
+	}
+	var params []string
+	for _, text := range s.params {
+		params = append(params, escape.Line(text))
+	}
+	if len(params) > 0 {
+		p["parameters"] = params
 	}
 	var skips []string
 	for _, c := range s.checks {
@@ -178,7 +197,18 @@ func (s summary) sarifRule(c check) sarifRule {
 			help += "\n\n" + more.title + escape.Line(more.text)
 		}
 	}
-	return sarifRule{ID: nameText(c.id), Short: plain(what), Full: plain(what + "."), Help: plain(help), Configuration: sarifConfiguration{"error"}}
+	return sarifRule{ID: nameText(c.id), Short: plain(what), Full: plain(what + "."), Help: plain(help), Configuration: sarifConfiguration{c.sarifLevel()}}
+}
+
+// sarifLevel is what the check's failure means.
+func (c check) sarifLevel() string {
+	switch c.level {
+	case policies.Warn:
+		return "warning"
+	case policies.Info:
+		return "note"
+	}
+	return "error"
 }
 
 func (s summary) sarifResult(index, nth int, c check) sarifResult {
@@ -186,13 +216,19 @@ func (s summary) sarifResult(index, nth int, c check) sarifResult {
 	// A relative reference: code scanning refuses an upload in which a location has another scheme than the checkout.
 	l.Physical.Artifact.URI = (&url.URL{Path: strings.ReplaceAll(nameText(s.name), `\`, "/")}).String()
 	l.Physical.Region.StartLine = 1
-	return sarifResult{
-		RuleID: nameText(c.id), RuleIndex: index, Kind: "fail", Level: "error",
+	out := sarifResult{
+		RuleID: nameText(c.id), RuleIndex: index, Kind: "fail", Level: c.sarifLevel(),
 		Message:      plain(strings.Join(c.report(), "\n")),
 		Locations:    []sarifLocation{l},
 		Fingerprints: s.fingerprints(c, nth),
+		Suppressions: []sarifSuppression{},
 		Properties:   map[string]any{"code": c.code},
 	}
+	if c.outcome == waived {
+		out.Level, out.Suppressions = "note", []sarifSuppression{{"external", "accepted", escape.Line(c.detail)}}
+		out.Properties = map[string]any{"waiver": escape.Line(c.waiver)}
+	}
+	return out
 }
 
 // fingerprints tell code scanning that the same requirement fails of the same artifact as before, whatever its digest and

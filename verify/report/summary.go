@@ -17,16 +17,20 @@ const (
 	skipped outcome = iota
 	passed
 	failed
+	waived // it would have failed, and a waiver lets it pass
+	warned // it failed, and does not deny
 )
 
 // check is a requirement of a gate or a check of a tree, as the formats for programs show it.
 type check struct {
 	id      string
 	outcome outcome
-	code    string   // why it failed: a policies.Code, or FAILED for a check of a tree
+	code    string // why it failed: a policies.Code, or FAILED for a check of a tree
+	level   policies.Severity
 	detail  string   // what was found; of a skipped check, why it was not done
 	message string   // the policy author's words
 	fix     string   // what to do
+	waiver  string   // the id of the waiver
 	lines   []string // what was seen, escaped, a line each
 }
 
@@ -35,6 +39,8 @@ func (c check) text() string {
 	switch c.outcome {
 	case failed:
 		return c.code + ": " + c.detail
+	case warned:
+		return string(c.level) + ": " + c.code + ": " + c.detail
 	case skipped:
 		return "not done: " + c.detail
 	}
@@ -52,6 +58,7 @@ type summary struct {
 	facts   []fact // what the verdict is about
 	time    time.Time
 	checks  []check
+	params  []string // the parameters that were given other values, a line each
 	notes   []string
 	ignored []string // the statements that no check has shown, escaped, a line each
 }
@@ -83,13 +90,19 @@ func (s summary) count(o outcome) int {
 
 func (g Gate) summary() summary {
 	d := g.Decision
-	s := summary{kind: "gate", scope: d.Policy.Name, verdict: d.Verdict.String(), good: d.Err() == nil, name: d.Subject.Name, time: d.Time, notes: d.Notes}
-	if !s.good {
-		s.verdict = policies.Deny.String()
+	s := summary{kind: "gate", scope: d.Policy.Name, verdict: g.verdict(), good: d.Err() == nil, name: d.Subject.Name, time: d.Time, params: overrides(d), notes: d.Notes}
+	if g.audits() {
+		s.verdict += audited
+		s.notes = append([]string{noteAudit}, s.notes...)
 	}
 	for _, alg := range []string{"sha256", "dirHash"} {
 		if value, ok := d.Subject.Digests[alg]; ok {
 			s.facts = append(s.facts, fact{alg, value})
+		}
+	}
+	for _, f := range []fact{{"type", d.Subject.ArtifactType}, {"repository", d.Subject.Repository}} {
+		if f.value != "" {
+			s.facts = append(s.facts, f)
 		}
 	}
 	policy := d.Policy.Name
@@ -115,13 +128,24 @@ func (g Gate) summary() summary {
 }
 
 func requirementCheck(r policies.Requirement) check {
-	c := check{id: r.ID, outcome: passed, detail: r.Detail}
-	if r.Passed {
+	c := check{id: r.ID, outcome: passed, detail: r.Detail, level: r.Severity}
+	switch {
+	case r.Passed && r.Waiver == "":
 		return c
+	case r.Passed:
+		c.outcome, c.waiver = waived, r.Waiver
+		return c
+	case r.Denies():
+		c.outcome = failed
+	default:
+		c.outcome = warned
 	}
-	c.outcome, c.code, c.message, c.fix = failed, string(r.Code), r.Message, nextStep(r)
+	c.code, c.message, c.fix = string(r.Code), r.Message, nextStep(r)
 	if c.code == "" {
 		c.code = codeFailed
+	}
+	for _, v := range r.Values {
+		c.lines = append(c.lines, "condition "+escape.Line(v))
 	}
 	for i, s := range r.NearMisses {
 		if i == maxNamed {
@@ -203,7 +227,7 @@ func (c check) report() []string {
 		lines = append(lines, escape.Line(c.message))
 	}
 	lines = append(lines, c.lines...)
-	if c.outcome == failed && c.fix != "" {
+	if (c.outcome == failed || c.outcome == warned) && c.fix != "" {
 		lines = append(lines, escape.Line("fix: "+c.fix))
 	}
 	return lines

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/mlseal/mlseal/internal/draw"
 	"github.com/mlseal/mlseal/internal/escape"
 	"github.com/mlseal/mlseal/internal/progress"
 	"github.com/mlseal/mlseal/policies"
@@ -32,23 +33,23 @@ const maxNamed = 20
 
 // Text implements Report.
 func (t Tree) Text(w io.Writer, style Style) error {
-	p := &printer{w: w}
+	p := &draw.Lines{To: w}
 	if t.passed() {
 		tree := ""
 		if t.Result.DirHash != "" {
 			tree = "  dirHash:" + t.Result.DirHash
 		}
-		p.line("%s  %s  %d files, %s%s", style.verdict(true, "VERIFIED"), escape.Line(t.Path), t.Result.Files-len(t.Result.Unsigned), progress.Bytes(t.Result.Bytes), tree)
+		p.Line("%s  %s  %d files, %s%s", style.verdict(true, "VERIFIED"), escape.Line(t.Path), t.Result.Files-len(t.Result.Unsigned), progress.Bytes(t.Result.Bytes), tree)
 	} else {
-		p.line("%s  %s", style.verdict(false, "FAILED"), escape.Line(t.Path))
+		p.Line("%s  %s", style.verdict(false, "FAILED"), escape.Line(t.Path))
 	}
 	for _, c := range t.Result.Checks {
-		p.line("  %s %-17s %s", style.mark(c.Status), escape.Line(c.Name), statusPrefix(c)+escape.Line(c.Detail))
+		p.Line("  %s %-17s %s", style.mark(c.Status), escape.Line(c.Name), statusPrefix(c)+escape.Line(c.Detail))
 	}
 	for _, line := range t.differences() {
-		p.line("      %s", line)
+		p.Line("      %s", line)
 	}
-	return p.err
+	return p.Err
 }
 
 func statusPrefix(c verify.Check) string {
