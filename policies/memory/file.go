@@ -62,13 +62,16 @@ func isReadOnly(err error) bool {
 	return false
 }
 
+// openLock is a variable for the test of places where nothing can be written.
+var openLock = func(name string) (*os.File, error) { return os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600) }
+
 // lock keeps other processes out until unlock is called, which it may be after an error too.
 func lock(ctx context.Context, name string) (unlock func(), err error) {
 	unlock = func() {}
 	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
 		return unlock, err
 	}
-	f, err := os.OpenFile(name+".lock", os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := openLock(name + ".lock")
 	if err != nil {
 		return unlock, err
 	}
