@@ -297,8 +297,8 @@ func TestExplain(t *testing.T) {
 			t.Errorf("no %q in %s", want, got)
 		}
 	}
-	accepting := fmt.Sprint(Explain(load(t, strings.Replace(example(t), "owner:", "acceptVerdicts: [{by: [trainer], verifier: 'https://gate.example', policy: this, maxAge: 36h}]\nowner:", 1))))
-	if want := "PASSED by https://gate.example, signed by trainer, of this policy, for the artifact's own address, at most 36 hours old, stands for every requirement and edge"; !strings.Contains(accepting, want) {
+	accepting := fmt.Sprint(Explain(load(t, strings.Replace(example(t), "owner:", "acceptVerdicts: [{by: [trainer], verifier: 'https://gate.example', policy: this, maxAge: 3d}]\nowner:", 1))))
+	if want := "PASSED by https://gate.example, signed by trainer, of this policy, for the artifact's own address, at most 3 days old, stands for every requirement and edge"; !strings.Contains(accepting, want) {
 		t.Errorf("no %q in %s", want, accepting)
 	}
 	hostile := []Section{{"t", []string{"a <script> [x](y) `c` \x1b[31m *b* | _e_"}}}
