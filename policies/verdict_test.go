@@ -225,6 +225,12 @@ func TestVerdictStandsForWhatIsMissing(t *testing.T) {
 	if d := p.Evaluate(model, []Evidence{yes}, timeZero); d.Verdict == Allow {
 		t.Error("allowed without a clock")
 	}
+	if d := p.Evaluate(model, []Evidence{vsa("no", failed(time.Hour))}, timeZero); requirement(t, d, "verdicts").Code != VerdictFailed {
+		t.Error("without a clock a no counts")
+	}
+	logged := load(t, accepting(entry)+"trust: {root: root.json, transparencyLog: required}\n")
+	want(t, logged, "scan", TypeMissing, yes)
+	want(t, logged, "scan", "", vsa("yes", nil, func(ev *Evidence) { ev.Logs, ev.LogEntries = 1, 1 }))
 	group := load(t, strings.Replace(accepting(entry), "by: [alice], verifier", "by: [two], verifier", 1))
 	want(t, group, "scan", "", yes, vsa("yes2", nil, by("bob")))
 	want(t, group, "verdicts", VerdictFailed, yes, vsa("yes2", nil, by("bob")), vsa("no", failed(time.Hour), by("carol")))
