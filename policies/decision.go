@@ -24,28 +24,33 @@ type Code string
 
 // The reason codes of a decision. They never change their meaning.
 const (
-	SignatureInvalid  Code = "SIGNATURE_INVALID"  // the signature does not verify with the key that it names
-	SignerNotTrusted  Code = "SIGNER_NOT_TRUSTED" // verified by nobody whom the requirement names
-	SubjectMismatch   Code = "SUBJECT_MISMATCH"   // a statement about something else
-	ContentMismatch   Code = "CONTENT_MISMATCH"   // the bytes are not those that the digest names
-	TypeMissing       Code = "TYPE_MISSING"       // no statement of the type that is required
-	ThresholdNotMet   Code = "THRESHOLD_NOT_MET"  // too few distinct signers
-	EvidenceTooOld    Code = "EVIDENCE_TOO_OLD"   // older than maxAge
-	ConditionFalse    Code = "CONDITION_FALSE"    // a `where` expression is false
-	ConditionError    Code = "CONDITION_ERROR"    // a `where` expression could not be evaluated
-	DigestDenied      Code = "DIGEST_DENIED"      // on a deny list
-	LineageGap        Code = "LINEAGE_GAP"        // a dependency that nothing vouches for
-	LineageCycle      Code = "LINEAGE_CYCLE"      // an artifact that descends from itself
-	LineageAmbiguous  Code = "LINEAGE_AMBIGUOUS"  // several producers of one artifact
-	OrderWrong        Code = "ORDER_WRONG"        // statements made in the wrong order
-	DutyOverlap       Code = "DUTY_OVERLAP"       // one identity in two roles
-	Revoked           Code = "REVOKED"            // withdrawn
-	PolicyExpired     Code = "POLICY_EXPIRED"     // the policy's own end is past
-	PolicyRollback    Code = "POLICY_ROLLBACK"    // an older version of the policy than before
-	WaiverExpired     Code = "WAIVER_EXPIRED"     // a waiver past its end
-	LimitExceeded     Code = "LIMIT_EXCEEDED"     // more than is read
-	ParseAmbiguous    Code = "PARSE_AMBIGUOUS"    // parsers would disagree about the text
-	StatementUnusable Code = "STATEMENT_UNUSABLE" // not a statement that is understood
+	SignatureInvalid       Code = "SIGNATURE_INVALID"         // the signature does not verify with the key that it names
+	SignerNotTrusted       Code = "SIGNER_NOT_TRUSTED"        // verified by nobody whom the requirement names
+	SubjectMismatch        Code = "SUBJECT_MISMATCH"          // a statement about something else
+	ContentMismatch        Code = "CONTENT_MISMATCH"          // the bytes are not those that the digest names
+	TypeMissing            Code = "TYPE_MISSING"              // no statement of the type that is required
+	ThresholdNotMet        Code = "THRESHOLD_NOT_MET"         // too few distinct signers
+	EvidenceTooOld         Code = "EVIDENCE_TOO_OLD"          // older than maxAge
+	ConditionFalse         Code = "CONDITION_FALSE"           // a `where` expression is false
+	ConditionError         Code = "CONDITION_ERROR"           // a `where` expression could not be evaluated
+	DigestDenied           Code = "DIGEST_DENIED"             // on a deny list
+	LineageGap             Code = "LINEAGE_GAP"               // a dependency that nothing vouches for
+	LineageCycle           Code = "LINEAGE_CYCLE"             // an artifact that descends from itself
+	LineageAmbiguous       Code = "LINEAGE_AMBIGUOUS"         // several producers of one artifact
+	OrderWrong             Code = "ORDER_WRONG"               // statements made in the wrong order
+	DutyOverlap            Code = "DUTY_OVERLAP"              // one identity in two roles
+	Revoked                Code = "REVOKED"                   // withdrawn
+	PolicyExpired          Code = "POLICY_EXPIRED"            // the policy's own end is past
+	PolicyUnsigned         Code = "POLICY_UNSIGNED"           // nobody signed the policy
+	PolicySignerNotTrusted Code = "POLICY_SIGNER_NOT_TRUSTED" // nobody who is trusted with policies signed it
+	PolicyMisplaced        Code = "POLICY_MISPLACED"          // signed for another place, or not the policy that was there
+	PolicyRollback         Code = "POLICY_ROLLBACK"           // an older version of the policy than before
+	WaiverExpired          Code = "WAIVER_EXPIRED"            // a waiver past its end
+	LimitExceeded          Code = "LIMIT_EXCEEDED"            // more than is read
+	ParseAmbiguous         Code = "PARSE_AMBIGUOUS"           // parsers would disagree about the text
+	VerdictFailed          Code = "VERDICT_FAILED"            // another gate, whose verdicts are accepted, says no
+	VerdictNotAccepted     Code = "VERDICT_NOT_ACCEPTED"      // another gate's verdict that does not stand for anything here
+	StatementUnusable      Code = "STATEMENT_UNUSABLE"        // not a statement that is understood
 )
 
 // Evidence is one statement that was found, as the verifier leaves it: who signed it was
@@ -140,6 +145,9 @@ func (d *Decision) skipAll(p *Policy, reason string) {
 		skip(idDenied)
 	}
 	skip(idRevoked) // looked for whether or not the policy speaks of them
+	if len(p.verdicts) > 0 {
+		skip(idVerdicts)
+	}
 	for i := range p.require {
 		skip(p.require[i].id)
 	}
@@ -183,8 +191,10 @@ type Requirement struct {
 	Fix      string   `json:"fix,omitempty"`     // what to do about it
 	Waiver   string   `json:"waiver,omitempty"`  // id of the waiver without which it would have failed
 	// Values are what the comparisons of a condition that failed compared, as in dec("0.6") >= dec("0.7") -> false.
-	Values  []string `json:"values,omitempty"`
-	Counted []Seen   `json:"counted,omitempty"` // the statements that it rests on
+	Values []string `json:"values,omitempty"`
+	// AcceptedFrom is the verifier whose verdict it passed by; its own evidence would not do.
+	AcceptedFrom string `json:"acceptedFrom,omitempty"`
+	Counted      []Seen `json:"counted,omitempty"` // the statements that it rests on
 	// NearMisses are statements that came close: right type but wrong subject or signer, a
 	// condition that is false, an unreadable one.
 	NearMisses []Seen `json:"nearMisses,omitempty"`

@@ -69,6 +69,13 @@
 //	waivers:
 //	  - {id: W-1, requirement: eval-bar, subject: "sha256:…", until: 2026-12-31T00:00:00Z, reason: SEC-441, by: [humans]}
 //	acceptWaivers: {by: [humans], for: [eval-bar], maxDays: 30}
+//	acceptVerdicts:                      # signed summaries of other gates that stand for evidence that is missing here
+//	  - by: [ci]
+//	    verifier: https://gate.example/prod   # verifier.id, exactly
+//	    policy: this                     # that decided: this document, or a list of digests of policies
+//	    resourceUri: [oci://dev.example/models/bot]   # without it the artifact's own address
+//	    maxAge: 24h                      # required
+//	    for: [signed, lineage:base]      # without it all requirements and edges
 //
 // Entries of accept and requireEach take signature or attestation, by, match, maxAge and where,
 // as requirements do, and an id where other edges start at what they accept; an edge has accept, requireEach, disjointFrom or several of them. There is no way to accept
@@ -79,7 +86,7 @@
 // mark, U+0085, U+2028, U+2029 and a carriage return without a line feed, which end a line or
 // a comment for some readers only, bidirectional controls, a second document, yes and no without quotes, a number where a string belongs, an empty
 // list, two signers with one key, identity or certificate, and a policy of which no requirement blocks. Ids are unique, and `policy`, `match`, `evidence`,
-// `digests.deny`, `revocations`, `lineage.order`, `lineage:ID` and `rego:PACKAGE` are the ids of what a decision lists besides the requirements.
+// `digests.deny`, `revocations`, `verdicts`, `lineage.order`, `lineage:ID` and `rego:PACKAGE` are the ids of what a decision lists besides the requirements.
 //
 // # Keyless signers
 //
@@ -234,6 +241,27 @@
 // a statement of type https://mlseal.dev/attestation/waiver/v0.1 about the artifact, {id, requirement, until, reason}, signed by whom
 // acceptWaivers names. Either ends at most 90 days ahead of now, and is not by somebody who may sign for the requirement itself. A waiver
 // that does not count is ignored and noted. What was waived gives edges and notSignedBySameIdentityAs no statements, and order leaves it out.
+//
+// # Verdicts of other gates
+//
+// acceptVerdicts takes SLSA verification summaries (https://slsa.dev/verification_summary/v1) about the artifact for evidence. One stands for the
+// requirements and edges in `for` when its verifier.id and policy.digest.sha256 are the ones named, a signer in `by` signed it (or enough
+// members of a group signed one each), verificationResult is PASSED, no field that the specification requires is missing or of another kind,
+// and it is no older than maxAge. Its age is that of timeVerified or of the verified time of signing, whichever was earlier: signing again
+// makes nothing younger. Neither may be more than five minutes in the future. resourceUri must be
+//
+//   - one of those listed, as it stands or with @sha256:DIGEST of the artifact behind it;
+//   - or else what mlseal verify writes: oci://REGISTRY/REPOSITORY@sha256:DIGEST, and oci:NAME@sha256:DIGEST for a layout of that name. A
+//     directory has no address of its own.
+//
+// A verdict stands only for what is missing: statements that are not there, are by somebody else, too few or too old, and dependencies that nobody
+// vouches for. A trusted statement that does not hold, two where one is wanted, one identity in two roles, deny lists, revocations, expiry,
+// match, Rego modules and the check of the contents deny as ever. Times of what a verdict stands for are not ordered.
+//
+// The latest word of a verifier counts. FAILED, no older than maxAge and not followed by an accepted PASSED, denies as `verdicts`
+// (VERDICT_FAILED), whatever other evidence there is: that gate may have seen what is hidden here. A summary of a decision that rests on a verdict itself says so in
+// verifiedLevels (MLSEAL_ACCEPTED_VERDICT/POLICY) and is not accepted, so that two gates cannot keep one look at the evidence fresh for good. Nor is one of a
+// decision with other parameters than the document's. Every summary that is not accepted is shown with the reason.
 //
 // # Rego
 //

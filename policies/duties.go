@@ -12,28 +12,30 @@ import (
 // requirements are the policy's, in its order.
 func (e *evaluation) duties(requirements []Requirement) {
 	for i, r := range e.policy.require {
-		for _, other := range r.notBy {
-			if detail := e.overlap(r.id, other); detail != "" && requirements[i].Passed {
-				e.miss("%s.notSignedBySameIdentityAs", r.id)
-				q := &requirements[i]
-				q.Passed, q.Code, q.Detail = false, DutyOverlap, detail
-				q.Message, q.Fix = r.message.fill(e.policy.params), r.fix
-				delete(e.satisfied, r.id)
-			}
+		detail, unknown := e.overlap(r)
+		if q := &requirements[i]; q.Passed && detail != "" {
+			e.miss("%s.notSignedBySameIdentityAs", r.id)
+			q.Passed, q.Code, q.Detail = false, DutyOverlap, detail
+			q.Message, q.Fix = r.message.fill(e.policy.params), r.fix
+			e.unknown[r.id] = unknown
+			delete(e.satisfied, r.id)
 		}
 	}
 }
 
-// overlap says who signed for both requirements. Of one that was not met nobody knows who signed it.
-func (e *evaluation) overlap(id, other string) string {
-	mine, theirs := e.satisfied[id], e.satisfied[other]
-	if len(theirs) == 0 {
-		return fmt.Sprintf("requirement %s failed, so that it is not known whose signature must not stand here", other)
+// overlap says who signed for the requirement and for one that other people must have signed for. Of one that was not met nobody knows
+// who signed it: unknown says that there is no other reason.
+func (e *evaluation) overlap(r rule) (detail string, unknown bool) {
+	for _, other := range r.notBy {
+		theirs := e.satisfied[other]
+		if name, ok := e.policy.samePerson(e.satisfied[r.id], theirs); ok {
+			return fmt.Sprintf("signed by %s, who signed for %s as well", name, other), false
+		}
+		if len(theirs) == 0 && detail == "" {
+			detail, unknown = fmt.Sprintf("requirement %s failed, so that it is not known whose signature must not stand here", other), true
+		}
 	}
-	if name, ok := e.policy.samePerson(mine, theirs); ok {
-		return fmt.Sprintf("signed by %s, who signed for %s as well", name, other)
-	}
-	return ""
+	return detail, unknown
 }
 
 // samePerson finds somebody who signed one of each, as far as names, keys and certificates tell people apart.
@@ -75,7 +77,7 @@ func (e *evaluation) order(requirements []Requirement) Requirement {
 	var newest time.Time
 	var before string
 	for _, id := range e.policy.order {
-		if slices.ContainsFunc(requirements, func(r Requirement) bool { return r.ID == id && r.Waiver != "" }) {
+		if slices.ContainsFunc(requirements, func(r Requirement) bool { return r.ID == id && (r.Waiver != "" || r.AcceptedFrom != "") }) {
 			continue // nothing counted that could be out of order
 		}
 		items := slices.Clone(e.satisfied[id])

@@ -30,6 +30,7 @@ const (
 	idRevoked  = "revocations"
 	idMatch    = "match"
 	idOrder    = "lineage.order"
+	idVerdicts = "verdicts"
 )
 
 // claimed is the TimeSource of a time that only the statement itself gives.
@@ -45,6 +46,8 @@ type evaluation struct {
 	related   map[string][]*item // by digest, as "algorithm:hex"
 	satisfied map[string][]*item // by id of a requirement that passed
 	known     *ancestry          // nil until it is asked for
+	against   map[string]bool    // by id of a requirement or edge: trusted evidence speaks against it
+	unknown   map[string]bool    // by id of a requirement: whose signature must not stand there is not known
 	notes     []string
 	missed    map[string]bool // parts of the policy that something did not meet; nil when nobody asks
 	explained int             // failures whose values are shown
@@ -98,16 +101,19 @@ func (p *Policy) evaluate(subject Subject, evidence []Evidence, now time.Time, m
 	}
 	e.duties(d.Requirements)
 	e.waive(d.Requirements)
+	rulings, no := e.rulings()
+	e.standIn(rulings, d.Requirements)
 	if len(p.order) > 0 {
 		d.Requirements = append(d.Requirements, e.order(d.Requirements))
 	}
 	if len(p.edges) > 0 {
 		edges, l := e.trace(subject)
+		e.standIn(rulings, edges)
 		d.Requirements, d.Lineage = append(d.Requirements, edges...), &l.graph.Graph
 	}
 	d.Requirements = append(d.Requirements, e.rego()...)
 	// The deny list and revocations reach what the statements that counted say, hence last; they are shown first.
-	d.Requirements = slices.Concat(e.expiry(), e.denied(), e.revoked(), d.Requirements)
+	d.Requirements = slices.Concat(e.expiry(), e.denied(), e.revoked(), no, d.Requirements)
 	e.markListed(d.Lineage)
 	d.Ignored = e.ignored()
 	d.Notes = e.notes
@@ -121,7 +127,8 @@ func (p *Policy) evaluate(subject Subject, evidence []Evidence, now time.Time, m
 // newEvaluation sorts the evidence and keeps each bundle once: the same bundle found in two
 // places is one statement, and must not count as two.
 func (p *Policy) newEvaluation(subject Subject, evidence []Evidence, now time.Time) *evaluation {
-	e := &evaluation{policy: p, subject: subject, now: now, byID: map[string]*item{}, related: map[string][]*item{}, satisfied: map[string][]*item{}}
+	e := &evaluation{policy: p, subject: subject, now: now, byID: map[string]*item{}, related: map[string][]*item{}, satisfied: map[string][]*item{},
+		against: map[string]bool{}, unknown: map[string]bool{}}
 	for i := range evidence {
 		ev := evidence[i]
 		ev.SignedBy = slices.Compact(slices.Sorted(slices.Values(ev.SignedBy)))
@@ -190,6 +197,7 @@ func lower(s string) string { return strings.ToLower(s) }
 
 func (e *evaluation) requirement(r *rule, t target) Requirement {
 	o := e.check(r, t)
+	e.against[r.id] = o.against
 	req := Requirement{ID: r.id, Passed: o.code == "", Code: o.code, Detail: o.detail, Counted: seenAll(o.counted), NearMisses: o.near, Values: o.values}
 	if r.severity != Block {
 		req.Severity = r.severity
@@ -229,6 +237,7 @@ func (p *Policy) isSigner(name string) bool {
 // ignored lists what counted nowhere and says for each why.
 func (e *evaluation) ignored() []Seen {
 	asked := map[string]bool{revocationType: true, waiverType: true}
+	asked[verdictType] = len(e.policy.verdicts) > 0
 	for _, r := range e.policy.rules() {
 		for _, t := range r.types {
 			asked[t] = true

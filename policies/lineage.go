@@ -129,8 +129,11 @@ func (w *walk) fail(code Code, format string, args ...any) {
 	}
 }
 
+// edgePrefix begins what a decision calls an edge.
+const edgePrefix = "lineage:"
+
 // requirementID is what a decision calls the edge.
-func (g *edge) requirementID() string { return "lineage:" + g.id }
+func (g *edge) requirementID() string { return edgePrefix + g.id }
 
 // requirement is how the edge ended.
 func (w *walk) requirement() Requirement {
@@ -284,6 +287,7 @@ func (w *walk) accept(d dependency, node int) (Code, string) {
 // rule asks one rule about a dependency. When it holds, the detail says who vouches.
 func (w *walk) rule(r *rule, d dependency, node int) (Code, string) {
 	o := w.check(r, target{Subject: d.Subject, dependency: true})
+	w.against[w.edge.requirementID()] = w.against[w.edge.requirementID()] || o.against
 	w.near = append(w.near, o.near...)
 	if o.code == "" {
 		w.counted = append(w.counted, o.counted...)

@@ -60,7 +60,7 @@ func Load(data []byte, opts LoadOptions) (*Policy, error) {
 
 func (l *loader) document(root *yaml.Node) {
 	f := l.mapping(root, "the policy",
-		"apiVersion", "name", "version", "expires", "owner", "previous", "signers", "trust", "statements", "params", "digests", "match", "require", "lineage", "revocations", "rego", "waivers", "acceptWaivers")
+		"apiVersion", "name", "version", "expires", "owner", "previous", "signers", "trust", "statements", "params", "digests", "match", "require", "lineage", "revocations", "rego", "waivers", "acceptWaivers", "acceptVerdicts")
 	p := l.policy
 	if n := l.need(f, "apiVersion"); n != nil {
 		if v := l.str(n, "apiVersion"); v != APIVersion {
@@ -91,6 +91,7 @@ func (l *loader) document(root *yaml.Node) {
 		l.rego(f.at["rego"])
 		l.waivers(f.at["waivers"])
 		l.acceptWaivers(f.at["acceptWaivers"])
+		l.acceptVerdicts(f.at["acceptVerdicts"])
 	}
 	if n := f.at["revocations"]; n != nil && l.err == nil {
 		p.revokers, p.revocable = l.take(l.by(l.mapping(n, "revocations", "by"))), true

@@ -7,7 +7,7 @@ import (
 )
 
 // reserved are ids of requirements that a decision adds by itself.
-var reserved = []string{idPolicy, idDenied, idEvidence, idRevoked, idOrder, idMatch}
+var reserved = []string{idPolicy, idDenied, idEvidence, idRevoked, idOrder, idMatch, idVerdicts}
 
 func (l *loader) requirements(n *yaml.Node) {
 	duties := map[int]*yaml.Node{}

@@ -26,6 +26,7 @@ type outcome struct {
 	detail  string
 	counted []*item
 	near    []Seen
+	against bool     // a statement of the right type, subject and signer does not hold, and not for its age
 	values  []string // of the condition that failed
 }
 
@@ -63,6 +64,7 @@ func (e *evaluation) check(r *rule, t target) outcome {
 		it.note(candidate, code, reason)
 		seen := it.seen(code, reason)
 		seen.Values = e.explain(r, t, it, code)
+		o.against = o.against || code != EvidenceTooOld
 		failed = append(failed, seen)
 	}
 	o.code, o.detail = e.verdict(r, s, o.counted, failed)

@@ -37,9 +37,17 @@ type Outline struct {
 	// counts that is not in the policy.
 	WaiversBy, WaiversFor []string
 	WaiversEnd            time.Duration
+	Verdicts              []VerdictOutline
 	// Revocable is set when the policy says who may revoke; Revokers are they.
 	Revocable bool
 	Revokers  []string
+}
+
+// VerdictOutline is an entry of acceptVerdicts.
+type VerdictOutline struct {
+	By, Policies, Resources, For []string // Policies is empty for the policy itself; Resources for the artifact's own address; For for everything
+	Verifier                     string
+	MaxAge                       time.Duration
 }
 
 // SignerOutline is a signer or a group.
@@ -141,6 +149,9 @@ func (p *Policy) Outline() Outline {
 	}
 	if w := p.outside; w != nil {
 		o.WaiversBy, o.WaiversFor, o.WaiversEnd = slices.Clone(w.by), slices.Clone(w.requirements), w.longest
+	}
+	for _, s := range p.verdicts {
+		o.Verdicts = append(o.Verdicts, VerdictOutline{slices.Clone(s.by), slices.Sorted(maps.Keys(s.policies)), slices.Clone(s.resources), slices.Clone(s.ids), s.verifier, s.maxAge})
 	}
 	return o
 }

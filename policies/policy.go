@@ -16,6 +16,7 @@ const (
 	revocationType      = "https://mlseal.dev/attestation/revocation/v0.1"
 	waiverType          = "https://mlseal.dev/attestation/waiver/v0.1"
 	evidenceSetType     = "https://mlseal.dev/attestation/evidence-set/v0.1"
+	verdictType         = "https://slsa.dev/verification_summary/v1"
 	cosignSignatureType = "https://sigstore.dev/cosign/sign/v1"
 	modelSignatureType  = "https://model_signing/signature/v1.0"
 )
@@ -38,6 +39,7 @@ type Policy struct {
 	order      []string // ids of requirements in the order of their times
 	waivers    []waiver
 	outside    *outsideWaivers // nil: a waiver that is not in the policy does not count
+	verdicts   []verdictSource // whose verdicts stand for evidence that is missing
 	applies    applies
 	rego       []*regoModule
 	maxDepth   int      // of the lineage

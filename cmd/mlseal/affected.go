@@ -62,7 +62,7 @@ func affectedDigest(text string) (string, error) {
 
 // trusted loads the policy whose signers' provenance counts.
 func (a *app) trusted(ctx context.Context, f verifyFlags) (*policies.PolicyRef, func(verify.Found) bool, error) {
-	policy, err := f.loadPolicy(ctx)
+	policy, err := a.loadPolicy(ctx, f.policy, f.store)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -43,13 +43,13 @@ func (f *gateFlags) add(cmd *cobra.Command) {
 // check refuses combinations that would do nothing.
 func (f *gateFlags) check() error {
 	switch {
-	case f.policy.name == "" && (f.policy.digest != "" || f.root != "" || len(f.policy.params) > 0):
-		return usage(errors.New("copy: --policy-digest, --param and --trusted-root go with --policy"))
+	case f.policy.name == "" && (f.policy.about() || f.root != "" || len(f.policy.params) > 0):
+		return usage(errors.New("copy: --policy-digest, the other flags about a policy, --param and --trusted-root go with --policy"))
 	case f.lineage && len(f.policy.params) > 0:
 		return usage(errors.New("copy: --with-lineage takes the policy along as it is; give --param to mlseal verify"))
 	case f.policy.name == "" && !f.lineage && len(f.more) > 0:
 		return usage(errors.New("copy: --attestations goes with --with-lineage or --policy"))
-	case f.lineage && f.policy.digest != "":
+	case f.lineage && f.policy.about():
 		return usage(errors.New("copy: --with-lineage takes a policy file along; its digest is printed"))
 	}
 	return nil
@@ -182,7 +182,7 @@ func (a *app) copySource(ctx context.Context, from string, f copyFlags) (*opened
 		return src, nil, err
 	}
 	asked := verifyFlags{policy: f.gate.policy, attestations: f.gate.more, store: f.store, trust: trustFlags{root: f.gate.root}}
-	policy, err := asked.loadPolicy(ctx)
+	policy, err := a.loadPolicy(ctx, asked.policy, asked.store)
 	if err != nil {
 		return nil, nil, err
 	}

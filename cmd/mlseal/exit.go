@@ -15,6 +15,7 @@ import (
 	"github.com/mlseal/mlseal/manifest/oci"
 	"github.com/mlseal/mlseal/manifest/origin"
 	"github.com/mlseal/mlseal/policies"
+	"github.com/mlseal/mlseal/policies/memory"
 	"github.com/mlseal/mlseal/policies/policytest"
 	"github.com/mlseal/mlseal/policies/starter"
 	"github.com/mlseal/mlseal/verify"
@@ -79,12 +80,15 @@ func (e undeliveredError) Unwrap() error { return e.error }
 func exitStatus(err error) int {
 	var onUsage usageError
 	var undelivered undeliveredError
+	var onPolicy *verify.PolicyError
 	switch {
 	case err == nil:
 		return statusDone
 	case errors.As(err, &undelivered):
 		return statusNotDecided // whatever stood in the way
-	case errors.As(err, &onUsage), isAny(err, policies.ErrPolicy, policytest.ErrSuite, policytest.ErrFixture, starter.ErrAnswer, oci.ErrReference, oci.ErrPattern, oci.ErrReadOnly, errUnpinned, oci.ErrCredentials, oci.ErrCertificates, hub.ErrReference, hub.ErrEndpoint, hub.ErrNotFound,
+	case isAny(err, memory.ErrUnreadable):
+		return statusNotDecided // whatever makes it so
+	case errors.As(err, &onUsage), errors.As(err, &onPolicy), isAny(err, memory.ErrRollback, memory.ErrMisplaced, policies.ErrPolicy, policytest.ErrSuite, policytest.ErrFixture, starter.ErrAnswer, oci.ErrReference, oci.ErrPattern, oci.ErrReadOnly, errUnpinned, oci.ErrCredentials, oci.ErrCertificates, hub.ErrReference, hub.ErrEndpoint, hub.ErrNotFound,
 		signer.ErrKey, signer.ErrCertificate, signer.ErrPassword, signer.ErrPasswordNeeded, signer.ErrPINNeeded,
 		signer.ErrToken, signer.ErrSigningConfig, signer.ErrServiceURL,
 		verify.ErrKey, verify.ErrAuthority, verify.ErrRoot, verify.ErrNoIdentity, atomicfile.ErrExists):
@@ -112,6 +116,7 @@ func isAny(err error, targets ...error) bool {
 func hintFor(err error) string {
 	var onUsage usageError
 	var undelivered undeliveredError
+	var onPolicy *verify.PolicyError
 	switch {
 	case errors.As(err, &undelivered):
 		return "the decision stands; mend what is named and run the command again"
@@ -169,6 +174,16 @@ func hintFor(err error) string {
 		return "write oci:DIR to mean the layout; a directory that is deployed must not hold one"
 	case isAny(err, oci.ErrExtra):
 		return "pull into an empty directory, or remove those files"
+	case isAny(err, memory.ErrUnreadable):
+		return "nothing was decided. Restore the file, or remove it and compare the policy's version with what you know before"
+	case isAny(err, memory.ErrRollback):
+		return "get the policy's current version; who publishes one gives it a higher version than all before"
+	case isAny(err, memory.ErrMisplaced):
+		return "name the policy's own tag; when the other policy is wanted here from now on, remove the place from the file of --policy-state"
+	case errors.As(err, &onPolicy) && onPolicy.Code == policies.PolicyMisplaced:
+		return "a copy of a policy is used with --policy-repository, which names the repository that it is signed for"
+	case errors.As(err, &onPolicy):
+		return "mlseal policy push signs policies; name who signs them with --policy-key or --policy-certificate-identity"
 	case isAny(err, errUnpinned):
 		return "name a policy of your own, or compare the digest with one that came another way and pin it with --policy-digest"
 	case isAny(err, oci.ErrReadOnly):

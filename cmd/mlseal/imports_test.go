@@ -27,6 +27,7 @@ import (
 	_ "github.com/mlseal/mlseal/manifest/origin"
 	_ "github.com/mlseal/mlseal/policies"
 	_ "github.com/mlseal/mlseal/policies/library"
+	_ "github.com/mlseal/mlseal/policies/memory"
 	_ "github.com/mlseal/mlseal/policies/policytest"
 	_ "github.com/mlseal/mlseal/policies/review"
 	_ "github.com/mlseal/mlseal/policies/starter"
@@ -52,6 +53,7 @@ var mayImport = map[string][]string{
 	"attest/signer":       {"attest"},
 	"policies":            {},
 	"policies/library":    {},
+	"policies/memory":     {},
 	"policies/policytest": {"policies"},
 	"policies/starter":    {"policies", "policies/policytest"},
 	"policies/review":     {"policies"},

@@ -57,8 +57,8 @@ policy signed says so at every step; what others say is listed apart.`,
 	f.store.add(cmd)
 	cmd.MarkFlagsMutuallyExclusive("affected-by", "attestations")
 	cmd.RunE = a.do(func(cmd *cobra.Command, args []string) error {
-		if f.policy.name == "" && (f.policy.digest != "" || len(f.policy.params) > 0) {
-			return usage(errors.New("lineage: --policy-digest and --param go with --policy"))
+		if f.policy.name == "" && (f.policy.about() || len(f.policy.params) > 0) {
+			return usage(errors.New("lineage: --policy-digest, the other flags about a policy and --param go with --policy"))
 		}
 		if f.affectedBy != "" {
 			return a.affected(cmd.Context(), args, f)
@@ -80,7 +80,7 @@ func (a *app) lineage(ctx context.Context, arg string, f lineageFlags) error {
 	if f.policy.name == "" {
 		return a.unverifiedLineage(ctx, arg, p, f)
 	}
-	policy, err := f.loadPolicy(ctx)
+	policy, err := a.loadPolicy(ctx, f.policy, f.store)
 	if err != nil {
 		return err
 	}

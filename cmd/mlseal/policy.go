@@ -18,7 +18,7 @@ var errPolicyTest = errors.New("a policy test failed")
 func (a *app) policyCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:                        "policy COMMAND",
-		Short:                      "Begin, test, check, explain and compare policies",
+		Short:                      "Begin, test, check, explain, compare and push policies",
 		SuggestionsMinimumDistance: 2,
 		Example:                    "  mlseal policy test policy_test.yaml --coverage --mutate",
 		Args:                       func(cmd *cobra.Command, args []string) error { return unknownCommand(cmd, args) },
@@ -28,7 +28,7 @@ func (a *app) policyCommand() *cobra.Command {
 		},
 	}
 	cmd.AddCommand(a.policyInitCommand(), a.policyTestCommand(), a.policyFixtureCommand(),
-		a.policyLintCommand(), a.policyExplainCommand(), a.policyDiffCommand())
+		a.policyLintCommand(), a.policyExplainCommand(), a.policyDiffCommand(), a.policyPushCommand())
 	return cmd
 }
 

@@ -41,7 +41,7 @@ func (a *app) policyFixture(ctx context.Context, arg, dir string, f verifyFlags)
 	if exists(dir) {
 		return usage(fmt.Errorf("%s is there already; name a directory that is not", dir))
 	}
-	policy, err := f.loadPolicy(ctx)
+	policy, err := a.loadPolicy(ctx, f.policy, f.store)
 	if err != nil {
 		return err
 	}

@@ -62,6 +62,7 @@ func TestScripts(t *testing.T) {
 			"replace":   replaceText,
 			"schema":    checkSchema(t),
 			"readonly":  startReadOnly,
+			"outage":    startOutage,
 			"same":      sameDecisions,
 		},
 	})

@@ -71,6 +71,10 @@ when its digest is pinned to one that came another way: whoever made the file ch
   mlseal verify oci-archive:FILE.tar --policy policy.yaml
   mlseal verify oci-archive:FILE.tar --policy oci-archive:FILE.tar --policy-digest sha256:…
 
+A policy in a registry, a layout or an archive, as mlseal policy push makes it, decides when somebody signed it whom you trust with policies,
+for the repository that it comes from. A lower version than one that was accepted before is refused: --policy-state says where that is remembered.
+  mlseal verify REF --policy registry.example/policies/gate:prod --policy-key policy.pub
+
 Every format lists what was checked, what was not, and what to do. -o picks the one on stdout; --report FORMAT=FILE writes others in the
 same run: text, json (docs/schemas/report-v1.json), sarif (2.1.0), junit, markdown for a CI job's summary. A policy's decision can also be
 a statement for others to rely on: vsa (SLSA verification summary v1) or svr (in-toto simple verification result v0.2), signed when there is a
@@ -124,13 +128,13 @@ func (a *app) verify(ctx context.Context, arg string, f verifyFlags) error {
 	case f.only.isPart() && !isPackage(arg):
 		return usage(errors.New("verify: --only is for packages: a directory is what it is as a whole"))
 	case f.policy.name != "":
-		policy, err := f.loadPolicy(ctx)
+		policy, err := a.loadPolicy(ctx, f.policy, f.store)
 		if err != nil {
 			return err
 		}
 		return a.gate(ctx, arg, policy, f)
-	case f.policy.digest != "" || len(f.policy.params) > 0 || f.audit:
-		return usage(errors.New("verify: --policy-digest, --param and --audit go with --policy"))
+	case f.policy.about() || len(f.policy.params) > 0 || f.audit:
+		return usage(errors.New("verify: --policy-digest, the other flags about a policy, --param and --audit go with --policy"))
 	case f.trust.none():
 		return usage(errors.New("verify: say whom to trust: --policy FILE, --key PUB, --certificate-chain PEM, or --certificate-identity and --certificate-oidc-issuer"))
 	case f.signature != "" && exists(arg):
@@ -230,7 +234,11 @@ func (a *app) decide(ctx context.Context, arg string, p *openedPackage, policy *
 		return nil, err
 	}
 	v := verify.Verifier{Source: g.source, Now: a.now(), Trust: trust.New(root)}
-	return v.Verify(ctx, g.target, slices.Concat(g.found, g.given), policy.Policy)
+	decision, err := v.Verify(ctx, g.target, slices.Concat(g.found, g.given), policy.Policy)
+	if err == nil {
+		policy.about(decision)
+	}
+	return decision, err
 }
 
 // gateInput is what the gate is asked about, with its bytes looked at.

@@ -154,3 +154,43 @@ func TestPinnedPolicyIsThatPolicy(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// A policy that is pushed is what goes along in an archive: one digest for the same files.
+func TestPushPolicy(t *testing.T) {
+	target := newLayout(t)
+	desc, err := PushPolicy(t.Context(), target, samplePolicy())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := PushPolicy(t.Context(), target, samplePolicy()); err != nil || again.Digest != desc.Digest {
+		t.Errorf("again: %v %v", again, err)
+	}
+	if named, err := samplePolicy().Descriptor(); err != nil || named.Digest != desc.Digest || named.Size != desc.Size {
+		t.Errorf("its descriptor: %v %v", named, err)
+	}
+	src := newLayout(t)
+	if _, report := writeArchive(t, src, pack(t, src, sampleTree, PackOptions{}), filepath.Join(t.TempDir(), "a.tar"), ArchiveOptions{Policy: samplePolicy()}); report.Policy != desc.Digest {
+		t.Errorf("in an archive it is %s", report.Policy)
+	}
+	p, err := FetchPolicy(t.Context(), target, desc)
+	if err != nil || string(p.Files["keys/b.pub"]) != "B" {
+		t.Errorf("%+v %v", p, err)
+	}
+	many, large := samplePolicy(), samplePolicy()
+	for i := range MaxPolicyFiles {
+		many.Files[strings.Repeat("x", i+1)] = nil
+	}
+	large.Files["x"] = make([]byte, MaxPolicyFilesBytes)
+	for _, p := range []*PolicyFiles{many, large} {
+		before, err := Policies(t.Context(), target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := PushPolicy(t.Context(), target, p); !errors.Is(err, ErrLimit) {
+			t.Errorf("%v", err)
+		}
+		if after, err := Policies(t.Context(), target); err != nil || len(after) != len(before) {
+			t.Errorf("it was pushed: %v %v", after, err)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package oci
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -52,6 +53,51 @@ func (p *PolicyFiles) image() (ocispec.Manifest, [][]byte) {
 		add(MediaTypePolicyTrustedRoot, "trusted_root.json", p.TrustedRoot)
 	}
 	return im, blobs
+}
+
+// check holds the policy to the bounds of FetchPolicy, so that what is pushed can be read.
+func (p *PolicyFiles) check() error {
+	_, blobs := p.image()
+	size := 0
+	for _, blob := range blobs {
+		size += len(blob)
+	}
+	if len(blobs) > MaxPolicyFiles || size > MaxPolicyFilesBytes {
+		return fmt.Errorf("oci: policy: %w: %d files of %d bytes, at most %d of %d", ErrLimit, len(blobs), size, MaxPolicyFiles, MaxPolicyFilesBytes)
+	}
+	return nil
+}
+
+// Descriptor names the policy with all its files. The same files have the same one.
+func (p *PolicyFiles) Descriptor() (ocispec.Descriptor, error) {
+	im, _ := p.image()
+	data, err := json.Marshal(im)
+	return describeBytes(ocispec.MediaTypeImageManifest, data), err
+}
+
+// PushPolicy writes the policy to target, without a tag, and returns what Descriptor returns.
+func PushPolicy(ctx context.Context, target Target, p *PolicyFiles) (ocispec.Descriptor, error) {
+	if err := p.check(); err != nil {
+		return ocispec.Descriptor{}, err
+	}
+	im, blobs := p.image()
+	for i, layer := range im.Layers {
+		if err := pushBytes(ctx, target, plain(layer), blobs[i]); err != nil {
+			return ocispec.Descriptor{}, fmt.Errorf("oci: policy: %s: %w", layer.Annotations[ocispec.AnnotationTitle], err)
+		}
+	}
+	if err := pushBytes(ctx, target, im.Config, ocispec.DescriptorEmptyJSON.Data); err != nil {
+		return ocispec.Descriptor{}, fmt.Errorf("oci: policy: config: %w", err)
+	}
+	data, err := json.Marshal(im)
+	if err != nil {
+		return ocispec.Descriptor{}, err
+	}
+	desc := describeBytes(ocispec.MediaTypeImageManifest, data)
+	if err := pushBytes(ctx, target, desc, data); err != nil {
+		return ocispec.Descriptor{}, fmt.Errorf("oci: policy: %w", err)
+	}
+	return desc, nil
 }
 
 // Policies returns the policies that a layout or archive lists, in the order of their digests. A registry lists none.

@@ -356,6 +356,7 @@ func (c *comparer) waivers() {
 		return out
 	}
 	c.set("waivers", Weaker, words(c.old), words(c.new))
+	c.set("acceptVerdicts", Weaker, verdicts(c.old), verdicts(c.new))
 	c.set("acceptWaivers.by", Weaker, c.old.WaiversBy, c.new.WaiversBy)
 	c.set("acceptWaivers.for", Weaker, c.old.WaiversFor, c.new.WaiversFor)
 	c.value("acceptWaivers.maxDays", by(c.new.WaiversEnd < c.old.WaiversEnd), age(c.old.WaiversEnd), age(c.new.WaiversEnd))

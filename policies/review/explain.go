@@ -123,6 +123,9 @@ func (e explainer) trustedFor(name string) []string {
 	if slices.Contains(e.WaiversBy, name) {
 		out = append(out, "waivers")
 	}
+	if slices.ContainsFunc(e.Verdicts, func(v policies.VerdictOutline) bool { return slices.Contains(v.By, name) }) {
+		out = append(out, "verdicts of other gates")
+	}
 	if slices.Contains(e.Revokers, name) {
 		out = append(out, "revocations")
 	}
@@ -252,6 +255,9 @@ func (e explainer) waivers() []string {
 	}
 	if len(e.WaiversBy) > 0 {
 		out = append(out, fmt.Sprintf("%s may sign waivers of %s for at most %s.", either(e.WaiversBy), either(e.WaiversFor), age(e.WaiversEnd)))
+	}
+	for _, line := range verdicts(e.Outline) {
+		out = append(out, line+".")
 	}
 	return out
 }

@@ -131,6 +131,9 @@ func (l *linter) signers() {
 	}
 	use(l.WaiversBy)
 	use(l.Revokers)
+	for _, v := range l.Verdicts {
+		use(v.By)
+	}
 	for _, w := range l.Waivers {
 		use(w.By)
 	}

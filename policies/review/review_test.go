@@ -247,6 +247,7 @@ func TestCompare(t *testing.T) {
 		{"owner:", "match: {repositories: [r.example/x]}\nowner:", "match.repositories", Stronger, Weaker},
 		{"owner:", "digests: {deny: [\"sha256:" + strings.Repeat("a", 64) + "\"]}\nowner:", "digests.deny", Stronger, Weaker},
 		{"owner:", "statements: [v1, v0.1]\nowner:", "statements", Weaker, Stronger},
+		{"owner:", "acceptVerdicts: [{by: [trainer], verifier: 'https://gate.example', policy: this, maxAge: 1d}]\nowner:", "acceptVerdicts", Weaker, Stronger},
 		{"carol@acme.example", "mallory@acme.example", "signers.carol", Other, Other},
 		{"message: no fresh", "message: no new", "eval-bar.message", Other, Other},
 	} {
@@ -295,6 +296,10 @@ func TestExplain(t *testing.T) {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %q in %s", want, got)
 		}
+	}
+	accepting := fmt.Sprint(Explain(load(t, strings.Replace(example(t), "owner:", "acceptVerdicts: [{by: [trainer], verifier: 'https://gate.example', policy: this, maxAge: 3d}]\nowner:", 1))))
+	if want := "PASSED by https://gate.example, signed by trainer, of this policy, for the artifact's own address, at most 3 days old, stands for every requirement and edge"; !strings.Contains(accepting, want) {
+		t.Errorf("no %q in %s", want, accepting)
 	}
 	hostile := []Section{{"t", []string{"a <script> [x](y) `c` \x1b[31m *b* | _e_"}}}
 	if err := Markdown(&markdown, "n", hostile); err != nil {

@@ -83,7 +83,7 @@ type descriptor struct {
 }
 
 // annotationParams names the parameters in a policy's annotations: an object of {value, default} by their names.
-const annotationParams = "mlseal.dev/params"
+const annotationParams = policies.ParamsAnnotation
 
 // VSA is the predicate of a SLSA verification summary of the decision, allowed or denied.
 func VSA(d *policies.Decision, by Verifier) (json.RawMessage, error) {
@@ -214,7 +214,8 @@ func digestSet(digest string) (attest.DigestSet, error) {
 }
 
 // Properties are what the decision found to hold, in the words of summaries: MLSEAL_REQUIREMENT/POLICY/ID for each requirement that
-// was met, MLSEAL_WAIVED/POLICY/ID/WAIVER for each that a waiver stands in for, and MLSEAL_POLICY/POLICY when the artifact is allowed. Names are percent-encoded, so that no two of them are one. "Users MAY use
+// was met, MLSEAL_WAIVED/POLICY/ID/WAIVER for each that a waiver stands in for, MLSEAL_POLICY/POLICY when the artifact is allowed, and
+// MLSEAL_ACCEPTED_VERDICT/POLICY when that rests on somebody else's verdict. Names are percent-encoded, so that no two of them are one. "Users MAY use
 // custom values here but MUST NOT use custom values starting with SLSA_."
 func Properties(d *policies.Decision) []string {
 	out := []string{}
@@ -226,6 +227,9 @@ func Properties(d *policies.Decision) []string {
 	for _, r := range d.Requirements {
 		unmet[r.ID] = unmet[r.ID] || !r.Passed
 		waived[r.ID] = waived[r.ID] || r.Waiver != ""
+	}
+	if slices.ContainsFunc(d.Requirements, func(r policies.Requirement) bool { return r.AcceptedFrom != "" }) {
+		out = append(out, policies.ChainedVerdict(d.Policy.Name)) // which no policy accepts in turn
 	}
 	for _, r := range d.Requirements {
 		p := "MLSEAL_REQUIREMENT/" + name + "/" + url.PathEscape(r.ID)

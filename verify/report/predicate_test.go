@@ -312,3 +312,15 @@ func TestSummaryRefuses(t *testing.T) {
 		t.Error("the good one is none")
 	}
 }
+
+// A decision that rests on somebody else's verdict says so.
+func TestChainedVerdict(t *testing.T) {
+	d := &policies.Decision{Verdict: policies.Allow, Policy: policies.PolicyRef{Name: "a b"}, Requirements: []policies.Requirement{{ID: "x", Passed: true}}}
+	if got := Properties(d); slices.Contains(got, "MLSEAL_ACCEPTED_VERDICT/a%20b") {
+		t.Errorf("%q", got)
+	}
+	d.Requirements[0].AcceptedFrom = "https://gate.example"
+	if got := Properties(d); !slices.Contains(got, "MLSEAL_ACCEPTED_VERDICT/a%20b") {
+		t.Errorf("%q", got)
+	}
+}
