@@ -97,6 +97,10 @@ var reports = map[string]Report{
 		{ID: "lineage:dataset", Passed: true, Detail: "dataset sha256:333333333333…: dataset statement by office", Counted: []policies.Seen{{ID: "sha256:" + strings.Repeat("1", 64)}, {ID: "sha256:" + strings.Repeat("4", 64), Signers: []string{"office"}}}},
 		{ID: "rego:limits", Passed: true, Detail: "nothing to say against it"},
 	})},
+	"judged": Gate{Decision: policyDecision(policies.Allow, []policies.Requirement{
+		{ID: "approved", Passed: true, AcceptedFrom: "https://gate.example/" + evil, Detail: "accepted from https://gate.example/" + evil + ", VSA sha256:555555555555… by gate, 2h old; TYPE_MISSING: no approval statement by board",
+			Counted: []policies.Seen{{ID: "sha256:" + strings.Repeat("5", 64), Signers: []string{"gate"}}}},
+	})},
 	"audited": Gate{Audit: true, Decision: policyDecision(policies.Deny, []policies.Requirement{
 		{ID: "built-by-us", Passed: true, Detail: "1 provenance statement by trainer", Counted: []policies.Seen{{ID: "sha256:" + strings.Repeat("1", 64), Signers: []string{"trainer"}}}},
 		{ID: "eval-bar", Code: policies.ConditionFalse, Detail: "evaluation statement sha256:777777777777…: results.exists", Values: []string{`dec("0.6") >= dec("0.7") -> false`, evil},
