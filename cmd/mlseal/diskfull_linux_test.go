@@ -131,7 +131,7 @@ func TestDiskFullWhilePullingAndSigning(t *testing.T) {
 	}
 }
 
-// TestPanicIsABug: a panic gives status 4 and asks for a report.
+// TestPanicIsABug is case 71: a panic gives status 4 and asks for a report.
 func TestPanicIsABug(t *testing.T) {
 	var errs bytes.Buffer
 	a := &app{stdout: &errs, stderr: &errs, now: func() time.Time { panic("clock") }, lookupEnv: func(string) (string, bool) { return "", true }}
