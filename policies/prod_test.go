@@ -136,7 +136,7 @@ func TestPolicyProd(t *testing.T) {
 		"34 unknown parameter":    {replace("built", strings.Replace(prodProvenance(), `"recipe"`, `"evil"`, 1)), "built-by-us", ConditionFalse},
 		"23 not in the log":       {change("built", func(ev *Evidence) { ev.Logs = 0 }), "built-by-us", SignatureInvalid},
 		"20 no trusted timestamp": {change("eval", func(ev *Evidence) { ev.Timestamps = 0 }), "eval-bar", SignatureInvalid},
-		"old eval":                {change("eval", func(ev *Evidence) { ev.Time = prodNow.Add(-hours(31 * 24)) }), "eval-bar", EvidenceTooOld},
+		"39 old eval":             {change("eval", func(ev *Evidence) { ev.Time = prodNow.Add(-hours(31 * 24)) }), "eval-bar", EvidenceTooOld},
 		"33 no results":           {replace("eval", `{"dataset":{"digest":`+sha256of("e")+`},"results":[]}`), "eval-bar", ConditionFalse},
 		"a failing eval beside it": {func(all map[string]Evidence) {
 			all["x"] = prod("x", evaluation, "evaluator", hours(29), `{"results":[{"metric":"accuracy","dataset":"mmlu-redux","value":"0.1","passed":false}]}`)
@@ -144,7 +144,7 @@ func TestPolicyProd(t *testing.T) {
 		"a high finding":            {replace("scan", `{"coverage":{"total":3,"scanned":3},"findings":[{"severity":"high"}]}`), "clean-scan", ConditionFalse},
 		"no scan":                   {drop("scan"), "clean-scan", TypeMissing},
 		"one approver":              {drop("bob"), "two-humans", ThresholdNotMet},
-		"one approver twice":        {change("bob", by("alice")), "two-humans", ThresholdNotMet},
+		"15 one approver twice":     {change("bob", by("alice")), "two-humans", ThresholdNotMet},
 		"40 approval for staging":   {replace("bob", `{"decision":"approved","environment":"staging"}`), "two-humans", ConditionFalse},
 		"42 approver = trainer":     {change("alice", by("alice", "trainer")), "two-humans", DutyOverlap},
 		"54 approved before built":  {change("alice", func(ev *Evidence) { ev.Time = prodNow.Add(-hours(50)) }), "lineage.order", OrderWrong},

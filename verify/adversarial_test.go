@@ -498,7 +498,7 @@ func TestProblemsHaveTheirCodes(t *testing.T) {
 	}
 }
 
-// TestClaimedTimeAges: maxAge is measured from the time that the signed statement claims.
+// TestClaimedTimeAges: maxAge is measured from the time that the signed statement claims (cases 38 and 39).
 func TestClaimedTimeAges(t *testing.T) {
 	evaluator := newPerson(t)
 	policy, err := loadPolicy(t, fmt.Sprintf(gatePolicy, accuracy)+"    maxAge: 30d\n", map[string]person{"evaluator": evaluator})

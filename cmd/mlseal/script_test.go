@@ -149,6 +149,8 @@ func startFaulty(ts *testscript.TestScript, neg bool, args []string) {
 			g.CutUploads, g.CutDownloads = append(g.CutUploads, n), append(g.CutDownloads, n)
 		case "forbid":
 			g.Answer = answering(value, http.StatusForbidden, "")
+		case "status":
+			g.Answer = answering(":", int(n), "")
 		case "lie":
 			g.Answer = answering(value, http.StatusOK, "something else")
 		default:
@@ -160,11 +162,11 @@ func startFaulty(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv(args[0], strings.TrimPrefix(server.URL, "http://"))
 }
 
-// answering answers requests "METHOD:PATHPART" always in one way.
+// answering answers requests "METHOD:PATHPART" always in one way; either may be empty, for all.
 func answering(what string, status int, body string) func(http.ResponseWriter, *http.Request) bool {
 	method, part, _ := strings.Cut(what, ":")
 	return func(w http.ResponseWriter, r *http.Request) bool {
-		if r.Method != method || !strings.Contains(r.URL.Path, part) {
+		if method != "" && r.Method != method || !strings.Contains(r.URL.Path, part) {
 			return false
 		}
 		w.WriteHeader(status)

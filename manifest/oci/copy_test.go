@@ -296,6 +296,7 @@ func TestCopyOfTooMuch(t *testing.T) {
 	}
 }
 
+// Case 56: what an image manifest or an index is cannot be two things.
 func TestCopyOfConfusedManifests(t *testing.T) {
 	for name, text := range map[string]string{
 		"index and image":   `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","layers":[],"manifests":[]}`,

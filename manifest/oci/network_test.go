@@ -54,6 +54,7 @@ func inTime(t *testing.T, do func()) {
 	}
 }
 
+// Case 70: a registry that says nothing is given up.
 func TestSilentRegistry(t *testing.T) {
 	impatient(t)
 	target := silent(t)

@@ -474,6 +474,7 @@ func TestPackNeedsLittleMemory(t *testing.T) {
 	}
 }
 
+// Case 70: what a registry refuses is no answer.
 func TestRegistryFailuresAreUnavailable(t *testing.T) {
 	r := newRegistry(t, true)
 	target := r.open(t)

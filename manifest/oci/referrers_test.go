@@ -253,6 +253,7 @@ func referrersAnswer(n int, link string) func(http.ResponseWriter, *http.Request
 	}
 }
 
+// Case 43: a list of referrers that is too long is refused before one is read.
 func TestTooManyReferrers(t *testing.T) {
 	r := newRegistry(t, true)
 	target := r.open(t)

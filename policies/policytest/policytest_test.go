@@ -204,6 +204,7 @@ func TestMistakes(t *testing.T) {
 	}
 }
 
+// Case 68: the clock of a suite is written in it, and nowhere else.
 func TestLoadErrors(t *testing.T) {
 	for text, want := range map[string]string{
 		"": "no policy test document",

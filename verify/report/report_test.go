@@ -140,7 +140,8 @@ func rendered(t *testing.T, do func(name string, r Report, format Format, data [
 	}
 }
 
-// TestGolden holds each report in each format to its golden file, and to holding nothing that a terminal or a CI log obeys.
+// TestGolden holds each report in each format to its golden file, and to holding nothing that a terminal or a CI log obeys:
+// case 69.
 func TestGolden(t *testing.T) {
 	seen := map[string]bool{}
 	rendered(t, func(name string, _ Report, format Format, data []byte) {
