@@ -96,6 +96,9 @@ type Subject struct {
 	// the repository, as in registry.example/models/bot. They are empty for a directory.
 	ArtifactType string `json:"artifactType,omitempty"`
 	Repository   string `json:"repository,omitempty"`
+	// TreeSuffices says that the verifier made sure that the image manifest says nothing beside the tree, so that a statement about the tree is
+	// one about the artifact whichever image manifests it names too: a car image.
+	TreeSuffices bool `json:"treeSuffices,omitempty"`
 }
 
 // Decision is the outcome of a policy, with all that a person or a program needs to see why.

@@ -91,11 +91,12 @@ func (p *Policy) shared(set, artifact map[string]string) []string {
 // in-toto matches each subject by itself. A statement about a package has two, the image manifest and
 // the tree: matched apart, the tree alone would let another image manifest of the same tree pass, which nobody
 // signed and whose config, annotations and layers outside the tree may be anything. So an artifact that has
-// an image manifest is not found by its tree in a statement that names image manifests.
-func (p *Policy) aboutAny(subjects []map[string]string, artifact map[string]string) bool {
-	treeSuffices := artifact["sha256"] == "" || !namesManifest(subjects)
+// an image manifest is not found by its tree in a statement that names image manifests, unless its own says nothing beside the
+// tree (Subject.TreeSuffices).
+func (p *Policy) aboutAny(subjects []map[string]string, artifact Subject) bool {
+	treeSuffices := artifact.TreeSuffices || artifact.Digests["sha256"] == "" || !namesManifest(subjects)
 	return slices.ContainsFunc(subjects, func(set map[string]string) bool {
-		matched := p.shared(set, artifact)
+		matched := p.shared(set, artifact.Digests)
 		return len(matched) > 0 && (treeSuffices || !slices.Equal(matched, []string{dirHash}))
 	})
 }

@@ -132,7 +132,8 @@
 // subjects. For an artifact with a sha256, a subject that is equal by dirHash alone does not
 // count when any subject of the statement has a sha256 or sha512: the statement is about an image
 // manifest, and it is another one. By dirHash alone a statement counts for a directory, which
-// has no sha256, and for everything when it was made about a directory, and so names no image manifest.
+// has no sha256, for a car image, whose manifest says nothing beside its tree, and for everything when it was made
+// about a directory, and so names no image manifest.
 //
 // match says what happens when several statements have the right type, subject and signer:
 //

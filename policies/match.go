@@ -116,7 +116,7 @@ func (e *evaluation) place(r *rule, t target, it *item) standing {
 		}
 		return unrelated
 	}
-	about := e.policy.aboutAny(it.Subjects, t.Digests)
+	about := e.policy.aboutAny(it.Subjects, t.Subject)
 	trusted := slices.ContainsFunc(it.SignedBy, func(s string) bool { return slices.Contains(r.signers, s) })
 	switch {
 	case about && trusted && e.policy.unwitnessed(it.Evidence) != "":

@@ -16,6 +16,8 @@ const evaluated = "require:\n  - {id: r, attestation: evaluation, by: [ci], mess
 func TestSubject(t *testing.T) {
 	sha512 := strings.Repeat("b", 128)
 	both := Subject{Name: "model", Digests: map[string]string{"sha256": h("a"), "sha512": sha512}}
+	treeSuffices := model
+	treeSuffices.TreeSuffices = true
 	type set = map[string]string
 	for name, c := range map[string]struct {
 		artifact Subject
@@ -65,6 +67,9 @@ func TestSubject(t *testing.T) {
 		"our tree and our package":      {model, []set{{"sha256": h("x")}, {"dirHash": h("d")}, {"sha256": h("a")}}, ""},
 		"our tree, another gitCommit":   {model, []set{{"gitCommit": h("x")}, {"dirHash": h("d")}}, ""},
 		"a directory of a package":      {Subject{Digests: set{"dirHash": h("d")}}, []set{{"sha256": h("x")}, {"dirHash": h("d")}}, ""},
+		"our tree suffices":             {treeSuffices, []set{{"sha256": h("x")}, {"dirHash": h("d")}}, ""},
+		"our tree suffices, another":    {treeSuffices, []set{{"sha256": h("x")}, {"dirHash": h("e")}}, SubjectMismatch},
+		"our tree suffices, one set":    {treeSuffices, []set{{"sha256": h("x"), "dirHash": h("d")}}, SubjectMismatch},
 		"a name that looks like a hash": {model, []set{{"name": h("a")}}, SubjectMismatch},
 	} {
 		t.Run(name, func(t *testing.T) {

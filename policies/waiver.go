@@ -120,7 +120,7 @@ func (p *Policy) waivesItself(w waiver, r *rule) bool {
 func (e *evaluation) signedWaivers() []waiver {
 	var out []waiver
 	for _, it := range e.items {
-		if it.PredicateType != waiverType || !it.trusted || !e.policy.aboutAny(it.Subjects, e.subject.Digests) {
+		if it.PredicateType != waiverType || !it.trusted || !e.policy.aboutAny(it.Subjects, e.subject) {
 			continue
 		}
 		w := readWaiver(it)

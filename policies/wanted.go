@@ -50,7 +50,7 @@ func (s *search) run(edges []edge, all bool) {
 		if at.Depth >= s.policy.maxDepth {
 			continue
 		}
-		for _, it := range s.about(at.Digests) {
+		for _, it := range s.about(s.artifact(at)) {
 			if !it.trusted || read[it] {
 				continue
 			}
@@ -72,13 +72,21 @@ func (s *search) run(edges []edge, all bool) {
 	}
 }
 
-// about finds the statements about a digest set, each once and in a fixed order.
-func (s *search) about(digests map[string]string) []*item {
+// artifact is what a step of the search looks at: the artifact itself, or a dependency by its digests alone.
+func (s *search) artifact(at Dependency) Subject {
+	if at.Depth == 0 {
+		return s.subject
+	}
+	return Subject{Digests: at.Digests}
+}
+
+// about finds the statements about an artifact, each once and in a fixed order.
+func (s *search) about(artifact Subject) []*item {
 	var out []*item
-	for algorithm, value := range digests {
+	for algorithm, value := range artifact.Digests {
 		for _, it := range s.related[algorithm+":"+value] {
 			if it.PredicateType == provenanceType || it.PredicateType == evaluationType {
-				if s.policy.aboutAny(it.Subjects, digests) {
+				if s.policy.aboutAny(it.Subjects, artifact) {
 					out = append(out, it)
 				}
 			}

@@ -30,17 +30,35 @@ func (a *app) attach(ctx context.Context, ref string, what attachment, flags sto
 	if err != nil {
 		return err
 	}
-	bundle, err := what.sign(ctx, key, p.subjects())
+	family, note, err := p.family(ctx)
 	if err != nil {
 		return err
 	}
-	done, err := p.attachOnce(ctx, key, bundle, what, a.now())
+	if note != "" {
+		a.note(note)
+	}
+	bundle, err := what.sign(ctx, key, familySubjects(family))
 	if err != nil {
 		return err
 	}
-	return a.printFields(what.output, field{"subject", p.name + "@" + p.pkg.Descriptor.Digest.String()}, field{"dirHash", p.pkg.Tree.DirHash()},
-		field{"statement", what.predicateType}, field{"attached", done.digest}, field{"status", done.status}, field{"replaced", strings.Join(done.replaced, ", ")},
-		key.signedBy(bundle))
+	fields := []field{{"subject", p.name + "@" + p.pkg.Descriptor.Digest.String()}, {"dirHash", p.pkg.Tree.DirHash()}, {"statement", what.predicateType}}
+	now := a.now()
+	for i, member := range family {
+		done, err := member.attachOnce(ctx, key, bundle, what, now)
+		if err != nil {
+			return err
+		}
+		where := "attached"
+		if i > 0 {
+			where = "attached there"
+			fields = append(fields, field{"also about", member.pkg.Descriptor.Digest.String()})
+		}
+		fields = append(fields, field{where, done.digest})
+		if i == 0 {
+			fields = append(fields, field{"status", done.status}, field{"replaced", strings.Join(done.replaced, ", ")})
+		}
+	}
+	return a.printFields(what.output, append(fields, key.signedBy(bundle))...)
 }
 
 // attachedOnce is how attachOnce ended.

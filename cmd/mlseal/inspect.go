@@ -25,6 +25,7 @@ type inspection struct {
 	Bytes      int64               `json:"bytes"`
 	Files      []manifest.File     `json:"files"`
 	LeftOut    []string            `json:"leftOut,omitempty"`
+	Car        *inspectedCar       `json:"car,omitempty"`
 	Linked     []string            `json:"linked,omitempty"` // files of a layout that are hard links
 	Statements []inspectedBundle   `json:"statements,omitempty"`
 	Others     []inspectedReferrer `json:"otherReferrers,omitempty"`
@@ -38,6 +39,13 @@ type inspectedBundle struct {
 	Time          time.Time `json:"claimedTime,omitzero"`
 	Carried       bool      `json:"carried,omitempty"` // about something that the package descends from
 	Problem       string    `json:"problem,omitempty"`
+}
+
+// inspectedCar is what a car image says beside its files, which were read.
+type inspectedCar struct {
+	Architecture string `json:"architecture"`
+	Of           string `json:"of,omitempty"`
+	Note         string `json:"note,omitempty"` // why that package does not count
 }
 
 type inspectedReferrer struct {
@@ -86,6 +94,13 @@ func (a *app) inspectPackage(ctx context.Context, arg string, flags storeFlags) 
 	}
 	in := &inspection{Warning: notVerified, Kind: p.pkg.Type, Name: p.name, Format: p.pkg.Format, Digest: p.pkg.Descriptor.Digest.String(),
 		DirHash: p.pkg.Tree.DirHash(), Bytes: p.pkg.Tree.Size(), Files: p.pkg.Tree.Files, LeftOut: p.pkg.LeftOut}
+	if car := p.pkg.Car; car != nil {
+		_, note, err := p.findRaw(ctx)
+		if err != nil {
+			return nil, err
+		}
+		in.Car = &inspectedCar{Architecture: car.Architecture, Of: car.Of.String(), Note: note}
+	}
 	if layout, ok := p.target.(*oci.Layout); ok {
 		in.Linked = layout.Linked(p.pkg)
 	}
@@ -174,6 +189,15 @@ func (a *app) printInspection(in *inspection) error {
 		w.line("  source   %s", in.Source)
 	}
 	w.line("  dirHash  %s", in.DirHash)
+	if in.Car != nil {
+		w.line("  car      linux/%s, files under /%s", in.Car.Architecture, oci.CarRoot)
+		if in.Car.Of != "" && in.Car.Note == "" {
+			w.line("  beside   %s  (the same files)", in.Car.Of)
+		}
+		if in.Car.Note != "" {
+			w.line("  note     %s", in.Car.Note)
+		}
+	}
 	w.line("  files    %d, %s", len(in.Files), progress.Bytes(in.Bytes))
 	for _, f := range in.Files {
 		w.line("    %s  %9s  %s", f.Digest.Encoded()[:12], progress.Bytes(f.Size), f.Path)

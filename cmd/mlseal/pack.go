@@ -11,6 +11,7 @@ import (
 	"github.com/mlseal/mlseal/manifest/hub"
 	"github.com/mlseal/mlseal/manifest/oci"
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
 )
 
@@ -21,6 +22,7 @@ type packFlags struct {
 	key                signWithFlags
 	oms                signFlags
 	attest             []string
+	car                carFlags
 	imports            importFlags
 	cache              cacheFlags
 	store              storeFlags
@@ -42,9 +44,15 @@ under REF unless everything could be signed. A file that did not change since an
 --link puts hard links into a layout on the same file system instead of copies. They take no room; a file that is edited in place afterwards
 alters the package, which verify and pull then refuse.
 
+With --car an image of the same files is made beside it, for container runtimes that cannot mount raw layers: containerd, and KServe.
+It takes the room of the files once more, and they are read once more for it. It is signed, verified and pulled like a package, and what is signed in the same
+read is about both.
+
+A dataset of more than 5,000 files is grouped into tar layers with a list of the files, so that each one can still be pulled and verified alone.
+
 The files of hf://ORG/NAME are downloaded straight into the package and held to what the hub publishes of them, and with --oms-key or another --oms flag
 to the publisher's signature. With --key a statement that says where they came from is attached too.`,
-		Example: "  mlseal pack ./model oci:store:v1\n  mlseal pack ./data oci:store:data-v1 --type dataset\n  mlseal pack ./model -o digest\n" +
+		Example: "  mlseal pack ./model oci:store:v1\n  mlseal pack ./model oci:store:v1 --car\n  mlseal pack ./data oci:store:data-v1 --type dataset\n  mlseal pack ./model -o digest\n" +
 			"  mlseal pack ./model registry.example/bot:v1 --key trainer.key --attest evaluation=evaluation.json --signature model.sig\n" +
 			"  mlseal pack hf://acme/llm@v1.0 oci:store:llm-v1 --oms-key acme.pub --key trainer.key",
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -61,6 +69,7 @@ to the publisher's signature. With --key a statement that says where they came f
 	f.oms.addOMS(cmd, "also write the OMS bundle of the directory or file here")
 	f.key.add(cmd)
 	outputFlag(cmd, &f.output, "text", "json", "digest")
+	f.car.add(cmd)
 	f.imports.add(cmd)
 	f.cache.add(cmd)
 	f.store.add(cmd)
@@ -69,6 +78,9 @@ to the publisher's signature. With --key a statement that says where they came f
 			if err := refuseImportFlags(cmd); err != nil {
 				return err
 			}
+		}
+		if err := f.car.check(cmd, append(args, "")[1]); err != nil {
+			return err
 		}
 		return a.pack(cmd.Context(), args[0], append(args, "")[1], f)
 	})
@@ -140,7 +152,11 @@ func (a *app) pack(ctx context.Context, path, refArg string, f packFlags) error 
 	if refArg == "" {
 		return a.packNowhere(ctx, in, opts, f.output, meter)
 	}
-	if err := oci.CheckTree(ctx, t.fsys, opts); err != nil {
+	err = oci.CheckTree(ctx, t.fsys, opts)
+	if errors.Is(err, errors.ErrUnsupported) {
+		return usage(err)
+	}
+	if err != nil {
 		return err
 	}
 	target, err := f.store.open(ctx, ref, true)
@@ -151,20 +167,31 @@ func (a *app) pack(ctx context.Context, path, refArg string, f packFlags) error 
 		return err
 	}
 	p := &openedPackage{ref: ref, name: referenceName(ref), target: target}
+	var image *openedPackage // the car; nil without one
 	opts.Ready = func(packed *oci.Packed) error {
 		meter.Done()
 		if err := in.check(packed.Tree, a.now); err != nil {
 			return err
 		}
 		p.pkg = &oci.Package{Descriptor: packed.Descriptor, Tree: packed.Tree}
-		return signing.sign(ctx, p, in)
+		family := []*openedPackage{p}
+		sign := func() error { return signing.sign(ctx, family, in) }
+		if !f.car.car {
+			return sign()
+		}
+		image = &openedPackage{ref: ref, name: p.name, target: target}
+		return a.packCar(ctx, t, p, f.car, func(desc ocispec.Descriptor) error {
+			image.pkg = &oci.Package{Descriptor: desc, Tree: packed.Tree}
+			family = append(family, image)
+			return sign()
+		})
 	}
 	packed, err := oci.Pack(ctx, target, t.fsys, opts)
 	meter.Done()
 	if err != nil {
 		return err
 	}
-	if err := a.attachSigned(ctx, p, signing); err != nil {
+	if err := a.attachSigned(ctx, p, image, signing); err != nil {
 		return fmt.Errorf("%s is packed as %s: %w", refArg, packed.Descriptor.Digest, err)
 	}
 	if err := in.writeProvenance(); err != nil {
@@ -173,7 +200,7 @@ func (a *app) pack(ctx context.Context, path, refArg string, f packFlags) error 
 	if in.predicate != nil && signing == nil {
 		a.note("where it came from is not attached: pack with --key, or write it with --provenance-out FILE and attach it with `mlseal attest REF --type slsa-provenance --predicate FILE --key KEY`")
 	}
-	return a.printPacked(refArg, packed, in, signing, f.output)
+	return a.printPacked(refArg, packed, image, in, signing, f.output)
 }
 
 // packNowhere computes the package and writes nothing but what the command line names.
@@ -189,7 +216,7 @@ func (a *app) packNowhere(ctx context.Context, in *imported, opts oci.PackOption
 	if err := in.writeProvenance(); err != nil {
 		return err
 	}
-	return a.printPacked("", v.Packed(), in, nil, output)
+	return a.printPacked("", v.Packed(), nil, in, nil, output)
 }
 
 // packSigning is what is signed about a package and its tree; nil when nothing is.
@@ -229,8 +256,8 @@ func (a *app) loadPackSigning(ctx context.Context, f packFlags) (*packSigning, e
 	return s, err
 }
 
-// sign signs everything, and where the files came from, and writes nothing.
-func (s *packSigning) sign(ctx context.Context, p *openedPackage, in *imported) error {
+// sign signs everything, and where the files came from, and writes nothing. The family is the package, and the car beside it.
+func (s *packSigning) sign(ctx context.Context, family []*openedPackage, in *imported) error {
 	if s == nil {
 		return nil
 	}
@@ -239,7 +266,7 @@ func (s *packSigning) sign(ctx context.Context, p *openedPackage, in *imported) 
 		s.statements = append(s.statements, attachment{predicateType: attest.ProvenancePredicateType, predicate: in.predicate})
 	}
 	for _, what := range s.statements {
-		bundle, err := what.sign(ctx, s.key, p.subjects())
+		bundle, err := what.sign(ctx, s.key, familySubjects(family))
 		if err != nil {
 			return err
 		}
@@ -249,12 +276,12 @@ func (s *packSigning) sign(ctx context.Context, p *openedPackage, in *imported) 
 		return nil
 	}
 	var err error
-	s.bundle, err = signOMS(ctx, s.key, p.pkg.Tree, in.tree.name, in.tree.withGitNames(in.options.Ignore))
+	s.bundle, err = signOMS(ctx, s.key, family[0].pkg.Tree, in.tree.name, in.tree.withGitNames(in.options.Ignore))
 	return err
 }
 
-// attachSigned attaches the statements to the package, which is there, and writes the bundle of the tree.
-func (a *app) attachSigned(ctx context.Context, p *openedPackage, s *packSigning) error {
+// attachSigned attaches the statements to the package, which is there, and to the car, if there is one, and writes the bundle of the tree.
+func (a *app) attachSigned(ctx context.Context, p, image *openedPackage, s *packSigning) error {
 	if s == nil {
 		return nil
 	}
@@ -264,6 +291,12 @@ func (a *app) attachSigned(ctx context.Context, p *openedPackage, s *packSigning
 			return err
 		}
 		s.referrers = append(s.referrers, done.digest)
+		if image == nil {
+			continue
+		}
+		if _, err := image.attachOnce(ctx, s.key, bundle, s.statements[i], a.now()); err != nil {
+			return err
+		}
 	}
 	if s.bundle == nil {
 		return nil
@@ -279,6 +312,7 @@ type packReport struct {
 	Files     int            `json:"files"`
 	Bytes     int64          `json:"bytes"`
 	LeftOut   []string       `json:"leftOut"`
+	Car       digest.Digest  `json:"car,omitempty"` // of the image beside it
 	Attached  []packAttached `json:"attached,omitempty"`
 	Signature string         `json:"signature,omitempty"`
 
@@ -292,7 +326,7 @@ type packAttached struct {
 	Digest    string `json:"digest"`
 }
 
-func (a *app) printPacked(ref string, packed *oci.Packed, in *imported, s *packSigning, output string) error {
+func (a *app) printPacked(ref string, packed *oci.Packed, image *openedPackage, in *imported, s *packSigning, output string) error {
 	m := packed.Tree
 	a.noteUnchecked(in.tree, m)
 	r := packReport{Reference: ref, Digest: packed.Descriptor.Digest, DirHash: m.DirHash(), Files: len(m.Files), Bytes: m.Size(), LeftOut: append([]string{}, m.LeftOut...),
@@ -301,6 +335,10 @@ func (a *app) printPacked(ref string, packed *oci.Packed, in *imported, s *packS
 	fields := []field{{"packed", ref + "  " + size}, {"source", r.Source}, {"publisher", r.Publisher}, {"digest", r.Digest.String()}, {"dirHash", r.DirHash}}
 	if ref == "" {
 		fields[0] = field{"not packed", "no REF was named, nothing was written  " + size}
+	}
+	if image != nil {
+		r.Car = image.pkg.Descriptor.Digest
+		fields = append(fields, field{"car", r.Car.String()})
 	}
 	if s != nil {
 		for i, referrer := range s.referrers {

@@ -18,6 +18,7 @@ import (
 func (a *app) pullCommand() *cobra.Command {
 	var store storeFlags
 	var output, statements string
+	var only onlyFlag
 	cmd := &cobra.Command{
 		Use:   "pull REF DIR",
 		Short: "Extract a package into a directory and verify every byte while it is written",
@@ -27,15 +28,19 @@ right. What is there already is hashed and kept; a pull that was interrupted is 
 Packages of modctl, KitOps and Docker Model Runner are extracted too. What their archives hold is renamed when the whole archive is
 verified; a file to which Docker gives no name gets the one of Docker Model Runner, such as model.gguf.
 
+With --only a part of the package is fetched and verified. DIR then is not the tree that was signed, and no dirHash is printed; further
+parts can be pulled into it.
+
 With --attestations the statements that are attached to the package are written into a directory of their own, for
 mlseal verify --attestations.`,
-		Example: "  mlseal pull oci:store:v1 ./model\n  mlseal pull oci:store:v1 ./model --attestations ./statements",
+		Example: "  mlseal pull oci:store:v1 ./model\n  mlseal pull oci:store:v1 ./part --only config.json --only 'model-0000[12]*'\n  mlseal pull oci:store:v1 ./model --attestations ./statements",
 		Args:    takes("REF", "DIR"),
 	}
 	cmd.Flags().StringVar(&statements, "attestations", "", "directory into which the attached statements are written too")
 	_ = cmd.MarkFlagDirname("attestations")
 	outputFlag(cmd, &output, "text", "json")
 	store.add(cmd)
+	only.add(cmd)
 	cmd.RunE = a.do(func(cmd *cobra.Command, args []string) error {
 		if err := checkBeside(args[1], statements); err != nil {
 			return err
@@ -44,8 +49,8 @@ mlseal verify --attestations.`,
 		if err != nil {
 			return err
 		}
-		meter := a.progress("pulling", p.layersSize())
-		err = oci.Pull(cmd.Context(), p.target, p.pkg, args[1], oci.PullOptions{Progress: func(e oci.PullEvent) { meter.Add(e.Bytes) }})
+		meter := a.progress("pulling", p.pullSize(only))
+		err = oci.Pull(cmd.Context(), p.target, p.pkg, args[1], oci.PullOptions{Only: only, Progress: func(e oci.PullEvent) { meter.Add(e.Bytes) }})
 		meter.Done()
 		if err != nil {
 			return err
@@ -54,9 +59,18 @@ mlseal verify --attestations.`,
 		if err != nil {
 			return err
 		}
-		return a.printFields(output, field{"pulled", p.name + "@" + p.pkg.Descriptor.Digest.String()},
-			field{"into", args[1]}, field{"files", fmt.Sprintf("%d, %s, each verified", len(p.pkg.Tree.Files), progress.Bytes(p.pkg.Tree.Size()))},
-			field{"dirHash", p.pkg.Tree.DirHash()}, field{"left out", strings.Join(p.pkg.LeftOut, ", ")}, field{"statements", written})
+		part, err := only.of(p.pkg)
+		if err != nil {
+			return err
+		}
+		fields := []field{{"pulled", p.name + "@" + p.pkg.Descriptor.Digest.String()}, {"into", args[1]},
+			{"files", fmt.Sprintf("%d, %s, each verified", len(part.Files), progress.Bytes(part.Size()))}}
+		if only.isPart() {
+			fields = append(fields, field{"part", partOf(part, p.pkg) + "; what else stands in the directory was not looked at"})
+		} else {
+			fields = append(fields, field{"dirHash", p.pkg.Tree.DirHash()}, field{"left out", strings.Join(p.pkg.LeftOut, ", ")})
+		}
+		return a.printFields(output, append(fields, field{"statements", written})...)
 	})
 	return cmd
 }

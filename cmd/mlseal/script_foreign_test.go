@@ -15,11 +15,11 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// packForeign serves the command `foreign kitops|modctl|docker DIR LAYOUT TAG [PREFIX]`: the files of DIR as another tool packs
-// them, the names in archives behind PREFIX.
+// packForeign serves the command `foreign kitops|modctl|raw|docker DIR LAYOUT TAG [PREFIX]`: the files of DIR as another tool packs
+// them, the names behind PREFIX. Docker's files have none.
 func packForeign(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 4 {
-		ts.Fatalf("usage: foreign kitops|modctl|docker DIR LAYOUT TAG [PREFIX]")
+		ts.Fatalf("usage: foreign kitops|modctl|raw|docker DIR LAYOUT TAG [PREFIX]")
 	}
 	prefix := ""
 	if len(args) > 4 {
@@ -44,12 +44,16 @@ func packForeign(ts *testscript.TestScript, neg bool, args []string) {
 			im.Layers = append(im.Layers, put("application/vnd.kitops.modelkit.model.v1.tar", archived(ts, prefix+name, files[name])))
 		case "modctl":
 			im.Layers = append(im.Layers, put("application/vnd.cncf.model.weight.v1.tar", archived(ts, prefix+name, files[name])))
+		case "raw":
+			layer := put("application/vnd.cncf.model.weight.v1.raw", []byte(files[name]))
+			layer.Annotations = map[string]string{oci.AnnotationPath: prefix + name, ocispec.AnnotationTitle: prefix + name}
+			im.Layers = append(im.Layers, layer)
 		case "docker":
 			im.Layers = append(im.Layers, put("application/vnd.docker.ai.gguf.v3", []byte(files[name])))
 		}
 	}
-	config := map[string]string{"kitops": "application/vnd.kitops.modelkit.config.v1+json", "modctl": oci.MediaTypeConfig, "docker": "application/vnd.docker.ai.model.config.v0.1+json"}[args[0]]
-	im.ArtifactType = map[string]string{"kitops": "application/vnd.kitops.modelkit.manifest.v1+json", "modctl": oci.ArtifactType}[args[0]]
+	config := map[string]string{"kitops": "application/vnd.kitops.modelkit.config.v1+json", "modctl": oci.MediaTypeConfig, "raw": oci.MediaTypeConfig, "docker": "application/vnd.docker.ai.model.config.v0.1+json"}[args[0]]
+	im.ArtifactType = map[string]string{"kitops": "application/vnd.kitops.modelkit.manifest.v1+json", "modctl": oci.ArtifactType, "raw": oci.ArtifactType}[args[0]]
 	im.Config = put(config, []byte("{}"))
 	data, err := json.Marshal(im)
 	ts.Check(err)

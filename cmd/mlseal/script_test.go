@@ -20,6 +20,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/registry"
 	"github.com/mlseal/mlseal/internal/registrytest"
 	"github.com/mlseal/mlseal/internal/testenv"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
@@ -189,8 +190,37 @@ func testRegistry(referrers bool) http.Handler {
 				w.Header().Set("OCI-Subject", m.Subject.Digest)
 			}
 		}
+		if repo, _, ok := strings.Cut(r.URL.Path, "/referrers/"); ok && r.Method == http.MethodGet && referrers {
+			listReferrers(inner, repo, w, r)
+			return
+		}
 		inner.ServeHTTP(w, r)
 	})
+}
+
+// listReferrers answers with the list of inner, in which each referrer has the artifactType of its own manifest, as the OCI distribution
+// specification 1.1 says under "Listing Referrers".
+func listReferrers(inner http.Handler, repo string, w http.ResponseWriter, r *http.Request) {
+	answer := httptest.NewRecorder()
+	inner.ServeHTTP(answer, r)
+	body := answer.Body.Bytes()
+	var index ocispec.Index
+	if answer.Code == http.StatusOK && json.Unmarshal(body, &index) == nil {
+		for i := range index.Manifests {
+			referrer := httptest.NewRecorder()
+			inner.ServeHTTP(referrer, httptest.NewRequest(http.MethodGet, repo+"/manifests/"+index.Manifests[i].Digest.String(), nil))
+			var m struct {
+				ArtifactType string `json:"artifactType"`
+			}
+			if json.Unmarshal(referrer.Body.Bytes(), &m) == nil && m.ArtifactType != "" {
+				index.Manifests[i].ArtifactType = m.ArtifactType
+			}
+		}
+		body, _ = json.Marshal(index)
+	}
+	w.Header().Set("Content-Type", answer.Header().Get("Content-Type"))
+	w.WriteHeader(answer.Code)
+	_, _ = w.Write(body)
 }
 
 // flip FILE OFFSET complements one byte. A glob names the file when its name is a digest.

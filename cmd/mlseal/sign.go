@@ -25,7 +25,8 @@ func (a *app) signCommand() *cobra.Command {
 --signature, which the model-signing package verifies too. The digests are sha256 of whole files unless --hash or --shards
 say otherwise; a policy's gate, which knows a directory by its dirHash, takes only those.
 
-Sign a package (oci:DIR:TAG or registry/repo:tag): a statement that cosign verifies too is attached to it.`,
+Sign a package (oci:DIR:TAG or registry/repo:tag): a statement that cosign verifies too is attached to it. One about a car
+image is about the package beside which it was made too, when that is in the same store and holds the same files, and is attached to both.`,
 		Example: "  mlseal sign ./model --key trainer.key --signature model.sig\n  mlseal sign ./model --keyless --signature model.sig\n  mlseal sign ./model --key trainer.key --shards 1GB --hash blake3 --ignore-paths model/cache\n  mlseal sign oci:store:v1 --key trainer.key",
 		Args:    takes("PATH|REF"),
 	}

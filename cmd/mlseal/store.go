@@ -122,7 +122,7 @@ type openedPackage struct {
 	pkg    *oci.Package
 }
 
-// openPackage opens a package whose files are all known, for which the archives of other tools are read.
+// openPackage opens a package whose files are all known, for which a car, a dataset's list of files and the archives of other tools are read.
 func (a *app) openPackage(ctx context.Context, arg string, flags storeFlags) (*openedPackage, error) {
 	p, err := a.resolvePackage(ctx, arg, flags)
 	if err != nil {
@@ -146,8 +146,13 @@ func (p *openedPackage) unread() int64 {
 	return n
 }
 
-// layersSize is the size of all layers.
-func (p *openedPackage) layersSize() int64 {
+// pullSize is what a pull reads at most: the part, as far as it is known, or all layers.
+func (p *openedPackage) pullSize(only onlyFlag) int64 {
+	if p.pkg.Tree != nil {
+		if part, err := only.of(p.pkg); err == nil {
+			return part.Size()
+		}
+	}
 	var n int64
 	for _, layer := range p.pkg.Manifest.Layers {
 		n += layer.Size
@@ -207,7 +212,7 @@ func (p *openedPackage) digests() map[string]string {
 }
 
 func (p *openedPackage) subject() policies.Subject {
-	return policies.Subject{Name: p.name, Digests: p.digests(), ArtifactType: p.pkg.Manifest.ArtifactType, Repository: p.ref.Repository}
+	return policies.Subject{Name: p.name, Digests: p.digests(), ArtifactType: p.pkg.Manifest.ArtifactType, Repository: p.ref.Repository, TreeSuffices: p.pkg.Car != nil}
 }
 
 // statements lists what is attached to the package.

@@ -26,6 +26,7 @@ type verifyFlags struct {
 	store        storeFlags
 	tree         treeFlags
 	unsigned     bool
+	only         onlyFlag
 }
 
 func (a *app) verifyCommand() *cobra.Command {
@@ -54,6 +55,11 @@ and neither the policy (trust.root) nor --trusted-root names one. The bytes of a
 of a layout on disk are hashed first.
   mlseal verify PATH|REF --policy policy.yaml
 
+A car image (pack --car) is read whole, in a registry too: it is known by its own digest and by the dirHash of the files in its layer, so that
+statements about the same files count, also those that are attached to the package beside which it was made.
+With --only the files of a layout that a pattern chooses are hashed and no others; the decision is about the package as always, and
+says that the rest was not looked at.
+
 Across an air gap everything comes from one file, which mlseal copy --with-lineage makes. A policy that travels in it decides only
 when its digest is pinned to one that came another way: whoever made the file chose the policy too.
   mlseal verify oci-archive:FILE.tar --policy policy.yaml
@@ -72,8 +78,10 @@ The exit status is 0 when allowed, 1 when not; see mlseal help exit-status.`,
 	outputFlag(cmd, &f.output, "text", "json")
 	f.store.add(cmd)
 	f.tree.add(cmd)
+	f.only.add(cmd)
 	cmd.Flags().BoolVar(&f.unsigned, "ignore-unsigned-files", false, "name files that are not signed instead of failing; they are not read")
 	cmd.MarkFlagsMutuallyExclusive("policy", "signature")
+	cmd.MarkFlagsMutuallyExclusive("only", "signature")
 	for _, who := range []string{"key", "certificate-chain", "ca", "certificate-identity"} {
 		cmd.MarkFlagsMutuallyExclusive("policy", who)
 		cmd.MarkFlagsMutuallyExclusive("attestations", who)
@@ -91,6 +99,8 @@ The exit status is 0 when allowed, 1 when not; see mlseal help exit-status.`,
 
 func (a *app) verify(ctx context.Context, arg string, f verifyFlags) error {
 	switch {
+	case f.only.isPart() && !isPackage(arg):
+		return usage(errors.New("verify: --only is for packages: a directory is what it is as a whole"))
 	case f.policy.name != "":
 		policy, err := f.loadPolicy(ctx)
 		if err != nil {
@@ -211,12 +221,17 @@ func (a *app) gateInput(ctx context.Context, arg string, p *openedPackage, f ver
 	if err != nil {
 		return verify.Target{}, nil, nil, err
 	}
+	more, carNotes, err := p.carStatements(ctx)
+	if err != nil {
+		return verify.Target{}, nil, nil, err
+	}
+	found = append(found, more...)
 	g, err := a.attestations(ctx, f.attestations, f.store, source)
 	if err != nil {
 		return verify.Target{}, nil, nil, err
 	}
-	content, err := a.checkContent(ctx, p)
-	return verify.Target{Subject: p.subject(), Content: content}, append(found, g.found...), source, err
+	content, notes, err := a.checkContent(ctx, p, f.only)
+	return verify.Target{Subject: p.subject(), Content: content, Notes: append(carNotes, notes...)}, append(found, g.found...), source, err
 }
 
 // hashPath hashes the bytes that will be used before anything is said about them. A bundle that the command line
@@ -252,27 +267,40 @@ func treeTarget(name string, m *manifest.Manifest, g given) verify.Target {
 	}
 }
 
-// checkContent hashes the blobs of a layout or archive on disk. Those of a registry stay where they are: pull
-// verifies them when they come.
-func (a *app) checkContent(ctx context.Context, p *openedPackage) (verify.Check, error) {
-	check := verify.Check{Name: "content"}
+// checkContent hashes the blobs of a layout or archive on disk, or those that only chooses; the notes say what was not looked at. Those of a
+// registry stay where they are: pull verifies them when they come.
+func (a *app) checkContent(ctx context.Context, p *openedPackage, only onlyFlag) (check verify.Check, notes []string, err error) {
+	check.Name = "content"
+	part, err := only.of(p.pkg)
+	if err != nil {
+		return check, nil, err
+	}
+	if p.pkg.Car != nil {
+		return carContent(p), nil, nil
+	}
 	if p.ref.Repository != "" {
 		check.Detail = "the files were not read from the registry; `mlseal pull` verifies every byte that it writes"
-		return check, nil
+		return check, nil, nil
 	}
-	meter := a.progress("hashing", p.pkg.Tree.Size())
-	result, err := oci.VerifyContent(ctx, p.target, p.pkg, oci.ContentOptions{Progress: meter.Add})
+	meter := a.progress("hashing", part.Size())
+	result, err := oci.VerifyContent(ctx, p.target, p.pkg, oci.ContentOptions{Only: only, Progress: meter.Add})
 	meter.Done()
 	if err != nil {
-		return check, err
+		return check, nil, err
 	}
 	if err := result.Err(); err != nil {
 		check.Status, check.Detail = verify.Failed, err.Error()
-		return check, nil
+		return check, nil, nil
 	}
 	check.Status = verify.Passed
-	check.Detail = fmt.Sprintf("%d files, %s hashed, each as the package says%s", len(p.pkg.Tree.Files), progress.Bytes(p.pkg.Tree.Size()), leftOut(p.pkg.LeftOut))
-	return check, nil
+	hashed := fmt.Sprintf("%s hashed, each as the package says", progress.Bytes(part.Size()))
+	if !only.isPart() {
+		check.Detail = fmt.Sprintf("%d files, %s%s", len(part.Files), hashed, leftOut(p.pkg.LeftOut))
+		return check, nil, nil
+	}
+	check.Detail = fmt.Sprintf("part: %s, %s", partOf(part, p.pkg), hashed)
+	rest := len(p.pkg.Tree.Files) - len(part.Files)
+	return check, []string{fmt.Sprintf("content: not done: %d files were not looked at (--only)", rest)}, nil
 }
 
 // leftOut says what no digest of the tree covers, for the end of a detail.

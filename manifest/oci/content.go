@@ -13,6 +13,7 @@ import (
 	"oras.land/oras-go/v2/content"
 
 	"github.com/mlseal/mlseal/internal/parallel"
+	"github.com/mlseal/mlseal/manifest"
 )
 
 // BlobProblem is a blob that is not what the image manifest says.
@@ -50,19 +51,27 @@ func (r *ContentReport) Err() error {
 // ContentOptions of VerifyContent. The zero value is sound.
 type ContentOptions struct {
 	Concurrency int         // blobs read at once; 0 for a few
+	Only        []string    // patterns of Select; none for all files
 	Progress    func(n int) // told the bytes read, from several goroutines at once; may be nil
 }
 
-// VerifyContent reads every blob of p through target and hashes it, those of p.LeftOut too. The error is about reading
-// only, and wraps ErrUnavailable when a registry failed; ContentReport.Err says whether the content
-// is right.
+// VerifyContent reads every blob of p through target and hashes it, those of p.LeftOut too, and in the tar layers of a dataset each file. With
+// opts.Only it reads the config and the files that are chosen, and whole archives of other tools. A car was read whole by Package.Read, and is not
+// read again. The error is about reading, and wraps ErrUnavailable when a registry failed, or is about a pattern (ErrPattern); ContentReport.Err says
+// whether the content is right.
 func VerifyContent(ctx context.Context, target content.Fetcher, p *Package, opts ContentOptions) (*ContentReport, error) {
-	blobs := append([]ocispec.Descriptor{p.Manifest.Config}, p.Manifest.Layers...)
+	blobs, err := p.contentBlobs(opts.Only)
+	if err != nil {
+		return nil, err
+	}
+	if len(opts.Only) > 0 {
+		target = p.fileSource(target)
+	}
 	problems := make([]error, len(blobs))
-	err := eachBlob(ctx, opts.Concurrency, len(blobs), func(ctx context.Context, i int) error {
-		problem := copyBlob(ctx, target, blobs[i], io.Discard, opts.Progress)
+	err = eachBlob(ctx, opts.Concurrency, len(blobs), func(ctx context.Context, i int) error {
+		problem := blobs[i].verify(ctx, target, opts.Progress)
 		if problem != nil && !errors.Is(problem, ErrNotFound) && !errors.Is(problem, ErrContent) {
-			return fmt.Errorf("oci: %s: %w", blobs[i].Digest, problem)
+			return fmt.Errorf("oci: %s: %w", blobs[i].desc.Digest, problem)
 		}
 		problems[i] = problem
 		return nil
@@ -72,16 +81,82 @@ func VerifyContent(ctx context.Context, target content.Fetcher, p *Package, opts
 	}
 	r := &ContentReport{}
 	for i, problem := range problems {
-		name := ""
-		switch {
-		case i > 0 && len(p.Layers) == len(p.Manifest.Layers):
-			name = cmp.Or(p.Layers[i-1].Path, fmt.Sprintf("layer %d", i))
-		case i > 0: // a package that was not parsed
-			name, _ = layerPath(blobs[i])
-		}
-		r.add(name, blobs[i], problem)
+		r.add(blobs[i].path, blobs[i].desc, problem)
 	}
 	return r, nil
+}
+
+// contentBlob is a blob, or a part of one, that VerifyContent reads.
+type contentBlob struct {
+	desc ocispec.Descriptor
+	path string    // of the file, or what a layer calls itself; empty for the config
+	tar  *tarLayer // nil for what is read as it is
+}
+
+func (b contentBlob) verify(ctx context.Context, target content.Fetcher, progress func(int)) error {
+	if b.tar != nil {
+		return b.tar.verify(ctx, target, progress)
+	}
+	return copyBlob(ctx, target, b.desc, io.Discard, progress)
+}
+
+// contentBlobs lists the config and the layers, or those of the chosen files.
+func (p *Package) contentBlobs(only []string) ([]contentBlob, error) {
+	if p.Car != nil {
+		_, err := Select(p.Tree, only)
+		return nil, err
+	}
+	blobs := []contentBlob{{desc: p.Manifest.Config}}
+	if len(only) > 0 {
+		part, err := Select(p.Tree, only)
+		return append(blobs, p.chosen(part)...), err
+	}
+	tars := p.tars
+	for i, desc := range p.Manifest.Layers {
+		blob := contentBlob{desc: desc, path: p.layerName(i)}
+		if len(tars) > 0 && p.Layers[i].Archive {
+			blob.tar, tars = tars[0], tars[1:]
+		}
+		blobs = append(blobs, blob)
+	}
+	return blobs, nil
+}
+
+// layerName is what a layer is called in a report.
+func (p *Package) layerName(i int) string {
+	if len(p.Layers) != len(p.Manifest.Layers) { // a package that was not parsed
+		name, _ := layerPath(p.Manifest.Layers[i])
+		return name
+	}
+	return cmp.Or(p.Layers[i].Path, fmt.Sprintf("layer %d", i+1))
+}
+
+// chosen are the files of a part, and the archives that hold some of them.
+func (p *Package) chosen(part *manifest.Manifest) []contentBlob {
+	if part == nil {
+		return nil
+	}
+	archive := map[string]int{}
+	for i := range p.Layers {
+		if p.Layers[i].opaque() && len(p.tars) == 0 {
+			for _, f := range p.Layers[i].Files {
+				archive[f.Path] = i
+			}
+		}
+	}
+	var blobs []contentBlob
+	seen := map[int]bool{}
+	for _, f := range part.Files {
+		i, inArchive := archive[f.Path]
+		switch {
+		case !inArchive:
+			blobs = append(blobs, contentBlob{desc: layerOf(f), path: f.Path})
+		case !seen[i]:
+			seen[i] = true
+			blobs = append(blobs, contentBlob{desc: p.Manifest.Layers[i], path: p.layerName(i)})
+		}
+	}
+	return blobs
 }
 
 func (r *ContentReport) add(name string, desc ocispec.Descriptor, problem error) {

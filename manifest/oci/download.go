@@ -8,20 +8,24 @@ import (
 	"net/http"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"oras.land/oras-go/v2/content"
 )
 
-// ranger is a target that can open a blob at an offset.
-type ranger interface {
-	// fetchFrom opens the blob desc at offset. The bytes are not verified.
-	fetchFrom(ctx context.Context, desc ocispec.Descriptor, offset int64) (io.ReadCloser, error)
+// RangeFetcher is a Target that can open a part of a blob.
+type RangeFetcher interface {
+	// FetchRange opens length bytes of the blob that desc describes, from offset on. The bytes are not verified, and the digest of the
+	// blob says nothing about them.
+	FetchRange(ctx context.Context, desc ocispec.Descriptor, offset, length int64) (io.ReadCloser, error)
 }
 
+var _ RangeFetcher = (*repository)(nil)
+
 // fetchFrom opens the blob desc at offset in whatever target.
-func fetchFrom(ctx context.Context, target Target, desc ocispec.Descriptor, offset int64) (io.ReadCloser, error) {
-	if r, ok := target.(ranger); ok {
-		return r.fetchFrom(ctx, desc, offset)
+func fetchFrom(ctx context.Context, target content.Fetcher, desc ocispec.Descriptor, offset int64) (io.ReadCloser, error) {
+	if _, ok := target.(RangeFetcher); ok {
+		return fetchRange(ctx, target, desc, offset, desc.Size-offset)
 	}
-	rc, err := target.Fetch(ctx, desc)
+	rc, err := target.Fetch(ctx, desc) // to its end, wherever that is
 	if err != nil {
 		return nil, err
 	}
@@ -30,6 +34,34 @@ func fetchFrom(ctx context.Context, target Target, desc ocispec.Descriptor, offs
 		return nil, err
 	}
 	return rc, nil
+}
+
+// fetchRange opens a part of a blob in whatever target. A range that the blob does not have fails with ErrContent.
+func fetchRange(ctx context.Context, target content.Fetcher, desc ocispec.Descriptor, offset, length int64) (io.ReadCloser, error) {
+	if offset < 0 || length < 0 || offset > desc.Size || length > desc.Size-offset {
+		return nil, fmt.Errorf("%s: %w: bytes %d and the %d behind of %d", desc.Digest, ErrContent, offset, length, desc.Size)
+	}
+	if r, ok := target.(RangeFetcher); ok {
+		return r.FetchRange(ctx, desc, offset, length)
+	}
+	rc, err := target.Fetch(ctx, desc)
+	if err != nil {
+		return nil, err
+	}
+	if err := skip(rc, offset); err != nil {
+		_ = rc.Close()
+		if errors.Is(err, io.EOF) {
+			err = fmt.Errorf("%s: %w: it ends before byte %d", desc.Digest, ErrContent, offset)
+		}
+		return nil, err
+	}
+	return limitedBody{io.LimitReader(rc, length), rc}, nil
+}
+
+// limitedBody is a part of a body.
+type limitedBody struct {
+	io.Reader
+	io.Closer
 }
 
 // skip moves r on by n bytes.
@@ -42,32 +74,36 @@ func skip(r io.Reader, n int64) error {
 	return err
 }
 
-// fetchFrom implements ranger. A connection that breaks off is taken up again where it broke off, or at
+// FetchRange implements RangeFetcher. A connection that breaks off is taken up again where it broke off, or at
 // the start where the registry knows no ranges (OCI distribution-spec v1.1, "Pulling blobs": "A registry
-// SHOULD support the Range request header").
-func (r *repository) fetchFrom(ctx context.Context, desc ocispec.Descriptor, offset int64) (io.ReadCloser, error) {
-	d := &resumedBody{repo: r, ctx: ctx, desc: desc, at: offset}
+// SHOULD support the Range request header"). Of a part that ends where the blob ends, what the registry sends beyond it is given too.
+func (r *repository) FetchRange(ctx context.Context, desc ocispec.Descriptor, offset, length int64) (io.ReadCloser, error) {
+	d := &resumedBody{repo: r, ctx: ctx, desc: desc, at: offset, end: offset + length}
 	for d.body == nil {
 		if err := d.open(); err != nil {
 			return nil, remoteError(err)
 		}
 	}
+	if d.end < desc.Size {
+		return limitedBody{io.LimitReader(d, length), d}, nil
+	}
 	return d, nil
 }
 
-// resumedBody is a blob that is read over as many connections as it takes.
+// resumedBody is a part of a blob that is read over as many connections as it takes.
 type resumedBody struct {
 	repo  *repository
 	ctx   context.Context
 	desc  ocispec.Descriptor
 	at    int64
+	end   int64
 	body  io.ReadCloser // nil between two connections
 	tries attempts
 }
 
 // open connects. After an error that may pass it returns nil with no body.
 func (d *resumedBody) open() error {
-	body, err := d.repo.openBlob(d.ctx, d.desc, d.at)
+	body, err := d.repo.openBlob(d.ctx, d.desc, d.at, d.end)
 	if err == nil {
 		d.body = body
 		return nil
@@ -93,7 +129,7 @@ func (d *resumedBody) Read(p []byte) (int, error) {
 		switch {
 		case n > 0:
 			return n, nil // and the next call goes on from there
-		case d.at >= d.desc.Size:
+		case d.at >= d.end:
 			return 0, io.EOF // all of it was there; the digest decides
 		}
 		if err := d.tries.again(d.ctx, brokenOff(err), d.at); err != nil {
@@ -120,14 +156,14 @@ func (d *resumedBody) Close() error {
 	return body.Close()
 }
 
-// openBlob makes one request for a blob from offset on.
-func (r *repository) openBlob(ctx context.Context, desc ocispec.Descriptor, offset int64) (io.ReadCloser, error) {
+// openBlob makes one request for a blob from offset to end. It may give more than that.
+func (r *repository) openBlob(ctx context.Context, desc ocispec.Descriptor, offset, end int64) (io.ReadCloser, error) {
 	if err := checkDescriptor(desc); err != nil {
 		return nil, err
 	}
 	header := http.Header{}
-	if offset > 0 && offset < desc.Size {
-		header.Set("Range", fmt.Sprintf("bytes=%d-%d", offset, desc.Size-1))
+	if offset < end && (offset > 0 || end < desc.Size) {
+		header.Set("Range", fmt.Sprintf("bytes=%d-%d", offset, end-1))
 	}
 	resp, err := r.send(r.pullScope(ctx), http.MethodGet, r.endpoint("blobs/"+desc.Digest.String()), nil, header)
 	if err != nil {

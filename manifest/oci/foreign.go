@@ -15,6 +15,7 @@ const (
 	FormatModelPack = "CNCF ModelPack"      // modctl, KitOps --use-model-pack, palan, mlseal
 	FormatKitOps    = "KitOps ModelKit"     // kit pack
 	FormatDocker    = "Docker Model Runner" // docker model package
+	FormatCar       = "OCI image"           // PackCar
 )
 
 // Layer says how the files of a layer are kept. A raw layer is one file. An archive is a tar of files, whose names count and not
@@ -25,10 +26,12 @@ type Layer struct {
 	Archive     bool            // a tar of files
 	Compression string          // "gzip", "zstd" or empty
 	Files       []manifest.File // in the order of the archive; nil for a layer that was not read
+
+	list bool // it lists the files of the other layers
 }
 
 // opaque reports whether the layer must be read before its files and their digests are known.
-func (l *Layer) opaque() bool { return l.Archive || l.Compression != "" }
+func (l *Layer) opaque() bool { return l.Archive || l.Compression != "" || l.list }
 
 // foreignFormat is a form in which packages are written.
 type foreignFormat struct {
@@ -62,13 +65,14 @@ var formats = []*foreignFormat{
 	},
 	{
 		// github.com/docker/model-spec spec.md, and docker/model-runner pkg/distribution/types for v0.2. A file without a name gets
-		// the one that Docker Model Runner gives it (pkg/distribution/internal/bundle/unpack.go).
+		// the one that Docker Model Runner gives it (pkg/distribution/internal/bundle/unpack.go); a model.file always has one.
 		name:          FormatDocker,
 		configs:       []string{"application/vnd.docker.ai.model.config.v0.1+json", "application/vnd.docker.ai.model.config.v0.2+json"},
 		artifactTypes: []string{"", "application/vnd.docker.ai.model.config.v0.1+json", "application/vnd.docker.ai.model.config.v0.2+json"},
-		layer:         regexp.MustCompile(`^application/vnd\.docker\.ai\.(gguf\.v3(?:\.lora|\.mmproj)?|safetensors|dduf|license|mmproj|chat\.template\.jinja|vllm\.config|dir)(\.tar)?$`),
+		layer:         regexp.MustCompile(`^application/vnd\.docker\.ai\.(gguf\.v3(?:\.lora|\.mmproj)?|safetensors|dduf|license|mmproj|chat\.template\.jinja|model\.file|vllm\.config|dir)(\.tar)?$`),
 		kinds: map[string]string{"gguf.v3": kindWeight, "gguf.v3.lora": kindWeight, "gguf.v3.mmproj": kindWeight, "mmproj": kindWeight, "safetensors": kindWeight,
-			"dduf": kindWeight, "license": kindDoc, "chat.template.jinja": kindWeightConfig, "vllm.config": kindWeightConfig, "dir": kindWeightConfig},
+			"dduf": kindWeight, "license": kindDoc, "chat.template.jinja": kindWeightConfig, "model.file": kindWeightConfig,
+			"vllm.config": kindWeightConfig, "dir": kindWeightConfig},
 		names: map[string]layerNames{
 			"gguf.v3": {"model.gguf", "model-%05d-of-%05d.gguf"}, "gguf.v3.lora": {"adapter.gguf", "adapter-%05d-of-%05d.gguf"},
 			"gguf.v3.mmproj": {"model.mmproj", ""}, "mmproj": {"model.mmproj", ""}, "safetensors": {"model.safetensors", "model-%05d-of-%05d.safetensors"},
@@ -138,6 +142,15 @@ func (n layerNames) name(i, count int) string {
 
 // parseLayer reads a descriptor; name is what its file is called when it does not say so.
 func (f *foreignFormat) parseLayer(desc ocispec.Descriptor, name string) (Layer, error) {
+	if err := checkDescriptor(desc); err != nil {
+		return Layer{}, err
+	}
+	if desc.Digest.Algorithm() != digest.SHA256 {
+		return Layer{}, fmt.Errorf("%q is not a sha256 digest", desc.Digest)
+	}
+	if f.name == FormatModelPack && desc.MediaType == MediaTypeFileList {
+		return Layer{Kind: kindDataset, list: true}, nil
+	}
 	match := f.layer.FindStringSubmatch(desc.MediaType)
 	if match == nil {
 		return Layer{}, fmt.Errorf("it is %q, which no %s package has", desc.MediaType, f.name)
@@ -150,12 +163,6 @@ func (f *foreignFormat) parseLayer(desc ocispec.Descriptor, name string) (Layer,
 	}
 	if isArchive := match[1] == "dir" || match[1] == "vllm.config"; f.name == FormatDocker && isArchive != l.Archive {
 		return Layer{}, fmt.Errorf("it is %q, which no %s package has", desc.MediaType, f.name)
-	}
-	if err := checkDescriptor(desc); err != nil {
-		return Layer{}, err
-	}
-	if desc.Digest.Algorithm() != digest.SHA256 {
-		return Layer{}, fmt.Errorf("%q is not a sha256 digest", desc.Digest)
 	}
 	if l.Archive {
 		l.Path = desc.Annotations[AnnotationPath]

@@ -148,6 +148,12 @@ func TestForeign(t *testing.T) {
 				layerOfBytes(t, l, dockerLayer+"vllm.config.tar", "", archiveOf(t, layerEntry{"config.json", config, nil})),
 				layerOfBytes(t, l, dockerLayer+"dir.tar", "", archiveOf(t, layerEntry{"tok/", "", nil}, layerEntry{"tok/vocab.txt", "a", nil})))
 		}, map[string]string{"model-00001-of-00002.safetensors": "1", "model-00002-of-00002.safetensors": "2", "config.json": config, "tok/vocab.txt": "a"}},
+		"Docker directory": {FormatDocker, TypeModel, func(t *testing.T, l Target) ocispec.Descriptor {
+			return imageOf(t, l, "", strings.Replace(dockerConfig, "0.1", "0.2", 1),
+				layerOfBytes(t, l, dockerLayer+"model.file", "README.md", []byte("# x")),
+				layerOfBytes(t, l, dockerLayer+"model.file", "tok/config.json", []byte(config)),
+				layerOfBytes(t, l, dockerLayer+"safetensors", "text_encoder/model.safetensors", []byte(weights)))
+		}, map[string]string{"README.md": "# x", "tok/config.json": config, "text_encoder/model.safetensors": weights}},
 		"git's own files": {FormatModelPack, TypeModel, func(t *testing.T, l Target) ocispec.Descriptor {
 			return imageOf(t, l, ArtifactType, MediaTypeConfig,
 				layerOfBytes(t, l, layerPrefix+"weight.v1.tar", "", archiveOf(t, layerEntry{".gitattributes", "x", nil}, layerEntry{"w", weights, nil})))
@@ -190,6 +196,19 @@ func TestForeign(t *testing.T) {
 			}
 			flipArchives(t, l, p, desc, tc.want)
 		})
+	}
+}
+
+// TestDockerFilesHaveNames refuses a generic file that does not say what it is called, and one that leaves the destination.
+func TestDockerFilesHaveNames(t *testing.T) {
+	for _, name := range []string{"", "../x", "/x", `a\b`} {
+		l := newLayout(t)
+		file := layerOfBytes(t, l, dockerLayer+"model.file", "", []byte("x"))
+		file.Annotations = map[string]string{AnnotationPath: name}
+		desc := imageOf(t, l, "", strings.Replace(dockerConfig, "0.1", "0.2", 1), file)
+		if _, err := FetchPackage(t.Context(), l, desc); !errors.Is(err, ErrNotPackage) {
+			t.Errorf("%q: %v", name, err)
+		}
 	}
 }
 

@@ -35,6 +35,7 @@ const (
 const (
 	TypeModel   = "model"
 	TypeDataset = "dataset"
+	TypeCar     = "car" // an image that holds a tree as files; see PackCar
 )
 
 // layerOrder is the order in which the kinds of layers stand in an image manifest.
@@ -106,17 +107,31 @@ type modelConfig struct {
 type image struct {
 	layers       []ocispec.Descriptor // with their annotations, in order
 	configDesc   ocispec.Descriptor
-	config       []byte
+	blobs        []imageBlob // that are no files: the config, and the list of the files in tars
+	artifactType string      // empty for an image that runtimes take
 	manifestDesc ocispec.Descriptor
 	manifest     []byte
+}
+
+// imageBlob is a blob of a package that is held in memory.
+type imageBlob struct {
+	name string
+	desc ocispec.Descriptor
+	data []byte
+}
+
+// setConfig makes data the config.
+func (img *image) setConfig(mediaType string, data []byte) {
+	img.configDesc = describeBytes(mediaType, data)
+	img.blobs = []imageBlob{{"config", img.configDesc, data}}
 }
 
 // headers tells what the header of a file of a tree says.
 type headers func(manifest.File) (format.Info, error)
 
-// newImage computes the image manifest and config of a tree. It writes nothing.
-func newImage(header headers, m *manifest.Manifest, opts PackOptions) (*image, error) {
-	img := &image{layers: layersOf(m, opts.Type)}
+// newImage computes the image manifest and config of a tree, whose layers are followed by others. It writes nothing.
+func newImage(header headers, m *manifest.Manifest, opts PackOptions, others []ocispec.Descriptor) (*image, error) {
+	img := &image{layers: append(layersOf(m, opts.Type), others...), artifactType: ArtifactType}
 	var config modelConfig
 	config.Descriptor.Name = opts.Name
 	config.ModelFS.Type = "layers"
@@ -128,16 +143,16 @@ func newImage(header headers, m *manifest.Manifest, opts PackOptions) (*image, e
 			return nil, err
 		}
 	}
-	var err error
-	if img.config, err = json.Marshal(config); err != nil {
+	data, err := json.Marshal(config)
+	if err != nil {
 		return nil, err
 	}
-	img.configDesc = describeBytes(MediaTypeConfig, img.config)
+	img.setConfig(MediaTypeConfig, data)
 	if img.manifest, err = marshalImage(img.configDesc, img.layers); err != nil {
 		return nil, err
 	}
 	img.manifestDesc = describeBytes(ocispec.MediaTypeImageManifest, img.manifest)
-	return img, checkImageSize(len(m.Files), max(len(img.manifest), len(img.config)))
+	return img, checkImageSize(len(m.Files), max(len(img.manifest), len(data)))
 }
 
 func marshalImage(config ocispec.Descriptor, layers []ocispec.Descriptor) ([]byte, error) {

@@ -30,6 +30,45 @@
 // with gzip or zstd or not at all, and those of Docker Model Runner. The files of an archive are known, by name and sha256, once it was
 // read; Package.Unread says of which layers that is so.
 //
+// # Datasets of many files
+//
+// A dataset of more than MaxRawFiles files has its files, in the order of their paths, in tar layers of at most 1,000 files and 256 MiB; a larger
+// file stays a raw layer. Behind the raw layers come the tar layers, and last a list of the files in them:
+//
+//	layers  application/vnd.cncf.model.dataset.v1.raw  as above
+//	        application/vnd.cncf.model.dataset.v1.tar  one or more
+//	        application/vnd.mlseal.files.v1+json       one
+//
+// The list is JSON in one form, a file a line, sorted by path, which is the order of the layers too:
+//
+//	{"files":[
+//	{"path":"a/1.json","size":12,"digest":"sha256:…","layer":0,"offset":512},
+//	{"path":"a/2.json","size":7,"digest":"sha256:…","layer":0,"offset":1536}
+//	]}
+//
+// layer is an index among the layers of the image manifest, offset where in it the contents begin. So one file can be fetched alone and verified by its
+// own digest, and the dirHash, which is that of the directory, follows from the image manifest and the list. The annotations of these layers name them
+// for tools that write every layer as a file, and are no paths of the tree.
+//
+// A tar is in one form too: pax headers (POSIX.1-2024) of regular files with mode 0644 and owner, group and time zero, extended only where a name or
+// size needs it, zeros as padding, two blocks of zeros at the end. Its size and all offsets follow from the list, which is held to them;
+// readers take no tar that differs from the one that would be written.
+//
+// # Car images
+//
+// Container runtimes that cannot mount raw layers (containerd, and KServe with it) mount a car: an OCI image with the same files.
+//
+//	mediaType    application/vnd.oci.image.manifest.v1+json, without an artifactType
+//	config       application/vnd.oci.image.config.v1+json
+//	             {"architecture": "amd64", "os": "linux", "config": {}, "rootfs": {"type": "layers", "diff_ids": [layer]}}
+//	layers       application/vnd.oci.image.layer.v1.tar, one
+//	annotations  dev.mlseal.car.of, the digest of the package beside which it was made, or none
+//
+// The layer is a tar in the same form, with all files below models/ and directories (mode 0755) in front of the first file below each. No other image
+// is taken for a car: the image manifest and the config must be, byte for byte, those that PackCar writes. So a car is its tree and nothing else, and
+// statements about the tree's dirHash, which is computed from the layer, are statements about the car. The annotation is a hint where to look
+// for them. A package and its car are never joined in an index, which other tools would read as a package without layers.
+//
 // # Statements
 //
 // A statement is a Sigstore bundle v0.3, attached as a referrer: an image manifest whose

@@ -23,9 +23,6 @@ import (
 // blobsAtOnce is how many blobs are read or written at once when an option says 0.
 const blobsAtOnce = 4
 
-// streamsAtOnce is how many files are sent while they are hashed: each upload may hold a large piece in memory, to send it again.
-const streamsAtOnce = 2
-
 // bufferedBlob is the size in bytes up to which a file is held in memory for an upload, so that a
 // request that failed can be sent again.
 const bufferedBlob = 1 << 20
@@ -60,9 +57,11 @@ type sink interface {
 	// begin starts the copy of a file whose digest is not known before it is read. A nil copy says that the file is better read again
 	// when it is known.
 	begin(ctx context.Context, o origin) (manifest.FileCopy, error)
+	// beginBlob takes size bytes whose digest is not known before they are written. reread opens them again from an offset on.
+	beginBlob(ctx context.Context, size int64, reread func(offset int64) (io.ReadCloser, error)) (manifest.FileCopy, error)
 	// putFile writes the blob of a file whose digest is known, unless it is there.
 	putFile(ctx context.Context, o origin, progress func(int)) error
-	// publish writes config and manifest and makes the package visible.
+	// publish writes config, list and manifest and makes the package visible.
 	publish(ctx context.Context, img *image, tag string) error
 	// discard takes back what the others wrote, after a failure.
 	discard(ctx context.Context)
@@ -73,6 +72,9 @@ type sink interface {
 // it; one that changed fails with manifest.ErrChanged. A file whose digest is remembered (Build.Digests) is not read where the
 // target has the blob, and verified while it is written where it has not; a layout's blob is verified in any case. A file is read a
 // second time when a target cannot take bytes before their digest is known, or a layout has a blob of its size.
+//
+// A dataset of more than MaxRawFiles files is grouped into tar layers, which are hashed and written in the same pass too; a file in one is read
+// also when its digest is remembered, and cannot be a link.
 //
 // A tree with git's files at its top level, which no package has, fails with manifest.ErrName. Nothing is visible in target
 // before everything is there. A tree that needs a manifest of more than MaxManifestBytes fails with
@@ -132,7 +134,11 @@ var unread = digest.NewDigestFromEncoded(digest.SHA256, strings.Repeat("0", 64))
 
 // checkFiles refuses a tree that cannot be a package, before its files are read.
 func (opts PackOptions) checkFiles(files []manifest.File) error {
-	if len(files) > MaxManifestBytes/len(layerPrefix) {
+	shards := opts.needsShards(len(files))
+	if shards && len(files) > MaxTarFiles {
+		return fmt.Errorf("oci: %w: %d files, of which at most %d go into tar layers; pack the dataset in parts", ErrLimit, len(files), MaxTarFiles)
+	}
+	if !shards && len(files) > MaxManifestBytes/len(layerPrefix) {
 		return tooLarge(len(files), int64(len(files))*int64(len(layerPrefix)))
 	}
 	for i := range files {
@@ -142,13 +148,11 @@ func (opts PackOptions) checkFiles(files []manifest.File) error {
 	if err != nil {
 		return err
 	}
-	for _, f := range tree.Files {
-		if inGit(f.Path) { // the package would have another dirHash than the tree
-			return fmt.Errorf("oci: %q: %w: a package leaves git's files out of its tree", f.Path, manifest.ErrName)
-		}
-	}
-	if err := checkNames(tree); err != nil { // what Pull would refuse is not packed
+	if err := checkPaths(tree); err != nil {
 		return err
+	}
+	if shards {
+		return opts.checkShards(tree)
 	}
 	// A digest has one length, so that the size is right but for the digits of the config's.
 	data, err := marshalImage(ocispec.Descriptor{MediaType: MediaTypeConfig, Digest: unread}, layersOf(tree, opts.Type))
@@ -158,6 +162,16 @@ func (opts PackOptions) checkFiles(files []manifest.File) error {
 	return checkImageSize(len(files), len(data))
 }
 
+// checkPaths refuses a tree with files that a package has not, or that Pull would refuse.
+func checkPaths(tree *manifest.Manifest) error {
+	for _, f := range tree.Files {
+		if inGit(f.Path) { // the package would have another dirHash than the tree
+			return fmt.Errorf("oci: %q: %w: a package leaves git's files out of its tree", f.Path, manifest.ErrName)
+		}
+	}
+	return checkNames(tree)
+}
+
 func newSink(target Target, opts PackOptions) (sink, error) {
 	if l, ok := target.(*Layout); ok {
 		return newLayoutSink(l, opts)
@@ -165,14 +179,15 @@ func newSink(target Target, opts PackOptions) (sink, error) {
 	if opts.Link {
 		return nil, fmt.Errorf("oci: %w: hard links go into layouts only", errors.ErrUnsupported)
 	}
-	return targetSink{target, make(chan struct{}, streamsAtOnce)}, nil
+	return targetSink{target}, nil
 }
 
 // packing is one run of Pack, or of NewVirtual, which has no sink.
 type packing struct {
-	fsys fs.FS
-	to   sink
-	opts PackOptions
+	fsys   fs.FS
+	to     sink
+	opts   PackOptions
+	shards *shardWriter // nil unless the tree needs them
 
 	mu    sync.Mutex
 	infos map[string]fs.FileInfo // of the files as they were found
@@ -198,7 +213,11 @@ func (p *packing) build(ctx context.Context) (*Packed, *image, error) {
 	opts := p.opts.Build
 	found := opts.Found
 	opts.Found = func(files []manifest.File) error {
-		if err := p.opts.checkFiles(slices.Clone(files)); err != nil || found == nil {
+		err := p.opts.checkFiles(slices.Clone(files))
+		if err == nil && p.opts.needsShards(len(files)) {
+			p.shards, err = newShardWriter(p, files)
+		}
+		if err != nil || found == nil {
 			return err
 		}
 		return found(files)
@@ -208,14 +227,36 @@ func (p *packing) build(ctx context.Context) (*Packed, *image, error) {
 		opts.Copy = p.copyOnce
 	}
 	m, err := manifest.Build(ctx, p.fsys, opts)
+	if p.shards != nil {
+		p.shards.abort()
+	}
 	if err != nil {
 		return nil, nil, err
 	}
-	img, err := newImage(p.header, m, p.opts)
+	img, err := p.image(m)
 	if err != nil {
 		return nil, nil, err
 	}
 	return &Packed{img.manifestDesc, m}, img, nil
+}
+
+// image computes the package of a tree that was read.
+func (p *packing) image(m *manifest.Manifest) (*image, error) {
+	if p.shards == nil {
+		return newImage(p.header, m, p.opts, nil)
+	}
+	raw := p.shards.rawTree(m)
+	list, err := writeList(p.shards.balls, len(raw.Files))
+	if err != nil {
+		return nil, err
+	}
+	listed := withPath(describeBytes(MediaTypeFileList, list), "files.json")
+	img, err := newImage(p.header, raw, p.opts, append(slices.Clone(p.shards.layers), listed))
+	if err != nil {
+		return nil, err
+	}
+	img.blobs = append(img.blobs, imageBlob{"list of files", plain(listed), list})
+	return img, nil
 }
 
 // pack builds and publishes. A blob that somebody else took back in between (see
@@ -256,6 +297,8 @@ func (p *packing) copy(ctx context.Context, f manifest.File, info fs.FileInfo) (
 	p.infos[f.Path] = info
 	p.mu.Unlock()
 	switch {
+	case p.shards != nil && !p.shards.raw[f.Path]:
+		return p.shards.copy(ctx, p.origin(f), p.opts.Build.Progress)
 	case p.to == nil || p.opts.Link: // links are made at the end: each one changes the ctime of its file
 		if f.Digest != "" {
 			report(p.opts.Build.Progress, f.Size)
@@ -304,6 +347,12 @@ func (p *packing) take(d digest.Digest) bool {
 // putFiles writes what is missing of a tree that was read already.
 func (p *packing) putFiles(ctx context.Context, m *manifest.Manifest) error {
 	clear(p.taken)
+	if p.shards != nil {
+		if err := p.shards.again(ctx); err != nil {
+			return err
+		}
+		m = p.shards.rawTree(m)
+	}
 	return eachBlob(ctx, blobsAtOnce, len(m.Files), func(ctx context.Context, i int) error {
 		return p.put(ctx, m.Files[i], nil)
 	})
@@ -399,10 +448,7 @@ type blobUpload interface {
 }
 
 // targetSink writes to a registry, or to any other target.
-type targetSink struct {
-	target  Target
-	streams chan struct{} // one for each upload under way
-}
+type targetSink struct{ target Target }
 
 func (s targetSink) discard(context.Context) {} // registries collect garbage themselves
 
@@ -412,25 +458,25 @@ func blobOf(f manifest.File) ocispec.Descriptor {
 }
 
 func (s targetSink) begin(ctx context.Context, o origin) (manifest.FileCopy, error) {
-	if o.file.Size <= bufferedBlob {
+	if _, ok := s.target.(blobStarter); !ok && o.file.Size > bufferedBlob {
+		return nil, nil
+	}
+	return s.beginBlob(ctx, o.file.Size, o.reread)
+}
+
+func (s targetSink) beginBlob(ctx context.Context, size int64, reread func(offset int64) (io.ReadCloser, error)) (manifest.FileCopy, error) {
+	if size <= bufferedBlob {
 		return &buffered{ctx: ctx, target: s.target}, nil
 	}
 	starter, ok := s.target.(blobStarter)
 	if !ok {
-		return nil, nil
+		return lateBlob{ctx: ctx, target: s.target, reread: reread}, nil
 	}
-	select {
-	case s.streams <- struct{}{}:
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	release := sync.OnceFunc(func() { <-s.streams })
-	upload, err := starter.startBlob(ctx, o.file.Size, o.reread)
+	upload, err := starter.startBlob(ctx, size, reread)
 	if err != nil {
-		release()
 		return nil, err
 	}
-	return uploading{ctx, upload, release}, nil
+	return uploading{ctx, upload}, nil
 }
 
 // buffered holds a small file until its digest is known.
@@ -446,25 +492,43 @@ func (b *buffered) Commit(f manifest.File) error {
 
 func (b *buffered) Abort() {}
 
+// lateBlob is read again when its digest is known.
+type lateBlob struct {
+	nowhereCopy
+	ctx    context.Context
+	target Target
+	reread func(offset int64) (io.ReadCloser, error)
+}
+
+func (b lateBlob) Commit(f manifest.File) error {
+	desc := blobOf(f)
+	exists, err := b.target.Exists(b.ctx, desc)
+	if err != nil || exists {
+		return err
+	}
+	rc, err := b.reread(0)
+	if err != nil {
+		return err
+	}
+	body := &verifiedBody{ReadCloser: rc, want: desc, hash: desc.Digest.Algorithm().Hash()}
+	defer func() { _ = body.Close() }()
+	if err := b.target.Push(b.ctx, desc, body); !errors.Is(err, errdef.ErrAlreadyExists) {
+		return err
+	}
+	return nil
+}
+
 // uploading is a file that is sent while it is hashed.
 type uploading struct {
-	ctx     context.Context
-	upload  blobUpload
-	release func()
+	ctx    context.Context
+	upload blobUpload
 }
 
 func (u uploading) Write(p []byte) (int, error) { return u.upload.Write(p) }
 
-func (u uploading) Commit(f manifest.File) error {
-	if err := u.upload.Commit(u.ctx, blobOf(f)); err != nil {
-		return err // Abort follows
-	}
-	u.release()
-	return nil
-}
+func (u uploading) Commit(f manifest.File) error { return u.upload.Commit(u.ctx, blobOf(f)) }
 
 func (u uploading) Abort() {
-	defer u.release()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(u.ctx), discardTimeout)
 	defer cancel()
 	u.upload.Abort(ctx)
@@ -497,8 +561,10 @@ func (s targetSink) putFile(ctx context.Context, o origin, progress func(int)) e
 }
 
 func (s targetSink) publish(ctx context.Context, img *image, tag string) error {
-	if err := pushBytes(ctx, s.target, img.configDesc, img.config); err != nil {
-		return fmt.Errorf("oci: config: %w", err)
+	for _, blob := range img.blobs {
+		if err := pushBytes(ctx, s.target, blob.desc, blob.data); err != nil {
+			return fmt.Errorf("oci: %s: %w", blob.name, err)
+		}
 	}
 	if pusher, ok := s.target.(registry.ReferencePusher); ok && tag != "" {
 		if err := pusher.PushReference(ctx, img.manifestDesc, bytes.NewReader(img.manifest), tag); err != nil {

@@ -25,7 +25,10 @@ type Package struct {
 	Layers     []Layer            // how the layers of Manifest are kept, in their order
 	Tree       *manifest.Manifest // the files, from the layers; nil while there are Unread ones
 	LeftOut    []string           // paths of layers that are no part of a tree (manifest.GitNames), sorted
-	Type       string             // TypeModel, or TypeDataset when every layer is of the dataset kind
+	Type       string             // TypeModel, or TypeDataset when every layer is of the dataset kind, or TypeCar
+	Car        *Car               // of a car image; nil for other packages
+
+	tars []*tarLayer // the layers of which a list says what is in them
 }
 
 // FetchPackage is OpenPackage and Package.Read: it returns a package whose files are all known.
@@ -38,7 +41,7 @@ func FetchPackage(ctx context.Context, target Target, desc ocispec.Descriptor) (
 }
 
 // OpenPackage reads the image manifest that desc describes, of at most MaxManifestBytes, and verifies
-// it. It reads no layers: the files of archives, which only other tools make, are unknown (see Unread). An artifact that is no package in the form of this package's documentation fails with
+// it. It reads no layers: the files of archives, of a car image and of a dataset of many files are unknown (see Unread). An artifact that is no package in the form of this package's documentation fails with
 // ErrNotPackage, as does one that names its files in a way that a tree cannot, or that has no file
 // which is part of a tree.
 func OpenPackage(ctx context.Context, target Target, desc ocispec.Descriptor) (*Package, error) {
@@ -120,6 +123,9 @@ func checkImageJSON(data []byte) error {
 
 // parseLayers says how the layers are kept, and makes the tree of them when that is known without reading them.
 func (p *Package) parseLayers() error {
+	if isImage(p.Manifest) {
+		return p.parseCar()
+	}
 	f, err := formatOf(&p.Manifest)
 	if err != nil {
 		return err
@@ -142,6 +148,9 @@ func (p *Package) parseLayers() error {
 			l.Files = []manifest.File{{Path: l.Path, Size: desc.Size, Digest: desc.Digest}}
 		}
 	}
+	if slices.ContainsFunc(p.Layers, func(l Layer) bool { return l.list }) {
+		return p.checkShards()
+	}
 	if len(p.Unread()) > 0 {
 		return nil
 	}
@@ -151,8 +160,9 @@ func (p *Package) parseLayers() error {
 // Unread lists the layers, by their place, that must be read before their files are known.
 func (p *Package) Unread() []int {
 	var list []int
+	listed := p.list() // which says what is in the other layers
 	for i := range p.Layers {
-		if p.Layers[i].Files == nil {
+		if p.Layers[i].Files == nil && (listed < 0 || i == listed) {
 			list = append(list, i)
 		}
 	}
@@ -161,16 +171,30 @@ func (p *Package) Unread() []int {
 
 // Read reads the layers whose files are not known yet, verifies their digests, and completes Tree and LeftOut. An archive that holds
 // anything but files and directories, a name that no tree may hold, or a file twice fails with ErrNotPackage, one that is larger or
-// more than is read with ErrLimit. progress is told the bytes read; it may be nil.
+// more than is read with ErrLimit. Of a dataset of many files only the list is read. A list that contradicts its layers, and a car whose layer is not in
+// the one form, fail with ErrContent. progress is told the bytes read; it may be nil.
 func (p *Package) Read(ctx context.Context, target Target, progress func(n int)) error {
-	if len(p.Unread()) == 0 {
+	switch {
+	case len(p.Unread()) == 0:
 		return nil
+	case p.Car != nil:
+		return p.about(p.readCar(ctx, target, progress, discardFile))
+	case p.list() >= 0:
+		return p.about(p.readList(ctx, target, progress))
 	}
 	u := newUnpacker(target, progress, discardFile)
 	if err := p.unpack(ctx, u, p.Unread()); err != nil {
 		return err
 	}
 	return p.complete(u.dirs)
+}
+
+// about says which package an error is about.
+func (p *Package) about(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("oci: %s: %w", p.Descriptor.Digest, err)
 }
 
 // unpack reads the layers with u and keeps what files they hold.

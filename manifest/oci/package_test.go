@@ -266,7 +266,7 @@ func FuzzParsePackage(f *testing.F) {
 	f.Add([]byte(`{"schemaVersion":2,"layers":[{}]}`))
 	for _, format := range formats {
 		im.Config.MediaType, im.ArtifactType = format.configs[0], format.artifactTypes[len(format.artifactTypes)-1]
-		for _, mediaType := range []string{"vnd.cncf.model.doc.v1.tar+zstd", "vnd.kitops.modelkit.docs.v1.raw", "vnd.kitops.modelkit.model.v1.tar+gzip", "vnd.docker.ai.license", "vnd.docker.ai.dir.tar"} {
+		for _, mediaType := range []string{"vnd.cncf.model.doc.v1.tar+zstd", "vnd.kitops.modelkit.docs.v1.raw", "vnd.kitops.modelkit.model.v1.tar+gzip", "vnd.docker.ai.license", "vnd.docker.ai.model.file", "vnd.docker.ai.dir.tar"} {
 			im.Layers[0].MediaType = "application/" + mediaType
 			f.Add(marshal(&testing.T{}, im))
 		}

@@ -57,6 +57,29 @@ func (s *layoutSink) begin(_ context.Context, o origin) (manifest.FileCopy, erro
 	if s.sizes[o.file.Size] {
 		return nil, nil
 	}
+	c, err := s.newBlob()
+	if err != nil {
+		return nil, err
+	}
+	file, err := o.open()
+	if err != nil {
+		c.Abort()
+		return nil, err
+	}
+	defer func() { _ = file.Close() }()
+	if shareBlocks(c.to.File, file) {
+		return layoutClone{c}, nil
+	}
+	return c, nil
+}
+
+// beginBlob writes a blob anew also when it is there: it may be damaged.
+func (s *layoutSink) beginBlob(context.Context, int64, func(int64) (io.ReadCloser, error)) (manifest.FileCopy, error) {
+	return s.newBlob()
+}
+
+// newBlob makes the file of a blob that has no name yet.
+func (s *layoutSink) newBlob() (*layoutCopy, error) {
 	if err := os.MkdirAll(s.layout.blobsDir(), 0o777); err != nil {
 		return nil, err
 	}
@@ -65,17 +88,7 @@ func (s *layoutSink) begin(_ context.Context, o origin) (manifest.FileCopy, erro
 		return nil, err
 	}
 	hold(to.File)
-	c := &layoutCopy{s, to}
-	file, err := o.open()
-	if err != nil {
-		c.Abort()
-		return nil, err
-	}
-	defer func() { _ = file.Close() }()
-	if shareBlocks(to.File, file) {
-		return layoutClone{c}, nil
-	}
-	return c, nil
+	return &layoutCopy{s, to}, nil
 }
 
 // shareBlocks makes to a copy of from that takes no room, where the file system can.
@@ -221,8 +234,10 @@ func copyFile(ctx context.Context, w io.Writer, o origin, progress func(int)) er
 // publish writes config and manifest, and lists the package and its tag in one change of
 // index.json, under the lock, after a look at every blob.
 func (s *layoutSink) publish(ctx context.Context, img *image, tag string) error {
-	if err := s.putBytes(ctx, img.configDesc, img.config); err != nil {
-		return fmt.Errorf("oci: config: %w", err)
+	for _, blob := range img.blobs {
+		if err := s.putBytes(ctx, blob.desc, blob.data); err != nil {
+			return fmt.Errorf("oci: %s: %w", blob.name, err)
+		}
 	}
 	if err := s.putBytes(ctx, img.manifestDesc, img.manifest); err != nil {
 		return fmt.Errorf("oci: manifest: %w", err)
@@ -240,7 +255,7 @@ func (s *layoutSink) publish(ctx context.Context, img *image, tag string) error 
 				return fmt.Errorf("oci: %s: %w", desc.Digest, errBlobGone)
 			}
 		}
-		return s.layout.addEntry(ctx, index, img.manifestDesc, &node{ArtifactType: ArtifactType}, tag)
+		return s.layout.addEntry(ctx, index, img.manifestDesc, &node{ArtifactType: img.artifactType}, tag)
 	})
 }
 

@@ -12,12 +12,12 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"oras.land/oras-go/v2/content"
 
 	"github.com/mlseal/mlseal/internal/escape"
 	"github.com/mlseal/mlseal/internal/filelock"
@@ -55,14 +55,18 @@ type PullEvent struct {
 // PullOptions of Pull. The zero value is sound.
 type PullOptions struct {
 	Concurrency int             // files written at once; 0 for a few
+	Only        []string        // patterns of Select; none for all files
 	Progress    func(PullEvent) // called from several goroutines, one at a time; may be nil
 }
 
 // puller is one run of Pull.
 type puller struct {
 	target Target
+	files  content.Fetcher // target, which also has the files within tar layers as blobs
+	dest   string
 	root   *os.Root
 	opts   PullOptions
+	only   patterns
 	alone  bool              // no other pull writes to the destination
 	staged map[string]string // temporary files that hold files of archives, by the path of the file
 	mu     sync.Mutex        // of opts.Progress and of making directories
@@ -72,15 +76,29 @@ type puller struct {
 // while it is written to a temporary name, synced and renamed: a file under its final name is whole. A
 // file that is there is hashed, and kept or replaced. Files in dest that are not in p fail with
 // ErrExtra before anything is written, since dest would not be the tree of p; top-level git files
-// are part of no tree, so that those in dest stay and those in p.LeftOut are not written. Names that are unfit
+// are part of no tree, so that those in dest stay and those in p.LeftOut are not written. With opts.Only the files of p that are
+// not chosen may be in dest, and are not looked at. Names that are unfit
 // on some system fail with manifest.ErrName, links in the way with manifest.ErrSymlink. After a
 // failure finished files stay, and after an interruption or a failure of the registry unfinished ones under
 // temporary names too, for the next pull to go on from.
 //
-// The archives of other tools are read once: their files are written under temporary names and renamed when the whole archive is
+// Of the tar layers of a dataset only what is missing is read, where that is worth a request for each file. A car and the archives of other tools are read
+// whole, and once: their files are written under temporary names and renamed when the whole archive is
 // verified; what an interruption left of them is not gone on from. Pull completes p as Package.Read does.
 func Pull(ctx context.Context, target Target, p *Package, dest string, opts PullOptions) error {
+	only, err := parsePatterns(opts.Only)
+	if err != nil {
+		return err
+	}
+	if p.list() >= 0 {
+		if err := p.Read(ctx, target, nil); err != nil {
+			return err
+		}
+	}
 	if p.Tree != nil {
+		if _, err := only.choose(p.Tree); err != nil {
+			return err
+		}
 		if err := checkNames(p.Tree); err != nil {
 			return err
 		}
@@ -98,21 +116,22 @@ func Pull(ctx context.Context, target Target, p *Package, dest string, opts Pull
 		return fmt.Errorf("oci: %w", err)
 	}
 	defer func() { _ = root.Close() }()
-	pl := &puller{target: target, root: root, opts: opts, alone: alone, staged: map[string]string{}}
+	pl := &puller{target: target, dest: dest, root: root, opts: opts, only: only, alone: alone, staged: map[string]string{}}
 	defer pl.dropStaged()
 	if err := pl.stage(ctx, p); err != nil {
+		return err
+	}
+	part, err := only.choose(p.Tree)
+	if err != nil {
 		return err
 	}
 	if err := pl.checkDest(p.Tree); err != nil {
 		return fmt.Errorf("oci: %s: %w", dest, err)
 	}
-	err = eachBlob(ctx, opts.Concurrency, len(p.Tree.Files), func(ctx context.Context, i int) error {
-		if err := pl.file(ctx, p.Tree.Files[i]); err != nil {
-			return fmt.Errorf("oci: %s: %w", filepath.Join(dest, p.Tree.Files[i].Path), err)
-		}
-		return nil
-	})
-	if syncErr := pl.sync(p.Tree); err == nil {
+	pl.files = p.fileSource(target)
+	jobs := p.pullJobs(part)
+	err = eachBlob(ctx, opts.Concurrency, len(jobs), func(ctx context.Context, i int) error { return pl.do(ctx, jobs[i]) })
+	if syncErr := pl.sync(part); err == nil {
 		err = syncErr
 	}
 	return err
@@ -284,27 +303,27 @@ func (pl *puller) place(ctx context.Context, f manifest.File) error {
 	if temp, ok := pl.staged[f.Path]; ok {
 		return pl.root.Rename(temp, f.Path)
 	}
-	return pl.write(ctx, f)
+	return pl.write(ctx, pl.files, f)
 }
 
-// write fetches the file under a temporary name and renames it when it is verified and synced. What an
+// write fetches the file from a target under a temporary name and renames it when it is verified and synced. What an
 // interrupted pull left is hashed and gone on from; when the whole is wrong then, it is fetched anew. A
 // file stays for the next pull unless its bytes are wrong.
-func (pl *puller) write(ctx context.Context, f manifest.File) error {
+func (pl *puller) write(ctx context.Context, from content.Fetcher, f manifest.File) error {
 	temp := tempName(f)
 	if !pl.alone {
 		temp = pullPrefix + rand.Text()
 	}
-	resumed, err := pl.fill(ctx, f, temp)
+	resumed, err := pl.fill(ctx, from, f, temp)
 	if resumed && errors.Is(err, ErrContent) {
 		if err = pl.root.Remove(temp); err == nil {
-			_, err = pl.fill(ctx, f, temp)
+			_, err = pl.fill(ctx, from, f, temp)
 		}
 	}
 	if err == nil {
 		return pl.root.Rename(temp, f.Path)
 	}
-	_, far := pl.target.(ranger)
+	_, far := pl.target.(RangeFetcher)
 	if !pl.alone || !far || !errors.Is(err, ErrUnavailable) && ctx.Err() == nil {
 		_ = pl.root.Remove(temp) // the next pull tries again
 	}
@@ -312,7 +331,7 @@ func (pl *puller) write(ctx context.Context, f manifest.File) error {
 }
 
 // fill writes and syncs the file name, and reports whether something was there already.
-func (pl *puller) fill(ctx context.Context, f manifest.File, name string) (resumed bool, err error) {
+func (pl *puller) fill(ctx context.Context, from content.Fetcher, f manifest.File, name string) (resumed bool, err error) {
 	out, err := pl.root.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o666)
 	if err != nil {
 		return false, err
@@ -327,19 +346,19 @@ func (pl *puller) fill(ctx context.Context, f manifest.File, name string) (resum
 		return true, &mismatchError{want: layerOf(f), gotSize: have}
 	}
 	report(pl.bytes, have)
-	if err := pl.fetch(ctx, f, out, h, have); err != nil {
+	if err := pl.fetch(ctx, from, f, &writeback{file: out, at: have, started: have}, h, have); err != nil {
 		return have > 0, err
 	}
 	return have > 0, errors.Join(out.Sync(), out.Close())
 }
 
 // fetch appends what is missing of the file, of which have bytes went through h.
-func (pl *puller) fetch(ctx context.Context, f manifest.File, out io.Writer, h hash.Hash, have int64) error {
+func (pl *puller) fetch(ctx context.Context, from content.Fetcher, f manifest.File, out io.Writer, h hash.Hash, have int64) error {
 	desc := layerOf(f)
 	var rc io.ReadCloser = io.NopCloser(strings.NewReader(""))
 	var err error
 	if have < f.Size || have == 0 {
-		if rc, err = fetchFrom(ctx, pl.target, desc, have); err != nil {
+		if rc, err = fetchFrom(ctx, from, desc, have); err != nil {
 			return err
 		}
 	}
@@ -377,20 +396,16 @@ func (pl *puller) stage(ctx context.Context, p *Package) error {
 			archives = append(archives, i)
 		}
 	}
-	if len(archives) == 0 {
+	if len(archives) == 0 || p.list() >= 0 {
 		return nil
 	}
-	u := newUnpacker(pl.target, pl.bytes, func(name string, r io.Reader) error {
-		temp, err := pl.writeNew(func(out *os.File) error { _, err := io.Copy(out, r); return err })
-		if err == nil && pl.staged[name] != "" {
-			_ = pl.root.Remove(temp) // complete refuses the second file of a name
-			return nil
+	if p.Car != nil {
+		if err := p.about(p.readCar(ctx, pl.target, pl.bytes, pl.keep)); err != nil {
+			return err
 		}
-		if err == nil {
-			pl.staged[name] = temp
-		}
-		return err
-	})
+		return checkNames(p.Tree)
+	}
+	u := newUnpacker(pl.target, pl.bytes, pl.keep)
 	if err := p.unpack(ctx, u, archives); err != nil {
 		return err
 	}
@@ -398,6 +413,22 @@ func (pl *puller) stage(ctx context.Context, p *Package) error {
 		return err
 	}
 	return checkNames(p.Tree)
+}
+
+// keep is a putFile: it writes a file of an archive under a temporary name, if it is chosen.
+func (pl *puller) keep(name string, r io.Reader) error {
+	if !pl.only.match(name) {
+		return discardFile(name, r)
+	}
+	temp, err := pl.writeNew(func(out *os.File) error { _, err := io.Copy(out, r); return err })
+	if err == nil && pl.staged[name] != "" {
+		_ = pl.root.Remove(temp) // complete refuses the second file of a name
+		return nil
+	}
+	if err == nil {
+		pl.staged[name] = temp
+	}
+	return err
 }
 
 // dropStaged removes what was not put under its name: files that were there already, and all of them after a failure.

@@ -139,7 +139,7 @@ func podmanFiles() []string {
 // taken up again.
 func (r *repository) Fetch(ctx context.Context, desc ocispec.Descriptor) (io.ReadCloser, error) {
 	if !isManifest(desc.MediaType) && desc.MediaType != mediaTypeArtifactManifest {
-		return r.fetchFrom(ctx, desc, 0)
+		return r.FetchRange(ctx, desc, 0, desc.Size)
 	}
 	rc, err := r.Repository.Fetch(ctx, desc)
 	if err != nil {

@@ -121,14 +121,15 @@ func TestUploadForms(t *testing.T) {
 		patches int
 		puts    int
 	}{
-		{"chunks", &registrytest.Registry{}, false, large, 3, 1},
+		{"one chunk", &registrytest.Registry{}, false, large, 1, 1},
 		{"small", &registrytest.Registry{}, false, small, 0, 1},
 		{"empty", &registrytest.Registry{}, false, nil, 0, 1},
-		{"one chunk", &registrytest.Registry{}, false, large[:chunkBytes], 0, 1},
+		{"no chunk", &registrytest.Registry{}, false, large[:bufferedBlob], 0, 1},
 		{"chunks are refused", &registrytest.Registry{NoChunks: true}, false, large, 1, 1},
 		{"known to mishandle chunks", &registrytest.Registry{}, true, large, 0, 1},
-		{"larger chunks", &registrytest.Registry{MinChunk: chunkBytes + 1000}, false, large, 2, 1},
-		{"chunks too large", &registrytest.Registry{MinChunk: MaxChunkBytes + 1}, false, large, 0, 1},
+		{"larger chunks", &registrytest.Registry{MinChunk: chunkBytes + 1000}, false, large, 1, 1},
+		{"requests are limited", &registrytest.Registry{Answer: tooLong(0)}, false, large, 4, 1},
+		{"requests are limited, chunks too", &registrytest.Registry{MinChunk: chunkBytes + 1000, Answer: tooLong(1000)}, false, large, 3, 1},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			wholeOnly = old
@@ -154,7 +155,7 @@ func TestUploadForms(t *testing.T) {
 func TestUploadOfMoreThanAnnounced(t *testing.T) {
 	r := openAt(t, serve(t, &registrytest.Registry{})+"/team/model")
 	data := randomBytes(chunkBytes + 10)
-	for _, announced := range []int64{0, 5, chunkBytes, chunkBytes + 9} {
+	for _, announced := range []int64{0, 5, bufferedBlob, bufferedBlob + 9} {
 		inTime(t, func() {
 			w := r.newBlobWriter(t.Context(), announced, openBytes(data))
 			if _, err := io.Copy(w, bytes.NewReader(data)); !errors.Is(err, ErrContent) {
@@ -164,13 +165,37 @@ func TestUploadOfMoreThanAnnounced(t *testing.T) {
 	}
 }
 
-// A registry does not get to say how much memory an upload takes.
-func TestChunksAreBounded(t *testing.T) {
-	for header, want := range map[string]error{"": nil, "x": nil, "-1": nil, "1000": nil, "1099511627776": errChunks, "20000000": errShortChunk} {
-		w := &blobWriter{chunk: chunkBytes, size: 1 << 40}
-		if err := w.grow(header); !errors.Is(err, want) {
-			t.Errorf("%q: %v, want %v", header, err, want)
+// A client that is sent elsewhere, or told to log in, in the middle of a request begins it again.
+func TestUploadBeginsARequestAgain(t *testing.T) {
+	quick(t)
+	data := randomBytes(4 << 20)
+	asked := 0
+	g := &registrytest.Registry{Answer: func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method != http.MethodPatch || asked > 0 {
+			return false
 		}
+		asked++
+		_, _ = io.CopyN(io.Discard, r.Body, 3<<20)
+		http.Redirect(w, r, r.URL.String(), http.StatusTemporaryRedirect)
+		return true
+	}}
+	r := openAt(t, serve(t, g)+"/team/model")
+	if err := onePass(t, r, data); err != nil {
+		t.Fatal(err)
+	}
+	if there, err := r.Exists(t.Context(), describeBytes("application/octet-stream", data)); err != nil || !there || asked != 1 {
+		t.Errorf("not there: %v, redirected %d times", err, asked)
+	}
+}
+
+// tooLong refuses chunks of more than more bytes above chunkBytes.
+func tooLong(more int64) func(http.ResponseWriter, *http.Request) bool {
+	return func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method != http.MethodPatch || r.ContentLength <= chunkBytes+more {
+			return false
+		}
+		w.WriteHeader(http.StatusRequestEntityTooLarge)
+		return true
 	}
 }
 

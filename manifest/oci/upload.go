@@ -1,6 +1,7 @@
 package oci
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,7 +12,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -20,11 +20,9 @@ import (
 )
 
 const (
-	// chunkBytes is the size of a chunk, which is held in memory so that it can be sent again. A blob of
-	// at most as many bytes is sent in one request.
+	// chunkBytes is the length of a request where a registry, or a proxy before it, takes none for a whole blob. A blob of at most as many
+	// bytes is held in memory for a registry that mishandles chunks.
 	chunkBytes = 8 << 20
-	// MaxChunkBytes is the largest minimum of a chunk that a registry may ask for, in bytes.
-	MaxChunkBytes = 64 << 20
 	// abortTimeout bounds the request that ends an upload which failed.
 	abortTimeout = 5 * time.Second
 )
@@ -46,92 +44,41 @@ func takesChunks(host string) bool {
 	})
 }
 
-// startBlob begins the upload of a blob of size bytes. What is written is held back until a chunk is full, and
-// sent while the caller goes on to read (OCI distribution-spec v1.1, "Pushing a blob in chunks"). After a failure the
-// upload goes on from what the registry has; reread opens the blob at an offset for what is not in memory
-// any more. Where chunks are not taken, Commit reads the blob again and sends it in one request.
+// startBlob begins the upload of a blob of size bytes. What is written is sent on at once, in one request for the whole blob (OCI
+// distribution-spec v1.1, "Pushing a blob in chunks", with one chunk). After a failure the upload goes on from what the registry has;
+// reread opens the blob at an offset for what was written before. Where chunks are not taken, Commit reads the blob again and
+// sends it as a whole.
 func (r *repository) startBlob(ctx context.Context, size int64, reread func(offset int64) (io.ReadCloser, error)) (blobUpload, error) {
 	return r.newBlobWriter(ctx, size, reread), nil
 }
 
 func (r *repository) newBlobWriter(ctx context.Context, size int64, reread func(int64) (io.ReadCloser, error)) *blobWriter {
-	return &blobWriter{
-		repo: r, ctx: r.pushScope(ctx), size: size, reread: reread, chunk: chunkBytes,
-		buf:   chunkBuffer(size),
-		whole: !takesChunks(r.Reference.Host()) && size > chunkBytes,
+	w := &blobWriter{repo: r, ctx: r.pushScope(ctx), size: size, reread: reread, longest: size}
+	small := int64(bufferedBlob)
+	if !takesChunks(r.Reference.Host()) {
+		small = chunkBytes // else it has to be read again
 	}
-}
-
-// chunkBuffers are used again: a model has many blobs, and each would leave one behind for the garbage collector.
-var chunkBuffers = sync.Pool{New: func() any { buf := make([]byte, 0, chunkBytes); return &buf }}
-
-func chunkBuffer(size int64) []byte {
-	if size < chunkBytes {
-		return make([]byte, 0, max(0, size))
+	if size <= small {
+		w.small = make([]byte, 0, max(0, size))
+	} else {
+		w.whole = !takesChunks(r.Reference.Host())
 	}
-	return (*chunkBuffers.Get().(*[]byte))[:0]
+	return w
 }
 
-// release gives the buffer back.
-func (w *blobWriter) release() {
-	if cap(w.buf) == chunkBytes {
-		buf := w.buf[:0]
-		chunkBuffers.Put(&buf)
-	}
-	w.buf = nil
-}
-
-// loan lends bytes to requests. An HTTP client may go on to read the body of a request that has ended; when the loan has ended
-// too, the bytes can be written over.
-type loan struct {
-	mu   sync.Mutex
-	data []byte
-	over bool
-}
-
-func (l *loan) open() (io.ReadCloser, error) { return &borrower{loan: l}, nil }
-
-func (l *loan) end() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.over = true
-}
-
-// borrower reads lent bytes from the start.
-type borrower struct {
-	loan *loan
-	at   int
-}
-
-// Read implements io.Reader.
-func (b *borrower) Read(p []byte) (int, error) {
-	b.loan.mu.Lock()
-	defer b.loan.mu.Unlock()
-	switch {
-	case b.loan.over:
-		return 0, io.ErrClosedPipe
-	case b.at == len(b.loan.data):
-		return 0, io.EOF
-	}
-	n := copy(p, b.loan.data[b.at:])
-	b.at += n
-	return n, nil
-}
-
-// Close implements io.Closer.
-func (b *borrower) Close() error { return nil }
-
-// blobWriter is an upload in chunks.
+// blobWriter is an upload whose digest is told at the end.
 type blobWriter struct {
 	repo   *repository
 	ctx    context.Context
 	size   int64
 	reread func(offset int64) (io.ReadCloser, error)
-	chunk  int // bytes
 
-	buf      []byte   // what was written and is not known to be in the registry
-	base     int64    // the offset of buf
+	small    []byte   // a small blob, which Commit sends; nil for others
+	base     int64    // the number of bytes that were written
 	there    int64    // what the registry has
+	flow     *flow    // the request under way; nil without one
+	longest  int64    // most bytes of one request
+	least    int64    // of bytes of one request, but for the last one
 	location *url.URL // of the session; nil without one
 	unsure   bool     // a request broke off: the registry has to be asked what it has
 	accepted bool     // it took a chunk
@@ -142,46 +89,34 @@ type blobWriter struct {
 
 // Write implements io.Writer.
 func (w *blobWriter) Write(p []byte) (int, error) {
-	n := len(p)
-	for len(p) > 0 && w.err == nil && !w.whole {
-		k := min(len(p), w.chunk-len(w.buf))
-		w.buf, p = append(w.buf, p[:k]...), p[k:]
-		switch {
-		case w.end() > w.size || k == 0:
-			w.err = fmt.Errorf("%w: more than the %d bytes that were announced", ErrContent, w.size)
-		case len(w.buf) == w.chunk && w.end() < w.size:
-			if w.err = w.deliver(); errors.Is(w.err, errChunks) {
-				w.drop()
-			}
+	switch {
+	case w.err != nil:
+	case w.base+int64(len(p)) > w.size:
+		w.err = fmt.Errorf("%w: more than the %d bytes that were announced", ErrContent, w.size)
+	case w.small != nil:
+		w.small = append(w.small, p...)
+	case !w.whole:
+		if w.err = w.deliver(p); errors.Is(w.err, errChunks) {
+			w.drop()
 		}
-	}
-	if w.whole {
-		w.base = w.end() + int64(len(p))
-		w.release()
 	}
 	if w.err != nil {
 		return 0, w.err
 	}
-	return n, nil
+	w.base += int64(len(p))
+	return len(p), nil
 }
 
-func (w *blobWriter) end() int64 { return w.base + int64(len(w.buf)) }
-
 // Commit implements blobUpload.
-func (w *blobWriter) Commit(ctx context.Context, desc ocispec.Descriptor) (err error) {
-	w.ctx = w.repo.pushScope(ctx)
-	defer func() {
-		if err == nil {
-			w.release()
-		}
-	}()
+func (w *blobWriter) Commit(ctx context.Context, desc ocispec.Descriptor) error {
 	if w.err != nil {
 		return w.err
 	}
-	if w.end() != desc.Size {
-		return fmt.Errorf("%w: %d bytes were written of %d", ErrContent, w.end(), desc.Size)
+	if w.base != desc.Size {
+		return fmt.Errorf("%w: %d bytes were written of %d", ErrContent, w.base, desc.Size)
 	}
-	if !w.whole && w.base > 0 {
+	w.ctx = w.repo.pushScope(ctx)
+	if w.small == nil && !w.whole {
 		err := w.finish(desc)
 		if !errors.Is(err, errChunks) {
 			return remoteError(err)
@@ -189,16 +124,18 @@ func (w *blobWriter) Commit(ctx context.Context, desc ocispec.Descriptor) (err e
 		w.drop()
 	}
 	open := func() (io.ReadCloser, error) { return w.reread(0) }
-	if int64(len(w.buf)) == desc.Size {
-		lent := &loan{data: w.buf}
-		defer lent.end()
-		open = lent.open
+	if w.small != nil {
+		open = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(w.small)), nil }
 	}
 	return remoteError(w.repo.putWhole(w.ctx, desc, w.location, open))
 }
 
 // Abort implements blobUpload. A session that stays is the registry's to clean up.
 func (w *blobWriter) Abort(ctx context.Context) {
+	if w.flow != nil {
+		w.flow.cancel()
+		w.flow = nil
+	}
 	if w.location != nil {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTimeout)
 		defer cancel()
@@ -214,43 +151,51 @@ func (w *blobWriter) drop() {
 	w.whole, w.location, w.err = true, nil, nil
 }
 
-// deliver brings everything that was written to the registry.
-func (w *blobWriter) deliver() error {
-	for end := w.end(); w.there < end || w.unsure; {
-		err := w.step(end)
-		if errors.Is(err, errShortChunk) {
-			return nil // more is to come
+// deliver gives p, which stands behind everything that was written, to requests. At the end of the blob it waits until the
+// registry has it.
+func (w *blobWriter) deliver(p []byte) error {
+	end := w.base + int64(len(p))
+	for w.there < end || w.unsure {
+		switch {
+		case w.flow == nil:
+			if err := w.step(); err != nil {
+				return remoteError(err)
+			}
+			continue
+		case w.flow.feed(w.base, p) && w.flow.stop > end:
+			return nil
 		}
-		if err != nil {
+		if err := w.settle(); err != nil {
 			if err = w.tries.again(w.ctx, err, w.there); err != nil {
 				return remoteError(err)
 			}
 		}
 	}
-	w.base, w.buf = w.end(), w.buf[:0]
 	return nil
 }
 
-// errShortChunk says that the registry wants larger chunks, and that this one can still grow.
-var errShortChunk = errors.New("short chunk")
-
-// step makes one request of an upload: it begins a session, asks what the registry has, or sends a chunk.
-func (w *blobWriter) step(end int64) error {
+// step makes one request of an upload: it begins a session, asks what the registry has, or begins to send.
+func (w *blobWriter) step() (err error) {
 	switch {
 	case w.location == nil:
-		return w.begin()
+		err = w.begin()
 	case w.unsure:
-		return w.ask()
+		err = w.ask()
+	default:
+		w.flow = w.repo.startFlow(w.ctx, w.location, w.there, min(w.size, w.there+w.longest), w.reread)
 	}
-	piece, err := w.piece(end)
 	if err != nil {
-		return err
+		return w.tries.again(w.ctx, err, w.there)
 	}
-	last := w.there + int64(len(piece)) - 1
-	lent := &loan{data: piece}
-	defer lent.end()
-	resp, err := w.repo.send(w.ctx, http.MethodPatch, w.location, &payload{int64(len(piece)), lent.open}, http.Header{
-		"Content-Type": {"application/octet-stream"}, "Content-Range": {fmt.Sprintf("%d-%d", w.there, last)}})
+	return nil
+}
+
+// settle waits for the end of the request under way and finds out what the registry has.
+func (w *blobWriter) settle() error {
+	f := w.flow
+	w.flow = nil
+	resp, err := f.wait()
+	defer f.cancel()
 	if err != nil {
 		w.unsure = true
 		return err
@@ -263,10 +208,10 @@ func (w *blobWriter) step(end int64) error {
 		return err
 	}
 	w.accepted = true
-	w.there = last + 1
+	w.there = f.stop
 	if has, ok := rangeEnd(resp.Header.Get("Range")); ok && has < w.there {
 		w.there = has // it took less than it was sent
-		return fmt.Errorf("%w: it has %d of %d bytes", errSessionLost, has, last+1)
+		return fmt.Errorf("%w: it has %d of %d bytes", errSessionLost, has, f.stop)
 	}
 	return nil
 }
@@ -281,14 +226,30 @@ func (w *blobWriter) refused(err error) error {
 	switch code := answer.StatusCode; {
 	case code == http.StatusUnauthorized || code == http.StatusForbidden:
 		return err
-	case w.accepted && code == http.StatusRequestedRangeNotSatisfiable:
+	case code == http.StatusRequestEntityTooLarge && w.shorten(),
+		w.accepted && code == http.StatusRequestedRangeNotSatisfiable:
 		w.unsure = true
 		return fmt.Errorf("%w: %w", errSessionLost, err)
 	case w.accepted && code == http.StatusNotFound:
-		w.location, w.there = nil, 0
+		w.lose()
 		return fmt.Errorf("%w: %w", errSessionLost, err)
 	}
 	return fmt.Errorf("%w: %w", errChunks, err)
+}
+
+// shorten goes on with requests that are as short as the registry lets them be, and reports whether they were longer: for proxies that
+// limit the length or the time of a request and keep nothing of one that broke off.
+func (w *blobWriter) shorten() bool {
+	short := max(chunkBytes, w.least)
+	was := w.longest
+	w.longest = min(was, short)
+	return was > short
+}
+
+// lose goes on with another session, in which the blob is sent from the start.
+func (w *blobWriter) lose() {
+	w.location, w.there, w.unsure = nil, 0, false
+	w.shorten()
 }
 
 // begin opens a session: "POST /v2/<name>/blobs/uploads/".
@@ -305,21 +266,9 @@ func (w *blobWriter) begin() error {
 		return err
 	}
 	w.there, w.unsure = 0, false
-	return w.grow(resp.Header.Get("OCI-Chunk-Min-Length"))
-}
-
-// grow obeys "OCI-Chunk-Min-Length": "the registry … MAY" ask for a smallest size of chunks.
-func (w *blobWriter) grow(header string) error {
-	least, err := strconv.ParseInt(header, 10, 64)
-	switch {
-	case err != nil || least <= int64(w.chunk):
-		return nil
-	case least > MaxChunkBytes || w.base > 0:
-		return fmt.Errorf("%w of less than %d bytes", errChunks, least)
-	}
-	w.chunk = int(least)
-	if w.end() < w.size {
-		return errShortChunk
+	// "OCI-Chunk-Min-Length": "the registry … MAY" ask for a smallest size of chunks.
+	if least, err := strconv.ParseInt(resp.Header.Get("OCI-Chunk-Min-Length"), 10, 64); err == nil {
+		w.least = min(least, w.size)
 	}
 	return nil
 }
@@ -332,16 +281,19 @@ func (w *blobWriter) ask() error {
 		return err
 	}
 	has, ok := rangeEnd(resp.Header.Get("Range"))
-	if (resp.StatusCode == http.StatusNoContent || resp.StatusCode == http.StatusAccepted) && ok && has <= w.end() {
+	if (resp.StatusCode == http.StatusNoContent || resp.StatusCode == http.StatusAccepted) && ok && has <= w.size {
 		defer func() { _ = resp.Body.Close() }()
-		w.unsure, w.there = false, has
+		if has <= w.there {
+			w.shorten() // nothing of the last request was kept
+		}
+		w.unsure, w.there, w.accepted = false, has, w.accepted || has > 0
 		return w.move(resp)
 	}
 	if err := refusal(resp); isPassing(err) {
 		return err
 	}
 	w.Abort(w.ctx)
-	w.location, w.there, w.unsure = nil, 0, false
+	w.lose()
 	return nil
 }
 
@@ -357,28 +309,11 @@ func (w *blobWriter) move(resp *http.Response) error {
 	return err
 }
 
-// piece is the next chunk: from memory, or read again when the registry lost what was sent before.
-func (w *blobWriter) piece(end int64) ([]byte, error) {
-	if w.there >= w.base {
-		return w.buf[w.there-w.base:], nil
-	}
-	rc, err := w.reread(w.there)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = rc.Close() }()
-	again := make([]byte, min(int64(w.chunk), w.base-w.there, end-w.there))
-	if _, err := io.ReadFull(rc, again); err != nil {
-		return nil, fmt.Errorf("read again from byte %d: %w", w.there, err)
-	}
-	return again, nil
-}
-
 // finish ends a session: "PUT <location>?digest=<digest>". A registry that does not like what the chunks
 // became gets the blob in one request.
 func (w *blobWriter) finish(desc ocispec.Descriptor) error {
 	for {
-		if err := w.deliver(); err != nil {
+		if err := w.deliver(nil); err != nil {
 			return err
 		}
 		err := w.repo.put(w.ctx, w.location, desc, nil)
@@ -391,7 +326,7 @@ func (w *blobWriter) finish(desc ocispec.Descriptor) error {
 			case http.StatusUnauthorized, http.StatusForbidden:
 				return err
 			case http.StatusNotFound:
-				w.location, w.there, w.unsure = nil, 0, false
+				w.lose()
 				err = fmt.Errorf("%w: %w", errSessionLost, err)
 			default:
 				return fmt.Errorf("%w: %w", errChunks, err)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -22,6 +23,8 @@ type Virtual struct {
 	img    *image
 	tag    string
 	layers map[digest.Digest]origin
+	tars   map[digest.Digest]*tarball
+	files  opener // of what stands in tars
 }
 
 var _ oras.ReadOnlyGraphTarget = (*Virtual)(nil)
@@ -37,8 +40,15 @@ func NewVirtual(ctx context.Context, fsys fs.FS, opts PackOptions) (*Virtual, er
 	if err != nil {
 		return nil, err
 	}
-	v := &Virtual{packed, img, opts.Tag, map[digest.Digest]origin{}}
-	for _, f := range packed.Tree.Files {
+	v := &Virtual{packed, img, opts.Tag, map[digest.Digest]origin{}, map[digest.Digest]*tarball{}, p.verified}
+	raw := packed.Tree
+	if p.shards != nil {
+		raw = p.shards.rawTree(raw)
+		for i, layer := range p.shards.layers {
+			v.tars[layer.Digest] = p.shards.balls[i]
+		}
+	}
+	for _, f := range raw.Files {
 		v.layers[f.Digest] = p.origin(f)
 	}
 	return v, nil
@@ -55,31 +65,33 @@ func (v *Virtual) Fetch(_ context.Context, desc ocispec.Descriptor) (io.ReadClos
 			return io.NopCloser(bytes.NewReader(blob.data)), nil
 		}
 	}
+	if ball := v.tars[desc.Digest]; ball != nil {
+		return ball.stream(0, v.files), nil
+	}
 	o, ok := v.layers[desc.Digest]
 	if !ok {
 		return nil, fmt.Errorf("%s: %w", desc.Digest, ErrNotFound)
 	}
-	source, err := openSource(o, nil)
+	rc, err := openVerified(o)
 	if err != nil {
 		return nil, fmt.Errorf("oci: %s: %w", o.file.Path, err)
 	}
-	return verifiedSource{source}, nil
-}
-
-type virtualBlob struct {
-	desc ocispec.Descriptor
-	data []byte
+	return rc, nil
 }
 
 // blobs are those that are no files.
-func (v *Virtual) blobs() []virtualBlob {
-	return []virtualBlob{{v.img.manifestDesc, v.img.manifest}, {v.img.configDesc, v.img.config}}
+func (v *Virtual) blobs() []imageBlob {
+	return append([]imageBlob{{"image manifest", v.img.manifestDesc, v.img.manifest}}, v.img.blobs...)
+}
+
+// isPart reports whether d is a layer or the config.
+func (v *Virtual) isPart(d digest.Digest) bool {
+	return d == v.img.configDesc.Digest || slices.ContainsFunc(v.img.layers, func(l ocispec.Descriptor) bool { return l.Digest == d })
 }
 
 // Exists reports whether the package has the blob.
 func (v *Virtual) Exists(_ context.Context, desc ocispec.Descriptor) (bool, error) {
-	_, ok := v.layers[desc.Digest]
-	return ok || desc.Digest == v.img.manifestDesc.Digest || desc.Digest == v.img.configDesc.Digest, nil
+	return desc.Digest == v.img.manifestDesc.Digest || v.isPart(desc.Digest), nil
 }
 
 // Resolve knows the package by its tag and by its digest.
@@ -92,7 +104,7 @@ func (v *Virtual) Resolve(_ context.Context, reference string) (ocispec.Descript
 
 // Predecessors is empty for the package, to which nothing is attached, and the package for its blobs.
 func (v *Virtual) Predecessors(_ context.Context, node ocispec.Descriptor) ([]ocispec.Descriptor, error) {
-	if _, ok := v.layers[node.Digest]; ok || node.Digest == v.img.configDesc.Digest {
+	if v.isPart(node.Digest) {
 		return []ocispec.Descriptor{v.img.manifestDesc}, nil
 	}
 	return nil, nil
