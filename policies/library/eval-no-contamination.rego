@@ -9,9 +9,21 @@ measured contains digest if {
 	digest := sprintf("%s:%s", [algorithm, value])
 }
 
+trained contains digest if {
+	some e in input.evidence
+	e.predicateType == "https://slsa.dev/provenance/v1"
+	some dependency in e.predicate.buildDefinition.resolvedDependencies
+	dependency.name == "dataset"
+	some algorithm, value in dependency.digest
+	digest := sprintf("%s:%s", [algorithm, value])
+}
+
 deny contains msg if {
 	some e in input.evidence
 	e.predicateType == "https://mlseal.dev/attestation/dataset/v0.1"
+	some subject in e.subjects
+	some kind, name in subject
+	sprintf("%s:%s", [kind, name]) in trained
 	some split in e.predicate.splits
 	not split.name in input.params.heldOut
 	some algorithm, value in split.digest

@@ -207,7 +207,7 @@ func statements(t *testing.T, folder string) []string {
 // TestFixturesAreReal: mlseal attest would sign every predicate in the fixtures.
 func TestFixturesAreReal(t *testing.T) {
 	checked := 0
-	for _, name := range append(slices.Clone(all), "prod-gate-more") {
+	for _, name := range append(slices.Clone(all), "eval-no-contamination-more", "prod-gate-more") {
 		for _, file := range statements(t, name) {
 			if filepath.Base(file) == policytest.SubjectFile {
 				continue
