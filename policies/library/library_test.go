@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -169,6 +170,16 @@ func TestLibrary(t *testing.T) {
 
 func run(t *testing.T, p *policies.Policy, name string) *policytest.Result {
 	t.Helper()
+	result, err := ask(t, p, name, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return result
+}
+
+// ask runs the test of a policy, or its cases only. The error is that it cannot be run.
+func ask(t *testing.T, p *policies.Policy, name string, cases bool) (*policytest.Result, error) {
+	t.Helper()
 	file := filepath.Join("testdata", name+"_test.yaml")
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -188,11 +199,10 @@ func run(t *testing.T, p *policies.Policy, name string) *policytest.Result {
 	if err != nil {
 		t.Fatal(err)
 	}
-	result, err := policytest.Run(p, suite, fixture, policytest.Options{Coverage: true, Mutate: true})
-	if err != nil {
-		t.Fatal(err)
+	if cases {
+		suite.Coverage, suite.Mutants = nil, nil
 	}
-	return result
+	return policytest.Run(p, suite, fixture, policytest.Options{Coverage: !cases, Mutate: !cases})
 }
 
 func statements(t *testing.T, folder string) []string {
@@ -207,7 +217,7 @@ func statements(t *testing.T, folder string) []string {
 // TestFixturesAreReal: mlseal attest would sign every predicate in the fixtures.
 func TestFixturesAreReal(t *testing.T) {
 	checked := 0
-	for _, name := range append(slices.Clone(all), "eval-no-contamination-more", "prod-gate-more") {
+	for _, name := range append(slices.Clone(all), "airgap-more", "eval-no-contamination-more", "fine-tune-slsa-l3-more", "prod-gate-more") {
 		for _, file := range statements(t, name) {
 			if filepath.Base(file) == policytest.SubjectFile {
 				continue
@@ -379,5 +389,39 @@ func TestHostileAnswers(t *testing.T) {
 		if err == nil {
 			t.Errorf("%s: %q is taken", name, value)
 		}
+	}
+}
+
+// guardLine is a line of a filled-in policy that is there to say no: a condition, or a limit that can be left out.
+var guardLine = regexp.MustCompile(`(?m)^( +(?:- |where: ))((?:'|"|size\(|predicate\.|params\.).*)$|^ +(?:maxAge|notSignedBySameIdentityAs|order|denyDigests|count|match): .*\n|^revocations: .*\n|^ +(?:transparencyLog|timestamps): .*\n`)
+
+// TestGuardsAreTested: without any one of its guards a policy fails its own test, so that nothing in it is there for show.
+func TestGuardsAreTested(t *testing.T) {
+	for _, template := range Templates() {
+		t.Run(template.Name, func(t *testing.T) {
+			t.Parallel()
+			text, err := template.Fill(answers(template, false))
+			if err != nil {
+				t.Fatal(err)
+			}
+			guards := 0
+			for _, at := range guardLine.FindAllSubmatchIndex(text, -1) {
+				without := string(text[:at[0]]) + string(text[at[1]:])
+				if at[2] >= 0 { // a condition that always holds in its place
+					without = string(text[:at[3]]) + `statement.predicateType != ""` + string(text[at[5]:])
+				}
+				p, err := load(template, []byte(strings.Replace(without, "trust:\nrequire:", "require:", 1)))
+				if err != nil {
+					t.Fatal(err)
+				}
+				guards++
+				if result, err := ask(t, p, template.Name, true); err == nil && result.Passed() {
+					t.Errorf("nobody misses %s", text[at[0]:at[1]])
+				}
+			}
+			if guards == 0 && template.Name != "starter-signed" {
+				t.Error("no guard was found")
+			}
+		})
 	}
 }
