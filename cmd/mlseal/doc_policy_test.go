@@ -44,3 +44,53 @@ func TestPolicyTestingDocument(t *testing.T) {
 		t.Errorf("only %d lines were compared", shown)
 	}
 }
+
+// TestPolicyLibraryDocument: the commands that docs/policy-library.md gives for these policies are run by policy_library.txtar, with other names of files.
+func TestPolicyLibraryDocument(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "policy-library.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	script, err := os.ReadFile(filepath.Join("testdata", "script", "policy_library.txtar"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := map[string]bool{}
+	for line := range strings.Lines(string(script)) {
+		run[skeleton(line)] = true
+	}
+	for _, name := range []string{"starter-signed", "starter-provenance", "hf-import", "two-person-approval", "prod-gate", "airgap"} {
+		_, section, found := strings.Cut(string(page), "\n## "+name+"\n")
+		_, section, open := strings.Cut(section, "```sh\n")
+		section, _, closed := strings.Cut(section, "```")
+		if !found || !open || !closed {
+			t.Fatalf("%s has no commands", name)
+		}
+		for line := range strings.Lines(section) {
+			line, _, _ = strings.Cut(line, "    # ")
+			if !run[skeleton(line)] {
+				t.Errorf("%s: the script does not run %s", name, line)
+			}
+		}
+	}
+}
+
+// skeleton is a command without the names of its files, and without what the script writes otherwise.
+func skeleton(line string) string {
+	words := strings.Fields(line)
+	for i, word := range words {
+		switch {
+		case i > 0 && words[i-1] == "--predicate", i > 0 && words[i-1] == "--policy" && strings.HasSuffix(word, ".yaml"):
+			words[i] = "FILE"
+		case strings.HasPrefix(word, "oci-archive:"):
+			words[i] = "ARCHIVE"
+		case strings.HasPrefix(word, "hf://"):
+			words[i] = "HUB"
+		case strings.HasPrefix(word, "oci:"):
+			words[i] = "REF"
+		default:
+			words[i] = strings.TrimPrefix(word, "$")
+		}
+	}
+	return strings.Join(words, " ")
+}

@@ -15,6 +15,7 @@ import (
 	"github.com/mlseal/mlseal/manifest/oci"
 	"github.com/mlseal/mlseal/manifest/origin"
 	"github.com/mlseal/mlseal/policies"
+	"github.com/mlseal/mlseal/policies/library"
 	"github.com/mlseal/mlseal/policies/memory"
 	"github.com/mlseal/mlseal/policies/policytest"
 	"github.com/mlseal/mlseal/policies/starter"
@@ -88,7 +89,7 @@ func exitStatus(err error) int {
 		return statusNotDecided // whatever stood in the way
 	case isAny(err, memory.ErrUnreadable):
 		return statusNotDecided // whatever makes it so
-	case errors.As(err, &onUsage), errors.As(err, &onPolicy), isAny(err, memory.ErrRollback, memory.ErrMisplaced, policies.ErrPolicy, policytest.ErrSuite, policytest.ErrFixture, starter.ErrAnswer, oci.ErrReference, oci.ErrPattern, oci.ErrReadOnly, errUnpinned, oci.ErrCredentials, oci.ErrCertificates, hub.ErrReference, hub.ErrEndpoint, hub.ErrNotFound,
+	case errors.As(err, &onUsage), errors.As(err, &onPolicy), isAny(err, memory.ErrRollback, memory.ErrMisplaced, policies.ErrPolicy, policytest.ErrSuite, policytest.ErrFixture, starter.ErrAnswer, library.ErrTemplate, oci.ErrReference, oci.ErrPattern, oci.ErrReadOnly, errUnpinned, oci.ErrCredentials, oci.ErrCertificates, hub.ErrReference, hub.ErrEndpoint, hub.ErrNotFound,
 		signer.ErrKey, signer.ErrCertificate, signer.ErrPassword, signer.ErrPasswordNeeded, signer.ErrPINNeeded,
 		signer.ErrToken, signer.ErrSigningConfig, signer.ErrServiceURL,
 		verify.ErrKey, verify.ErrAuthority, verify.ErrRoot, verify.ErrNoIdentity, atomicfile.ErrExists):

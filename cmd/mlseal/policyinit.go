@@ -21,6 +21,10 @@ import (
 type initFlags struct {
 	signers, requires, repositories []string
 	expires, output, name           string
+
+	template, owner string
+	params          []string
+	list, named     bool
 }
 
 func (a *app) policyInitCommand() *cobra.Command {
@@ -30,9 +34,14 @@ func (a *app) policyInitCommand() *cobra.Command {
 		Short: "Write a first policy with a test that passes",
 		Long: `Write a policy, a test of it and a fixture, from the answers to three questions: who signs, what there must be, and where and how long the
 policy holds. On a terminal they are asked; flags answer them too. The test covers the whole policy, and mlseal policy test passes
-at once: change both together from there. Nothing is overwritten.`,
+at once: change both together from there. Nothing is overwritten.
+
+With --template the policy is one of the library (docs/policy-library.md). Its roles have no signers until you name them: --list shows
+all policies, and with --template the roles and parameters of one. A group of people takes a --signer ROLE.NAME=… for each.`,
 		Example: "  mlseal policy init --signer trainer=trainer.pub --requires signed,evaluation\n" +
-			"  mlseal policy init --signer ci=https://token.actions.githubusercontent.com,https://github.com/acme/llm/.github/workflows/train.yml@refs/heads/main --requires signed,provenance",
+			"  mlseal policy init --signer ci=https://token.actions.githubusercontent.com,https://github.com/acme/llm/.github/workflows/train.yml@refs/heads/main --requires signed,provenance\n" +
+			"  mlseal policy init --list\n" +
+			"  mlseal policy init --template starter-signed --signer signer=trainer.pub --owner ml-platform@acme.example --output signed.yaml",
 		Args: takes(),
 	}
 	cmd.Flags().StringArrayVar(&f.signers, "signer", nil, "who signs: NAME=FILE of a public key, or NAME=ISSUER,SUBJECT (repeatable)")
@@ -41,7 +50,22 @@ at once: change both together from there. Nothing is overwritten.`,
 	cmd.Flags().StringVar(&f.expires, "expires", "", "when the policy ends: a number of days, or a time as in 2027-06-30T00:00:00Z; 365 days without")
 	cmd.Flags().StringVar(&f.output, "output", "policy.yaml", "file of the policy; the test and the fixture stand beside it")
 	cmd.Flags().StringVar(&f.name, "name", "first-gate", "name of the policy")
-	cmd.RunE = a.do(func(*cobra.Command, []string) error { return a.policyInit(f) })
+	cmd.Flags().StringVar(&f.template, "template", "", "policy of the library to begin with")
+	cmd.Flags().BoolVar(&f.list, "list", false, "list the policies of the library, or what --template needs, and write nothing")
+	cmd.Flags().StringArrayVar(&f.params, "param", nil, "NAME=VALUE of a parameter of the template (repeatable); lists have commas")
+	cmd.Flags().StringVar(&f.owner, "owner", "", "with --template: whom to ask about the policy")
+	cmd.RunE = a.do(func(cmd *cobra.Command, _ []string) error {
+		f.named = cmd.Flags().Changed("name")
+		switch {
+		case f.list:
+			return a.listTemplates(f)
+		case f.template != "":
+			return a.fillTemplate(f)
+		case len(f.params) > 0 || f.owner != "":
+			return usage(errors.New("policy init: --param and --owner go with --template"))
+		}
+		return a.policyInit(f)
+	})
 	return cmd
 }
 
