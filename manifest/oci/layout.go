@@ -112,20 +112,19 @@ func CreateLayout(ctx context.Context, dir string) (*Layout, error) {
 }
 
 // vacant returns why (the error of OpenLayout) unless dir holds nothing, or just what an
-// interrupted CreateLayout leaves: a lock with parts of an empty layout.
+// interrupted CreateLayout leaves, or one in another process has made by now: a lock with parts of an empty layout.
 func vacant(dir string, why error) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return why
 	}
-	begun := false
-	for _, e := range entries {
-		begun = begun || e.Name() == lockName
-	}
+	// Looked for after the entries: who makes the layout at this moment begins with it.
+	_, err = os.Lstat(filepath.Join(dir, lockName))
+	begun := err == nil
 	for _, e := range entries {
 		switch name := e.Name(); {
 		case name == lockName, strings.HasPrefix(name, tempPrefix):
-		case begun && (name == ocispec.ImageBlobsDir || name == ocispec.ImageIndexFile):
+		case begun && (name == ocispec.ImageBlobsDir || name == ocispec.ImageIndexFile || name == ocispec.ImageLayoutFile):
 		default:
 			return fmt.Errorf("%w, and it is not empty", why)
 		}

@@ -579,3 +579,20 @@ func TestDuplicateTags(t *testing.T) {
 		t.Errorf("after a new pack: %v, %v", desc.Digest, err)
 	}
 }
+
+// Whoever opens a layout while it is made finds it unfinished at one moment and finished at the next.
+func TestLayoutMadeMeanwhile(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "store")
+	if _, err := CreateLayout(t.Context(), dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := vacant(dir, ErrNotLayout); err != nil {
+		t.Errorf("finished between two looks: %v", err)
+	}
+	if err := os.Remove(filepath.Join(dir, lockName)); err != nil {
+		t.Fatal(err)
+	}
+	if err := vacant(dir, ErrNotLayout); !errors.Is(err, ErrNotLayout) {
+		t.Errorf("made by somebody else: %v", err)
+	}
+}
