@@ -142,3 +142,38 @@ func TestOldStatementsTimestampedAgain(t *testing.T) {
 	want(t, p, "eval", ConditionFalse, statement("a", evaluation, `{"passed":true}`, at(day, 10*day)), failing)
 	want(t, p, "eval", "", statement("a", evaluation, `{"passed":true}`, at(day, 2*day)), failing)
 }
+
+func TestConditionsCompareWhatIsInside(t *testing.T) {
+	for where, code := range map[string]Code{
+		`predicate.results != ["FAILED"]`:                            ConditionError, // a bool is not compared with a string
+		`predicate.results == [true]`:                                "",
+		`predicate.results != [false]`:                               "",
+		`predicate.scores == [dec("1.0"), dec("0.5")]`:               "",
+		`predicate.scores != [dec("1"), dec("0.5")]`:                 ConditionFalse,
+		`predicate.result != {"status": "FAILED"}`:                   ConditionError,
+		`predicate.result == {"status": true}`:                       "",
+		`predicate.result == {"other": true}`:                        ConditionFalse,
+		`!(predicate.results in [["FAILED"]])`:                       ConditionError,
+		`predicate.results != ["FAILED", "FAILED"]`:                  "",
+		`predicate.mixed != ["FAILED", "x"]`:                         "", // the second differs, whatever the first is
+		`predicate.nested != [["FAILED"]] || predicate.scores == []`: ConditionError,
+	} {
+		t.Run(where, func(t *testing.T) {
+			p := load(t, "require: [{id: r, attestation: evaluation, by: [ci], where: '"+where+"'}]\n")
+			want(t, p, "r", code, statement("e", evaluation, `{"results":[true],"scores":[1,0.50],"result":{"status":true},"mixed":[true,"y"],"nested":[[true]]}`))
+		})
+	}
+}
+
+func TestGlobsEnd(t *testing.T) {
+	names := strings.Repeat("a/", 120)
+	p := load(t, "match: {repositories: ['r.example/"+strings.Repeat("**/a/", 30)+"b', 'r.example/**/x/**/y-*/**']}\nrequire: [{id: r, attestation: evaluation, by: [ci]}]\n")
+	for repository, matches := range map[string]bool{
+		"r.example/" + names + "c": false, "r.example/" + names + "b": true, "r.example/a/b": false,
+		"r.example/x/y-1": true, "r.example/a/x/x/b/y-/c": true, "r.example/x/z/y": false, "s.example/x/y-1": false,
+	} {
+		if err := p.Matches(Subject{Repository: repository}); (err == nil) != matches {
+			t.Errorf("%s: %v", repository, err)
+		}
+	}
+}
