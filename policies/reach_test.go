@@ -58,6 +58,13 @@ func TestDenyListsReachWhatIsFetched(t *testing.T) {
 	}
 	want(t, p, "digests.deny", DigestDenied, have...)
 
+	for i := 20; i < MaxLineageDepth+10; i++ {
+		all = append(all, madeFrom(fmt.Sprint(i+1), nth(i), nth(i+1)))
+	}
+	if _, enough := gather(p, all); enough {
+		t.Errorf("a chain of more than %d is enough", MaxLineageDepth)
+	}
+
 	var wide []string
 	for i := range MaxDependencies + 1 {
 		wide = append(wide, nth(i))

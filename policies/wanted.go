@@ -15,7 +15,7 @@ type Dependency struct {
 //
 // Wanted follows the roles of the edges out of statements whose signers the edges' rules name, as deep as lineage.maxDepth.
 // When the policy denies digests or says who may revoke, it also follows all roles out of the provenance of all of its
-// signers, however far. At most MaxDependencies are listed, those of the edges first.
+// signers, MaxLineageDepth deep. At most MaxDependencies are listed, those of the edges first.
 func (p *Policy) Wanted(artifact Subject, evidence []Evidence) []Dependency {
 	out, _ := p.WantedAll(artifact, evidence)
 	return out
@@ -48,7 +48,7 @@ type search struct {
 	cut  bool // something was left out that deny lists and revocations reach
 }
 
-// run walks breadth first; with all it follows every role, and as deep as it goes.
+// run walks breadth first; with all it follows every role, MaxLineageDepth deep.
 func (s *search) run(edges []edge, all bool) {
 	read := map[*item]bool{}
 	next := []Dependency{{Digests: s.subject.Digests}}
@@ -61,6 +61,10 @@ func (s *search) run(edges []edge, all bool) {
 		}
 		for _, it := range s.about(at.Digests) {
 			if !it.trusted || read[it] {
+				continue
+			}
+			if all && at.Depth >= MaxLineageDepth {
+				s.cut = s.cut || len(s.leads(edges, it, at.Depth, all)) > 0
 				continue
 			}
 			read[it] = true

@@ -266,8 +266,8 @@ var (
 	ErrOther = errors.New("not a statement")
 )
 
-var errTooMany = fmt.Errorf("%w: statements are looked for about %d dependencies at most, and the artifact descends from more, behind which a deny list or a revocation may reach",
-	ErrLimit, policies.MaxDependencies)
+var errTooMany = fmt.Errorf("%w: statements are looked for about %d dependencies and %d generations at most, and the artifact descends from more, which a deny list or a revocation may reach",
+	ErrLimit, policies.MaxDependencies, policies.MaxLineageDepth)
 
 // followDependencies looks up the statements about everything that the policy follows, one generation after the other, until
 // they lead to nothing new.
