@@ -90,21 +90,28 @@ func globMatches(glob, repository string) bool {
 	return namesMatch(strings.Split(glob, "/"), strings.Split(repository, "/"))
 }
 
+// namesMatch goes back to the last ** alone when the rest does not match: trying all of them takes forever.
 func namesMatch(glob, names []string) bool {
-	switch {
-	case len(glob) == 0:
-		return len(names) == 0
-	case glob[0] == "**":
-		for i := range len(names) + 1 {
-			if namesMatch(glob[1:], names[i:]) {
-				return true
-			}
+	g, n, star, mark := 0, 0, -1, 0
+	for n < len(names) {
+		switch {
+		case g < len(glob) && glob[g] == "**":
+			star, mark = g, n
+			g++
+		case g < len(glob) && nameMatches(glob[g], names[n]):
+			g++
+			n++
+		case star >= 0:
+			mark++
+			g, n = star+1, mark
+		default:
+			return false
 		}
-		return false
-	case len(names) == 0:
-		return false
 	}
-	return nameMatches(glob[0], names[0]) && namesMatch(glob[1:], names[1:])
+	for g < len(glob) && glob[g] == "**" {
+		g++
+	}
+	return g == len(glob)
 }
 
 func nameMatches(glob, name string) bool {

@@ -135,7 +135,56 @@ func strictEqual(l, r ref.Val) ref.Val {
 	if l.Type().TypeName() != r.Type().TypeName() && l != types.NullValue && r != types.NullValue {
 		return mixed(l, r)
 	}
+	if a, ok := l.(traits.Lister); ok {
+		if b, ok := r.(traits.Lister); ok {
+			return equalLists(a, b)
+		}
+	}
+	if a, ok := l.(traits.Mapper); ok {
+		if b, ok := r.(traits.Mapper); ok {
+			return equalMaps(a, b)
+		}
+	}
 	return types.Equal(l, r)
+}
+
+// equalLists compares what is in two lists as strictly as they are themselves: an element that cannot be compared is an error, unless
+// another one differs.
+func equalLists(a, b traits.Lister) ref.Val {
+	if a.Size() != b.Size() {
+		return types.False
+	}
+	var result ref.Val = types.True
+	for i, j := a.Iterator(), b.Iterator(); i.HasNext() == types.True && j.HasNext() == types.True; {
+		switch equal := strictEqual(i.Next(), j.Next()); {
+		case equal == types.False:
+			return types.False
+		case equal != types.True:
+			result = equal
+		}
+	}
+	return result
+}
+
+func equalMaps(a, b traits.Mapper) ref.Val {
+	if a.Size() != b.Size() {
+		return types.False
+	}
+	var result ref.Val = types.True
+	for i := a.Iterator(); i.HasNext() == types.True; {
+		key := i.Next()
+		other, ok := b.Find(key)
+		if !ok {
+			return types.False
+		}
+		switch equal := strictEqual(a.Get(key), other); {
+		case equal == types.False:
+			return types.False
+		case equal != types.True:
+			result = equal
+		}
+	}
+	return result
 }
 
 func strictNotEqual(l, r ref.Val) ref.Val {

@@ -81,6 +81,9 @@ type Evidence struct {
 	// "claimed" (by the statement itself), "Rekor", "timestamp authority"; empty when nothing does.
 	Time       time.Time
 	TimeSource string
+	// Claimed is the time that the statement gives itself, where somebody else vouches for Time and the signature is by a key that lives long; zero
+	// when there is none. Anybody can have such a signature timestamped again, so that the statement is as old as the earlier of the two.
+	Claimed time.Time
 	// Logs is the number of different transparency logs of which an entry was verified, and LogEntries that of all entries beside the
 	// signature, verified or not. Timestamps is the number of different authorities whose time of signing was verified: timestamp
 	// authorities, and logs that sign the time of an entry.

@@ -148,11 +148,13 @@
 //	any     one must hold
 //	one     there must be exactly one, and it must hold
 //	latest  the newest must hold; so must those with no time, with the newest's time, or dated
-//	        more than five minutes in the future, since they cannot be put in order
+//	        more than five minutes in the future, since they cannot be put in order, and the
+//	        newest by their own claims where those are earlier
 //
 // A group is met when enough different members signed statements that count; one member who
 // signed twice, or with two keys, is one member. A time may be the statement's own claim: it is
-// then as good as its signer.
+// then as good as its signer. maxAge counts from the statement's own claim also where something else
+// vouches for a later time: whoever holds an old signature by a key that lives long can have it timestamped again.
 //
 // notSignedBySameIdentityAs fails with DUTY_OVERLAP when somebody whose statements counted for the requirement signed one that counted for
 // the other: one signer, one key, or one name in certificates. It fails too when the other was not met, since nobody knows then who signed it.
@@ -267,7 +269,8 @@
 //
 // A module of Rego v1 decides over all statements of the policy's signers at once. Its package declares `deny contains`; whatever is in the set
 // denies, and so does any error. Each module is compiled by itself and has functions that compute and no others: no network, clock, chance or
-// environment. `with`, other data, and rules that are not there are errors of Load. It has MaxRegoTime and MaxRegoMemory. input is
+// environment. `with`, other data, and rules that are not there are errors of Load. It has MaxRegoTime and MaxRegoMemory, and a number
+// of more than 1100 digits in the evidence is an error. Statements without what trust asks for are left out. input is
 //
 //	{subject: {name, digests, artifactType, repository}, now: "2026-…Z", params: {NAME: value},
 //	 evidence: [{id, predicateType, signers, subjects, time, timeSource, statement, predicate}]}

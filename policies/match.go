@@ -33,6 +33,14 @@ type outcome struct {
 // timed reports whether anything says when the statement was made.
 func (ev *Evidence) timed() bool { return ev.TimeSource != "" && !ev.Time.IsZero() }
 
+// made is when the statement was made at the latest, as far as both what vouches for its time and it itself say.
+func (ev *Evidence) made() time.Time {
+	if !ev.Claimed.IsZero() && ev.Claimed.Before(ev.Time) {
+		return ev.Claimed
+	}
+	return ev.Time
+}
+
 // sifted is the evidence of one rule and target: what may count, and what came closest of all
 // that does not.
 type sifted struct {
@@ -181,7 +189,7 @@ func (it *item) note(s standing, code Code, reason string) {
 // judge asks maxAge and where about a candidate.
 func (e *evaluation) judge(r *rule, t target, it *item) (Code, string) {
 	if r.maxAge > 0 {
-		age := e.now.Sub(it.Time)
+		age := e.now.Sub(it.made())
 		switch {
 		case !it.timed():
 			e.miss("%s.maxAge", r.name)
@@ -227,18 +235,25 @@ func (e *evaluation) explain(r *rule, t target, it *item, code Code) []string {
 
 func (e *evaluation) future(it *item) bool { return it.Time.Sub(e.now) > MaxClockSkew }
 
-// latest picks the candidates that decide: the newest. A statement with no time, or dated in
+// latest picks the candidates that decide: the newest, and the newest by what they say themselves, since an old statement can be
+// timestamped again. A statement with no time, or dated in
 // the future, cannot be put in order, so it neither wins nor drops out: it must hold as well.
 func (e *evaluation) latest(candidates []*item) []*item {
 	var deciding []*item
-	var newest time.Time
+	var newest, made time.Time
 	for _, it := range candidates {
-		if it.timed() && !e.future(it) && it.Time.After(newest) {
+		if !it.timed() || e.future(it) {
+			continue
+		}
+		if it.Time.After(newest) {
 			newest = it.Time
+		}
+		if it.made().After(made) {
+			made = it.made()
 		}
 	}
 	for _, it := range candidates {
-		if !it.timed() || e.future(it) || it.Time.Equal(newest) {
+		if !it.timed() || e.future(it) || it.Time.Equal(newest) || it.made().Equal(made) {
 			deciding = append(deciding, it)
 		}
 	}

@@ -1,11 +1,15 @@
 package policies
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime/metrics"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -174,7 +178,12 @@ func (e *evaluation) rego() []Requirement {
 	if len(e.policy.rego) == 0 {
 		return nil
 	}
-	input, err := ast.InterfaceToValue(e.regoInput())
+	shown := e.regoInput()
+	err := checkNumbers(shown["evidence"])
+	var input ast.Value
+	if err == nil {
+		input, err = ast.InterfaceToValue(shown)
+	}
 	var out []Requirement
 	for _, m := range e.policy.rego {
 		r := Requirement{ID: m.requirementID(), Passed: true, Detail: "nothing to say against it"}
@@ -182,6 +191,8 @@ func (e *evaluation) rego() []Requirement {
 		var detail string
 		if code, detail = ConditionError, "the evidence cannot be shown to it"; err == nil {
 			code, detail = m.ask(input)
+		} else {
+			detail += ": " + foreign(oneLine(err.Error()))
 		}
 		if code != "" {
 			r.deny(code, detail, nil)
@@ -195,7 +206,7 @@ func (e *evaluation) rego() []Requirement {
 func (e *evaluation) regoInput() map[string]any {
 	evidence := []any{}
 	for _, it := range e.items {
-		if !it.trusted {
+		if !it.trusted || e.policy.unwitnessed(it.Evidence) != "" {
 			continue
 		}
 		entry := map[string]any{"id": it.ID, "predicateType": it.PredicateType, "signers": it.SignedBy, "subjects": it.Subjects,
@@ -213,6 +224,35 @@ func (e *evaluation) regoInput() map[string]any {
 		}
 	}
 	return map[string]any{"subject": e.subject, "evidence": evidence, "params": params, "now": e.now.UTC().Format(time.RFC3339)}
+}
+
+// maxRegoDigits bounds a number when it is written without an exponent: Rego would compute with all of its digits, and nothing
+// stops it while it does. All floats of 64 bits are below.
+const maxRegoDigits = 1100
+
+// checkNumbers refuses numbers that take long to compute with.
+func checkNumbers(v any) error {
+	switch v := v.(type) {
+	case json.Number:
+		mantissa, exponent, _ := strings.Cut(strings.ToLower(v.String()), "e")
+		n, err := strconv.Atoi(cmp.Or(exponent, "0"))
+		if err != nil || len(mantissa) > maxRegoDigits || n > maxRegoDigits || n < -maxRegoDigits {
+			return fmt.Errorf("the number %s has more than %d digits", foreign(v.String()), maxRegoDigits)
+		}
+	case map[string]any:
+		for _, key := range slices.Sorted(maps.Keys(v)) {
+			if err := checkNumbers(v[key]); err != nil {
+				return err
+			}
+		}
+	case []any:
+		for _, e := range v {
+			if err := checkNumbers(e); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // ask evaluates the module's deny. Whatever goes wrong denies.

@@ -123,6 +123,11 @@ func (e *evaluation) signedWaivers() []waiver {
 		if it.PredicateType != waiverType || !it.trusted || !e.policy.aboutAny(it.Subjects, e.subject) {
 			continue
 		}
+		if why := e.policy.unwitnessed(it.Evidence); why != "" {
+			it.note(unvouched, SignatureInvalid, why)
+			e.notes = append(e.notes, fmt.Sprintf("the waiver %s is ignored: %s", cut(it.ID), why))
+			continue
+		}
 		w := readWaiver(it)
 		i := slices.IndexFunc(out, func(o waiver) bool { return o.id == w.id && o.requirement == w.requirement })
 		if i < 0 {

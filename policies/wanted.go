@@ -15,17 +15,25 @@ type Dependency struct {
 //
 // Wanted follows the roles of the edges out of statements whose signers the edges' rules name, as deep as lineage.maxDepth.
 // When the policy denies digests or says who may revoke, it also follows all roles out of the provenance of all of its
-// signers. At most MaxDependencies are listed, those of the edges first.
+// signers, MaxLineageDepth deep. At most MaxDependencies are listed, those of the edges first.
 func (p *Policy) Wanted(artifact Subject, evidence []Evidence) []Dependency {
+	out, _ := p.WantedAll(artifact, evidence)
+	return out
+}
+
+// WantedAll is Wanted, and reports whether that is enough. When it is not, deny lists and revocations would miss what lies behind
+// the things that are not listed, so that a caller has to deny. What only edges follow need not be whole: what nothing
+// vouches for is denied by them.
+func (p *Policy) WantedAll(artifact Subject, evidence []Evidence) (wanted []Dependency, enough bool) {
 	if p == nil || len(evidence) > MaxEvidence {
-		return nil
+		return nil, true
 	}
 	s := &search{evaluation: p.newEvaluation(artifact, evidence, zeroTime), seen: map[string]bool{}}
 	s.run(p.edges, false)
 	if p.reachesAll() {
 		s.run(p.edges, true)
 	}
-	return s.out
+	return s.out, !s.cut
 }
 
 // reachesAll reports whether the policy asks about everything that an artifact descends from.
@@ -37,9 +45,10 @@ type search struct {
 	*evaluation
 	seen map[string]bool
 	out  []Dependency
+	cut  bool // something was left out that deny lists and revocations reach
 }
 
-// run walks breadth first; with all it follows every role.
+// run walks breadth first; with all it follows every role, MaxLineageDepth deep.
 func (s *search) run(edges []edge, all bool) {
 	read := map[*item]bool{}
 	next := []Dependency{{Digests: s.subject.Digests}}
@@ -47,11 +56,15 @@ func (s *search) run(edges []edge, all bool) {
 	for len(next) > 0 {
 		at := next[0]
 		next = next[1:]
-		if at.Depth >= s.policy.maxDepth {
+		if !all && at.Depth >= s.policy.maxDepth {
 			continue
 		}
 		for _, it := range s.about(at.Digests) {
 			if !it.trusted || read[it] {
+				continue
+			}
+			if all && at.Depth >= MaxLineageDepth {
+				s.cut = s.cut || len(s.leads(edges, it, at.Depth, all)) > 0
 				continue
 			}
 			read[it] = true
@@ -63,9 +76,13 @@ func (s *search) run(edges []edge, all bool) {
 				visited[key] = true
 				found := Dependency{Role: d.Name, Digests: d.Digests, Depth: at.Depth + 1}
 				next = append(next, found)
-				if !s.seen[key] && len(s.out) < MaxDependencies {
+				switch {
+				case s.seen[key]:
+				case len(s.out) < MaxDependencies:
 					s.seen[key] = true
 					s.out = append(s.out, found)
+				default:
+					s.cut = s.cut || all
 				}
 			}
 		}
@@ -93,7 +110,7 @@ func (s *search) leads(edges []edge, it *item, depth int, all bool) []dependency
 	if all {
 		var out []dependency
 		entries, _ := resolvedDependencies(it.Statement)
-		for _, entry := range entries[:min(len(entries), MaxDependencies)] {
+		for _, entry := range entries {
 			out = append(out, s.policy.dependency(entry))
 		}
 		return out

@@ -203,8 +203,12 @@ func (c *collector) read(f Found) policies.Evidence {
 	if e.Problem != "" {
 		return e
 	}
-	if t := attest.ClaimedTime(s); !t.IsZero() && e.TimeSource == "" {
+	switch t := attest.ClaimedTime(s); {
+	case t.IsZero():
+	case e.TimeSource == "":
 		e.Time, e.TimeSource = t, "claimed"
+	case !c.signers.keyless(&e): // whose certificates live for minutes: nobody can have what they signed timestamped again
+		e.Claimed = t
 	}
 	if e.Subjects, err = subjects(s); err != nil {
 		p := problem(err)
@@ -262,6 +266,9 @@ var (
 	ErrOther = errors.New("not a statement")
 )
 
+var errTooMany = fmt.Errorf("%w: statements are looked for about %d dependencies and %d generations at most, and the artifact descends from more, which a deny list or a revocation may reach",
+	ErrLimit, policies.MaxDependencies, policies.MaxLineageDepth)
+
 // followDependencies looks up the statements about everything that the policy follows, one generation after the other, until
 // they lead to nothing new.
 func (c *collector) followDependencies(ctx context.Context, source Source, artifact policies.Subject, policy *policies.Policy) error {
@@ -272,13 +279,18 @@ func (c *collector) followDependencies(ctx context.Context, source Source, artif
 	for found := true; found; {
 		found = false
 		var statements []Found
-		for _, dep := range policy.Wanted(artifact, c.evidence) {
+		wanted, enough := policy.WantedAll(artifact, c.evidence)
+		if !enough {
+			c.incomplete = errTooMany
+		}
+		for _, dep := range wanted {
 			key := describe(dep.Digests)
 			if asked[key] {
 				continue
 			}
 			if len(asked) > policies.MaxDependencies {
-				found = false // what is not found is missing, and a dependency that nothing vouches for denies
+				found = false
+				c.incomplete = errTooMany // what was not looked for may say no
 				break
 			}
 			asked[key], found = true, true

@@ -245,6 +245,11 @@ func (s *signers) checkOwner(o signerCertificate, b *attest.Bundle, e *policies.
 	return out
 }
 
+// keyless reports whether a keyless signer made it.
+func (s *signers) keyless(e *policies.Evidence) bool {
+	return slices.ContainsFunc(s.identities, func(def policies.Signer) bool { return slices.Contains(e.SignedBy, def.Name) })
+}
+
 // signed notes who signed and with what, and when if somebody trusted says so.
 func signed(e *policies.Evidence, name string, r *Result) {
 	e.SignedBy = addNew(e.SignedBy, name)
