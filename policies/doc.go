@@ -235,7 +235,9 @@
 // everything that the artifact descends from.
 //
 // A revocation (https://mlseal.dev/attestation/revocation/v0.1) is a deny list of its subjects: REVOKED. It counts as soon as somebody
-// who may revoke has signed it, unless its effectiveOn is later than now; it is never taken back.
+// who may revoke has signed it, unless its effectiveOn is later than now; it is never taken back. A policy that names nobody in
+// `revocations` takes those that are found on the way; one that does has statements looked for about everything that the artifact
+// descends from, and denies when that is more than MaxDependencies.
 //
 // # Waivers
 //
