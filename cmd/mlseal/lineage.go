@@ -70,12 +70,9 @@ policy signed says so at every step; what others say is listed apart.`,
 
 // lineage shows what arg was made from.
 func (a *app) lineage(ctx context.Context, arg string, f lineageFlags) error {
-	var p *openedPackage
-	if isPackage(arg) {
-		var err error
-		if p, err = a.openPackage(ctx, arg, f.store); err != nil {
-			return err
-		}
+	p, err := a.openIfPackage(ctx, arg, f.store)
+	if err != nil {
+		return err
 	}
 	if f.policy.name == "" {
 		return a.unverifiedLineage(ctx, arg, p, f)

@@ -49,11 +49,9 @@ func (a *app) policyFixture(ctx context.Context, arg, dir string, f verifyFlags)
 	if err != nil {
 		return err
 	}
-	var p *openedPackage
-	if isPackage(arg) {
-		if p, err = a.openPackage(ctx, arg, f.store); err != nil {
-			return err
-		}
+	p, err := a.openIfPackage(ctx, arg, f.store)
+	if err != nil {
+		return err
 	}
 	g, err := a.gateInput(ctx, arg, p, f)
 	if err != nil {

@@ -137,6 +137,14 @@ func (a *app) openPackage(ctx context.Context, arg string, flags storeFlags) (*o
 	return p, nil
 }
 
+// openIfPackage opens what is a package; of a directory or file there is none, nor an error.
+func (a *app) openIfPackage(ctx context.Context, arg string, flags storeFlags) (*openedPackage, error) {
+	if !isPackage(arg) {
+		return nil, nil
+	}
+	return a.openPackage(ctx, arg, flags)
+}
+
 // unread is the size of the layers that must be read before the files are known.
 func (p *openedPackage) unread() int64 {
 	var n int64

@@ -205,11 +205,9 @@ func (a *app) gate(ctx context.Context, arg string, policy *loadedPolicy, f veri
 	if err != nil {
 		return err
 	}
-	var p *openedPackage
-	if isPackage(arg) {
-		if p, err = a.openPackage(ctx, arg, f.store); err != nil {
-			return err
-		}
+	p, err := a.openIfPackage(ctx, arg, f.store)
+	if err != nil {
+		return err
 	}
 	decision, err := a.decide(ctx, arg, p, policy, f)
 	if err != nil {

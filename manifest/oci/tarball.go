@@ -441,15 +441,11 @@ func tarKind(typeflag byte) string {
 // readTar reads the tar layer desc of target, verified, and calls visit with each file and its contents, which visit need not read to the end. visit acts on bytes whose
 // layer is not verified until readTar returns nil. What is no tar in the form fails with ErrContent.
 func readTar(ctx context.Context, target content.Fetcher, desc ocispec.Descriptor, form tarForm, progress func(int), visit func(tarFile, io.Reader) error) error {
-	if err := checkDescriptor(desc); err != nil {
-		return err
-	}
-	rc, err := target.Fetch(ctx, desc)
+	source, err := openLayer(ctx, target, desc, progress)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = rc.Close() }()
-	source := &layerReader{ctx: ctx, r: io.LimitReader(rc, desc.Size+1), hash: desc.Digest.Algorithm().Hash(), progress: progress}
+	defer func() { _ = source.Close() }()
 	t := &tarReader{r: bufio.NewReaderSize(source, 1<<18), seq: tarSequence{form: form}}
 	for n := 0; ; n++ {
 		f, err := t.next()

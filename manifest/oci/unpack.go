@@ -13,6 +13,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"oras.land/oras-go/v2/content"
 
 	"github.com/mlseal/mlseal/manifest"
 )
@@ -59,12 +60,11 @@ func newUnpacker(target Target, progress func(n int), put putFile) *unpacker {
 
 // layer reads one layer, gives its files to put, and returns them. When it fails nothing that put got is worth anything.
 func (u *unpacker) layer(ctx context.Context, desc ocispec.Descriptor, l *Layer) ([]manifest.File, error) {
-	rc, err := u.target.Fetch(ctx, desc)
+	source, err := openLayer(ctx, u.target, desc, u.progress)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = rc.Close() }()
-	source := &layerReader{ctx: ctx, r: io.LimitReader(rc, desc.Size+1), hash: desc.Digest.Algorithm().Hash(), progress: u.progress}
+	defer func() { _ = source.Close() }()
 	files, err := u.expand(source, desc, l)
 	if err != nil {
 		if source.err != nil { // reading failed, not what was read
@@ -80,12 +80,25 @@ func (u *unpacker) layer(ctx context.Context, desc ocispec.Descriptor, l *Layer)
 
 // layerReader hashes what is read of a layer and remembers why reading failed.
 type layerReader struct {
+	io.Closer
 	ctx      context.Context
 	r        io.Reader
 	hash     hash.Hash
 	read     int64
 	err      error
 	progress func(n int)
+}
+
+// openLayer begins to read a layer of target. At most one byte more than desc.Size is read; check says whether it was the layer.
+func openLayer(ctx context.Context, target content.Fetcher, desc ocispec.Descriptor, progress func(int)) (*layerReader, error) {
+	if err := checkDescriptor(desc); err != nil {
+		return nil, err
+	}
+	rc, err := target.Fetch(ctx, desc)
+	if err != nil {
+		return nil, err
+	}
+	return &layerReader{Closer: rc, ctx: ctx, r: io.LimitReader(rc, desc.Size+1), hash: desc.Digest.Algorithm().Hash(), progress: progress}, nil
 }
 
 func (s *layerReader) Read(p []byte) (int, error) {
