@@ -203,7 +203,7 @@ lineage:
       role: baseModel
       accept:
         - {id: base, attestation: slsa-provenance, by: [SIGNER]}
-        - {id: base-evaluation, attestation: evaluation, by: [SIGNER]}
+        - {attestation: evaluation, by: [SIGNER]}
         - {attestation: license-review, by: [SIGNER]}
     - from: [provenance, base, base-adapter, source]
       role: adapter
@@ -216,7 +216,7 @@ lineage:
         - {id: source, attestation: slsa-provenance, by: [SIGNER]}
         - {attestation: dataset, by: [SIGNER]}
         - {attestation: license-review, by: [SIGNER]}
-    - from: [evaluation, base-evaluation]
+    - from: evaluation
       role: evalDataset
       accept:
         - {attestation: dataset, by: [SIGNER]}

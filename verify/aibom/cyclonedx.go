@@ -1,7 +1,6 @@
 package aibom
 
 import (
-	"cmp"
 	"strconv"
 	"strings"
 
@@ -14,7 +13,7 @@ const propertyPrefix = "mlseal:"
 
 // CycloneDX writes the document as a CycloneDX 1.7 ML-BOM in JSON.
 func (d *Document) CycloneDX() ([]byte, error) {
-	bom := (&cycloneDX{Document: d, refs: map[int]string{}, placed: map[int]bool{}}).bom()
+	bom := (&cycloneDX{Document: d, placed: map[int]bool{}}).bom()
 	contents, err := report.Marshal(bom)
 	if err != nil {
 		return nil, err
@@ -26,7 +25,6 @@ func (d *Document) CycloneDX() ([]byte, error) {
 // cycloneDX places each thing once: base models as ancestors of what was made from them, datasets beside the artifact.
 type cycloneDX struct {
 	*Document
-	refs   map[int]string // bom-ref by thing
 	placed map[int]bool
 }
 
@@ -55,7 +53,11 @@ func (c *cycloneDX) bom() *cdx.BOM {
 func (d *Document) grounds() []pair {
 	var out []pair
 	if p := d.options.Policy; p != nil {
-		out = append(out, pair{"policy", strings.TrimSpace(p.Name + " v" + strconv.Itoa(p.Version) + " " + p.Digest)})
+		name := p.Name
+		if p.Version > 0 {
+			name += " v" + strconv.Itoa(p.Version)
+		}
+		out = append(out, pair{"policy", name + " " + p.Digest})
 	}
 	for _, s := range d.Statements {
 		out = append(out, pair{"statement", s})
@@ -95,8 +97,7 @@ func (c *cycloneDX) artifactComponent() cdx.Component {
 func (c *cycloneDX) component(n int) cdx.Component {
 	t := c.things[n]
 	c.placed[n] = true
-	c.ref(n)
-	out := cdx.Component{BOMRef: c.refs[n], Type: cdx.ComponentTypeMachineLearningModel, Name: t.title(), PackageURL: purl(t.uri)}
+	out := cdx.Component{BOMRef: c.ref(n), Type: cdx.ComponentTypeMachineLearningModel, Name: t.title(), PackageURL: purl(t.uri)}
 	if t.dataset {
 		out.Type = cdx.ComponentTypeData
 		out.Data = &[]cdx.ComponentData{t.componentData()}
@@ -125,10 +126,14 @@ func (c *cycloneDX) component(n int) cdx.Component {
 
 // ref gives a thing a name inside of the document.
 func (c *cycloneDX) ref(n int) string {
-	if c.refs[n] == "" {
-		c.refs[n] = cmp.Or(strings.Join(c.things[n].named(), " "), "thing") + "#" + strconv.Itoa(n)
+	kind := "model-"
+	switch {
+	case n == 0:
+		return "artifact"
+	case c.things[n].dataset:
+		kind = "data-"
 	}
-	return c.refs[n]
+	return kind + strconv.Itoa(n)
 }
 
 // pedigree holds what the thing was made from. What stands elsewhere in the document already is named there by its digest.

@@ -1,6 +1,8 @@
 package aibom
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -80,19 +82,30 @@ func (r *reading) read() {
 // account reads the statements about a thing, and returns the accounts that were not seen before.
 func (r *reading) account(n int) (found []int) {
 	account, t := r.options.Accounts[n], r.things[r.thingOf[n]]
-	used := map[string]bool{}
-	for _, e := range account.Statements {
-		used[e.ID] = r.statement(t, e)
-	}
+	uses := map[string][]policies.Use{}
 	for _, u := range account.Uses {
-		if !used[u.Statement] {
+		uses[u.Statement] = append(uses[u.Statement], u)
+	}
+	statements := slices.Clone(account.Statements)
+	slices.SortStableFunc(statements, byContents)
+	for _, e := range statements {
+		if !r.statement(t, e) {
 			continue
 		}
-		if to := r.use(t, u); to > 0 {
-			found = append(found, to)
+		for _, u := range uses[e.ID] {
+			if to := r.use(t, u); to > 0 {
+				found = append(found, to)
+			}
 		}
 	}
 	return found
+}
+
+// byContents orders statements by what they say, so that the document's order stays the same when one is signed anew.
+func byContents(a, b policies.Evidence) int {
+	one, _ := json.Marshal(a.Statement) // decoded JSON, which can be encoded
+	other, _ := json.Marshal(b.Statement)
+	return cmp.Or(strings.Compare(a.PredicateType, b.PredicateType), bytes.Compare(one, other), strings.Compare(a.ID, b.ID))
 }
 
 // statement takes what a statement says about the thing, and reports whether it can be used.
@@ -137,9 +150,7 @@ func (r *reading) sheet(t *thing, predicate []byte) error {
 	t.dataset = true
 	if t.data == nil {
 		t.data = &s
-		if t != r.things[0] {
-			t.name = s.Name
-		}
+		t.name = s.Name
 	}
 	t.license(s.License)
 	return nil
