@@ -88,7 +88,7 @@ func full() (Artifact, Options) {
 	made := stmt("made", attest.ProvenancePredicateType, fineTune)
 	accounts := []policies.Account{
 		{Digests: setOf("model"), Statements: []policies.Evidence{built, eval, review}, Uses: []policies.Use{
-			use(built, "baseModel", 1, "hf://org/base@ABCDEF", "baseModel"), use(built, "dataset", 2, "https://data.example/train.jsonl", "dataset"), use(built, "code", 5, "https://code.example", "code"),
+			use(built, "baseModel", 1, "hf://org/base@0123456789ABCDEF0123456789abcdef01234567", "baseModel"), use(built, "dataset", 2, "https://data.example/train.jsonl", "dataset"), use(built, "code", 5, "https://code.example", "code"),
 			use(built, "dataset", -1, "not a URI "+evil, "dataset"), use(built, "baseModel", 0, "urn:itself", "baseModel"), use(eval, "", 3, "", "evalset")}},
 		{Role: "baseModel", Digests: setOf("base"), Statements: []policies.Evidence{base, none}, Uses: []policies.Use{use(base, "dataset", 4, "pkg:pypi/corpus@1", "dataset"), use(base, "baseModel", 1, "", "baseModel")}},
 		{Role: "dataset", Digests: setOf("train"), Statements: []policies.Evidence{made, train}, Uses: []policies.Use{use(made, "dataset", 4, "", "dataset")}},
@@ -352,7 +352,8 @@ func FuzzIsExpression(f *testing.F) {
 
 func TestURIs(t *testing.T) {
 	for uri, want := range map[string]string{
-		"hf://org/name@ABC123": "pkg:huggingface/org/name@abc123", "hf://org/name": "", "hf://name@abc": "", "hf://datasets/org/name@abc": "", "hf://org/name@refs/pr/1": "",
+		"hf://org/name@" + strings.Repeat("AB12", 10): "pkg:huggingface/org/name@" + strings.Repeat("ab12", 10), "hf://org/name@main": "", "hf://org/name@" + strings.Repeat("g", 40): "",
+		"hf://name@" + strings.Repeat("a", 40): "", "hf://datasets/org/name@" + strings.Repeat("a", 40): "", "hf://org/name": "", "hf://name@abc": "", "hf://datasets/org/name@abc": "", "hf://org/name@refs/pr/1": "",
 		"pkg:pypi/babel@2.18.0": "pkg:pypi/babel@2.18.0", "pkg:": "", "pkg:a b/c": "", "https://example.test": "", "hf://org/na me@abc": "", "hf://org/name@": "",
 	} {
 		if got := purl(uri); got != want {

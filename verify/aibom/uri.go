@@ -16,18 +16,24 @@ func isURI(s string) bool {
 	return err == nil && u.Scheme != "" && (u.Host != "" || u.Opaque != "" || u.Path != "")
 }
 
-// purl is the package URL that a URI is or stands for; empty when it is none. A Hugging Face repository is one by its revision only.
+// purl is the package URL that a URI is or stands for; empty when it is none. A Hugging Face repository is one by the commit only: a branch may be
+// another model tomorrow.
 func purl(uri string) string {
 	if strings.HasPrefix(uri, "pkg:") && isURI(uri) && strings.Contains(uri, "/") {
 		return uri
 	}
 	rest, ok := strings.CutPrefix(uri, "hf://")
 	name, revision, pinned := strings.Cut(rest, "@")
-	if !ok || !pinned || !isURI(uri) || strings.Count(name, "/") != 1 || strings.ContainsAny(revision, "/?#@") || revision == "" {
+	if !ok || !pinned || !isURI(uri) || strings.Count(name, "/") != 1 || !isCommit(revision) {
 		return ""
 	}
 	// purl-spec, huggingface: "The version is the model revision Git commit hash. It is case insensitive and must be lowercased".
 	return "pkg:huggingface/" + name + "@" + strings.ToLower(revision)
+}
+
+// isCommit reports whether a revision is the sha1 of a commit.
+func isCommit(revision string) bool {
+	return len(revision) == 40 && strings.Trim(strings.ToLower(revision), "0123456789abcdef") == ""
 }
 
 // OCIPURL is the package URL of an artifact in a registry (purl-spec, oci): the last part of the repository's name, the digest of the image
