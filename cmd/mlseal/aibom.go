@@ -45,7 +45,8 @@ func (a *app) aibomCommand() *cobra.Command {
 Known is what the bytes say, and what the statements say of those signers whom the policy names for their type: base models and datasets with
 their digests, metrics as they were written, licences, hyperparameters. A statement counts by who signed it; that a condition of the policy
 does not hold of it, or that the policy denies the artifact, is said on stderr and leaves nothing out. With --key and its like instead of a
-policy, that one signer's statements count, of whatever type. With neither no statement is used. A field about which nothing is known is left out.
+policy, that one signer's provenance, evaluations, dataset statements and licence reviews count. With neither no statement is used. A field about
+which nothing is known is left out.
 
 --attach signs the document as a statement about the package and attaches it (--signing-key, or --signing-keyless); --bundle-out writes the signed
 statement to a file. The same input gives the same document: its time is SOURCE_DATE_EPOCH, or that of the latest statement in it.

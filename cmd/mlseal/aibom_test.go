@@ -2,15 +2,19 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"crypto/ed25519"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/mlseal/mlseal/attest"
 	"github.com/mlseal/mlseal/internal/testenv"
+	"github.com/mlseal/mlseal/verify/aibom"
 )
 
 // fixedKeys writes a pair that is the same in every run, and whose signatures are.
@@ -109,5 +113,14 @@ func TestAIBOMUntrusted(t *testing.T) {
 		if after := make("model"); !strings.Contains(after, "0.7435") {
 			t.Errorf("%s: the evaluator's statement does not show:\n%s", form, after)
 		}
+	}
+}
+
+// TestAIBOMTooLarge: a document that no statement can hold is not signed.
+func TestAIBOMTooLarge(t *testing.T) {
+	a := &app{}
+	err := a.publishBOM(context.Background(), aibom.Artifact{}, nil, make([]byte, attest.MaxPredicateBytes+1), &signingKey{}, aibomFlags{})
+	if !errors.Is(err, errTooLarge) || !strings.Contains(err.Error(), "--out") {
+		t.Error(err)
 	}
 }
