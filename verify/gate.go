@@ -57,18 +57,46 @@ type Verifier struct {
 // content check that failed denies whatever the policy says. The error is nil when a decision was reached;
 // Decision.Err says whether it is a denial.
 func (v *Verifier) Verify(ctx context.Context, target Target, found []Found, policy *policies.Policy) (*policies.Decision, error) {
+	d, _, err := v.decide(ctx, target, found, policy)
+	return d, err
+}
+
+// Told is what the signers of a policy say about an artifact and its lineage.
+type Told struct {
+	Accounts []policies.Account // the artifact's first
+	Whole    bool               // nothing was left out for a bound
+}
+
+// Tell decides as Verify does, and tells what those say whom the policy lets speak, whatever the decision is. When the bytes are not those that
+// the digests name there is nothing to tell: then the error wraps ErrFailed.
+func (v *Verifier) Tell(ctx context.Context, target Target, found []Found, policy *policies.Policy) (*Told, *policies.Decision, error) {
+	if target.Content.Status == Failed {
+		return nil, nil, fmt.Errorf("%w: %s", ErrFailed, target.Content.Detail)
+	}
+	d, c, err := v.decide(ctx, target, found, policy)
+	if err != nil {
+		return nil, nil, err
+	}
+	t := &Told{}
+	t.Accounts, t.Whole = policy.Accounts(target.Subject, c.evidence, v.Now)
+	t.Whole = t.Whole && c.incomplete == nil
+	return t, d, nil
+}
+
+// decide is Verify, and gives what was collected too.
+func (v *Verifier) decide(ctx context.Context, target Target, found []Found, policy *policies.Policy) (*policies.Decision, *collector, error) {
 	if err := policy.Matches(target.Subject); err != nil {
-		return nil, fmt.Errorf("verify: %w", err)
+		return nil, nil, fmt.Errorf("verify: %w", err)
 	}
 	c, err := v.collect(ctx, target, found, policy)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	d := policy.Evaluate(target.Subject, c.evidence, v.Now)
 	addContent(d, target.Content)
 	c.addIncomplete(d)
 	d.Notes = append(d.Notes, target.Notes...)
-	return d, nil
+	return d, c, nil
 }
 
 // Evidence is what Verify lets the policy decide about: every statement that was found, with who signed it as far as that could be verified. It

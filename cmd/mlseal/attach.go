@@ -68,6 +68,18 @@ type attachedOnce struct {
 	replaced []string // the referrers that were removed
 }
 
+// told says so to the operator.
+func (done attachedOnce) told(what string) string {
+	text := "attached " + what + " " + done.digest
+	if done.status != "" {
+		text = what + " is attached already: " + done.digest
+	}
+	if len(done.replaced) > 0 {
+		text += "; replaced " + strings.Join(done.replaced, ", ")
+	}
+	return text
+}
+
 // attachOnce attaches a statement, unless the same signer has attached the same one before.
 func (p *openedPackage) attachOnce(ctx context.Context, key *signingKey, bundle *attest.Bundle, what attachment, now time.Time) (done attachedOnce, err error) {
 	earlier, err := p.earlier(ctx, key, bundle, what.predicateType)

@@ -32,6 +32,7 @@ import (
 	_ "github.com/mlseal/mlseal/policies/review"
 	_ "github.com/mlseal/mlseal/policies/starter"
 	_ "github.com/mlseal/mlseal/verify"
+	_ "github.com/mlseal/mlseal/verify/aibom"
 	_ "github.com/mlseal/mlseal/verify/report"
 	_ "github.com/mlseal/mlseal/verify/trust"
 )
@@ -58,6 +59,7 @@ var mayImport = map[string][]string{
 	"policies/starter":    {"policies", "policies/policytest"},
 	"policies/review":     {"policies"},
 	"verify":              {"attest", "manifest", "policies"},
+	"verify/aibom":        {"attest", "manifest", "policies", "verify/report"},
 	"verify/trust":        {"attest", "verify"},
 	"verify/report":       {"attest", "manifest", "policies", "verify"},
 	"cmd/":                {"attest", "attest/", "manifest", "manifest/", "policies", "policies/", "verify", "verify/"},
@@ -67,6 +69,7 @@ var mayImport = map[string][]string{
 // doors are the packages that alone may import a heavy dependency.
 var doors = map[string][]string{
 	"github.com/open-policy-agent/opa":               {"policies"},
+	"github.com/CycloneDX/":                          {"verify/aibom"},
 	"oras.land/oras-go/":                             {"manifest/oci"},
 	"github.com/sigstore/cosign/":                    {"attest/signer"},
 	"github.com/sigstore/sigstore-go/pkg/sign":       {"attest/signer"},

@@ -56,7 +56,10 @@ func (f *reportFlags) check(arg string, byPolicy bool) error {
 		if slices.ContainsFunc(f.files, func(r reportFile) bool { return filepath.Clean(r.path) == filepath.Clean(path) }) {
 			return usage(fmt.Errorf("--report %s: another report goes there already", given))
 		}
-		if err := placeForReport(arg, format, path); err != nil {
+		is := func(old []byte) bool {
+			return report.Is(report.Format(format), old) || isSummary(format) && isStatement(old)
+		}
+		if err := placeForFile(arg, format+" report", path, is); err != nil {
 			return fmt.Errorf("--report %s: %w", given, err)
 		}
 		wanted = wanted || isSummary(format)
@@ -65,9 +68,9 @@ func (f *reportFlags) check(arg string, byPolicy bool) error {
 	return f.summary.check(arg, byPolicy, wanted)
 }
 
-// placeForReport refuses a path inside of what is verified, which a file there would change, and one of a file that is no report: a slip in
-// the command line must not cost a key or the weights.
-func placeForReport(arg, format, path string) error {
+// placeForFile refuses a path inside of what is looked at, which a file there would change, and one of a file that is something else than what goes
+// there: a slip in the command line must not cost a key or the weights.
+func placeForFile(arg, what, path string, is func(old []byte) bool) error {
 	if err := placeOutside(arg, path); err != nil {
 		return err
 	}
@@ -82,15 +85,15 @@ func placeForReport(arg, format, path string) error {
 		return nil // there is nothing, or the write will say what
 	}
 	if info.Mode().IsRegular() && info.Size() <= maxReportBytes {
-		old, err := readInput("report", path, maxReportBytes)
+		old, err := readInput(what, path, maxReportBytes)
 		if err != nil {
 			return err
 		}
-		if report.Is(report.Format(format), old) || isSummary(format) && isStatement(old) {
+		if is(old) {
 			return nil
 		}
 	}
-	return usage(fmt.Errorf("%s is there and is no %s report: it is not overwritten", path, format))
+	return usage(fmt.Errorf("%s is there and is no %s: it is not overwritten", path, what))
 }
 
 // placeOutside refuses a path inside the directory or the layout that arg names.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"strings"
 
 	"github.com/mlseal/mlseal/attest"
 	"github.com/mlseal/mlseal/manifest/oci"
@@ -64,7 +63,7 @@ func (f *summaryFlags) check(arg string, byPolicy, wanted bool) error {
 	if err := f.checkURIs(); err != nil {
 		return err
 	}
-	if err := f.checkPlaces(arg); err != nil {
+	if err := checkPublished(arg, "the summary", f.bundle, f.attach); err != nil {
 		return err
 	}
 	if f.key.given() {
@@ -93,20 +92,21 @@ func (f *summaryFlags) checkURIs() error {
 	return nil
 }
 
-func (f *summaryFlags) checkPlaces(arg string) error {
-	if f.bundle != "" {
-		if err := placeOutside(arg, f.bundle); err != nil {
+// checkPublished refuses places to which what is said about arg cannot go: bundle is the file of --bundle-out, if any.
+func checkPublished(arg, what, bundle string, attach bool) error {
+	if bundle != "" {
+		if err := placeOutside(arg, bundle); err != nil {
 			return fmt.Errorf("--bundle-out: %w", err)
 		}
-		if err := placeForBundle(f.bundle); err != nil {
+		if err := placeForBundle(bundle); err != nil {
 			return fmt.Errorf("--bundle-out: %w", err)
 		}
 	}
-	if !f.attach {
+	if !attach {
 		return nil
 	}
 	if !isPackage(arg) {
-		return usage(errors.New("verify: --attach is for packages; write the summary of a directory or file with --bundle-out"))
+		return usage(fmt.Errorf("--attach is for packages; write %s of a directory or file with --bundle-out", what))
 	}
 	if ref, err := oci.ParseReference(arg); err == nil && ref.Archive != "" {
 		return fmt.Errorf("--attach: %s: %w", arg, oci.ErrReadOnly)
@@ -231,6 +231,6 @@ func (s *summaries) publish(ctx context.Context, a *app) error {
 	if err != nil {
 		return fmt.Errorf("the %s was not attached: %w", s.flags.kind, err)
 	}
-	a.note(strings.TrimSuffix(fmt.Sprintf("attached the %s %s; replaced %s", s.flags.kind, done.digest, strings.Join(done.replaced, ", ")), "; replaced "))
+	a.note(done.told("the " + s.flags.kind))
 	return nil
 }

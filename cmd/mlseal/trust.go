@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/mlseal/mlseal/attest"
 	"github.com/mlseal/mlseal/policies"
@@ -141,17 +142,25 @@ func (f *trustFlags) policyRoot(ctx context.Context, policy *policies.Policy) (*
 	return nil, nil
 }
 
+// requireSignature is the rest of a policy for which a signature is enough.
+const requireSignature = "require:\n  - {id: signed, signature: {by: [SIGNER]}}\n"
+
 // policy is the policy "signed by whom the flags name", for `verify REF`.
 func (f *trustFlags) policy(a *app) (*policies.Policy, error) {
+	return f.policyThat(a, requireSignature)
+}
+
+// policyThat is a policy whose one signer is whom the flags name; SIGNER stands for it in the rest of the document.
+func (f *trustFlags) policyThat(a *app, rest string) (*policies.Policy, error) {
 	if f.authority != "" {
 		text, _, err := f.readAuthority(nil)
 		if err != nil {
 			return nil, err
 		}
-		return signedBy("certificate", "{certificate: {authority: ca.pem, anySubject: true}}", text)
+		return signedBy("certificate", "{certificate: {authority: ca.pem, anySubject: true}}", rest, text)
 	}
 	if f.identity != "" {
-		return signedBy("keyless", fmt.Sprintf("{keyless: {issuer: %s, subject: %s}}", quoted(f.issuer), quoted(f.identity)), nil)
+		return signedBy("keyless", fmt.Sprintf("{keyless: {issuer: %s, subject: %s}}", quoted(f.issuer), quoted(f.identity)), rest, nil)
 	}
 	if f.root != "" || f.timestamp != "" {
 		return nil, usage(errors.New("verify: --trusted-root and --timestamp-certificate-chain with --key are for directories and files"))
@@ -163,12 +172,12 @@ func (f *trustFlags) policy(a *app) (*policies.Policy, error) {
 	if _, err := trust.ParseKey(key); err != nil {
 		return nil, fmt.Errorf("key %s: %w", f.key, err)
 	}
-	return signedBy("key", "{key: key.pub}", key)
+	return signedBy("key", "{key: key.pub}", rest, key)
 }
 
-// signedBy makes the policy that one signer must have signed. file is what the definition names a file for.
-func signedBy(name, definition string, file []byte) (*policies.Policy, error) {
-	document := fmt.Sprintf("apiVersion: mlseal.dev/policy/v1\nname: signed-with-%s\nsigners:\n  %s: %s\nrequire:\n  - {id: signed, signature: {by: [%s]}}\n", name, name, definition, name)
+// signedBy makes the policy of one signer. file is what the definition names a file for.
+func signedBy(name, definition, rest string, file []byte) (*policies.Policy, error) {
+	document := fmt.Sprintf("apiVersion: mlseal.dev/policy/v1\nname: signed-with-%s\nsigners:\n  %s: %s\n%s", name, name, definition, strings.ReplaceAll(rest, "SIGNER", name))
 	return policies.Load([]byte(document), policies.LoadOptions{
 		Name: "--" + name, PredicateType: attest.PredicateType,
 		ReadFile: func(string) ([]byte, error) { return file, nil },

@@ -231,12 +231,15 @@ func (a *app) decide(ctx context.Context, arg string, p *openedPackage, policy *
 	if err != nil {
 		return nil, err
 	}
-	v := verify.Verifier{Source: g.source, Now: a.now(), Trust: trust.New(root)}
-	decision, err := v.Verify(ctx, g.target, slices.Concat(g.found, g.given), policy.Policy)
+	decision, err := a.verifier(g, root).Verify(ctx, g.target, slices.Concat(g.found, g.given), policy.Policy)
 	if err == nil {
 		policy.about(decision)
 	}
 	return decision, err
+}
+
+func (a *app) verifier(g *gathered, root *trust.Root) *verify.Verifier {
+	return &verify.Verifier{Source: g.source, Now: a.now(), Trust: trust.New(root)}
 }
 
 // gateInput is what the gate is asked about, with its bytes looked at.
@@ -253,6 +256,7 @@ func (a *app) gateInput(ctx context.Context, arg string, p *openedPackage, f ver
 // gathered is an artifact, the statements that were found with it and those that were given, and where to look for more.
 type gathered struct {
 	target       verify.Target
+	tree         *manifest.Manifest // the files
 	found, given []verify.Found
 	source       *stores
 }
@@ -266,11 +270,11 @@ func (a *app) gatherEvidence(ctx context.Context, arg string, p *openedPackage, 
 			return nil, err
 		}
 		more, err := a.attestations(ctx, f.attestations, f.store, g.source)
-		g.target, g.given = treeTarget(t, m, more), more.found
+		g.target, g.given, g.tree = treeTarget(t, m, more), more.found, m
 		return g, err
 	}
 	g.source.add(p.name, p.target)
-	g.target.Subject = p.subject()
+	g.target.Subject, g.tree = p.subject(), p.pkg.Tree
 	var err error
 	if g.found, err = p.statements(ctx); err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package oci
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"fmt"
 	"path"
@@ -13,6 +14,7 @@ import (
 	specs "github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/mlseal/mlseal/internal/strictjson"
 	"github.com/mlseal/mlseal/manifest"
 	"github.com/mlseal/mlseal/manifest/format"
 )
@@ -279,4 +281,28 @@ func paramSize(n int64) string {
 		}
 	}
 	return ""
+}
+
+// maxConfigBytes bounds the config of a package.
+const maxConfigBytes = 1 << 20
+
+// Description is what the config of a CNCF ModelPack package says of the model; all may be empty.
+type Description struct{ Name, Architecture, Format, ParamSize, Precision string }
+
+// Describe reads the config of a package, by its digest. What it says is the word of whoever packed it. A package in another format than ModelPack has
+// no description.
+func (p *Package) Describe(ctx context.Context, target Target) (Description, error) {
+	desc := p.Manifest.Config
+	if desc.MediaType != MediaTypeConfig {
+		return Description{}, nil
+	}
+	data, err := fetchBytes(ctx, target, desc, maxConfigBytes)
+	if err != nil {
+		return Description{}, fmt.Errorf("oci: config: %w", err)
+	}
+	var c modelConfig
+	if err := strictjson.Unmarshal(data, &c, strictjson.Limits{MaxBytes: maxConfigBytes}); err != nil {
+		return Description{}, fmt.Errorf("oci: config: %w: %w", ErrNotPackage, err)
+	}
+	return Description{c.Descriptor.Name, c.Config.Architecture, c.Config.Format, c.Config.ParamSize, c.Config.Precision}, nil
 }
