@@ -59,7 +59,7 @@ A predicate of type dataset, evaluation or slsa-provenance must satisfy its sche
 		if toPackage {
 			return a.attach(cmd.Context(), args[0], what, store)
 		}
-		return a.attestTree(cmd.Context(), args[0], bundleFile, what, cache)
+		return a.attestTree(cmd.Context(), args[0], bundleFile, what, cache, store)
 	})
 	return cmd
 }
@@ -79,8 +79,8 @@ func loadPredicate(typeName, file string) (uri string, predicate []byte, err err
 	return uri, predicate, nil
 }
 
-func (a *app) attestTree(ctx context.Context, path, bundleFile string, what attachment, cache cacheFlags) error {
-	t, err := openTree(path)
+func (a *app) attestTree(ctx context.Context, path, bundleFile string, what attachment, cache cacheFlags, store storeFlags) error {
+	t, err := a.open(ctx, path, store)
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/mlseal/mlseal/manifest"
 	"github.com/mlseal/mlseal/manifest/hfcache"
 	"github.com/mlseal/mlseal/manifest/hub"
+	"github.com/mlseal/mlseal/manifest/objectstore"
 	"github.com/mlseal/mlseal/manifest/oci"
 	"github.com/mlseal/mlseal/manifest/origin"
 	"github.com/mlseal/mlseal/policies"
@@ -90,6 +91,7 @@ func exitStatus(err error) int {
 	case isAny(err, memory.ErrUnreadable):
 		return statusNotDecided // whatever makes it so
 	case errors.As(err, &onUsage), errors.As(err, &onPolicy), isAny(err, memory.ErrRollback, memory.ErrMisplaced, policies.ErrPolicy, policytest.ErrSuite, policytest.ErrFixture, starter.ErrAnswer, library.ErrTemplate, oci.ErrReference, oci.ErrPattern, oci.ErrReadOnly, errUnpinned, oci.ErrCredentials, oci.ErrCertificates, hub.ErrReference, hub.ErrEndpoint, hub.ErrNotFound,
+		objectstore.ErrURL, objectstore.ErrNothing, objectstore.ErrPlainHTTP,
 		signer.ErrKey, signer.ErrCertificate, signer.ErrPassword, signer.ErrPasswordNeeded, signer.ErrPINNeeded,
 		signer.ErrToken, signer.ErrSigningConfig, signer.ErrServiceURL,
 		verify.ErrKey, verify.ErrAuthority, verify.ErrRoot, verify.ErrNoIdentity, atomicfile.ErrExists):
@@ -135,6 +137,16 @@ func hintFor(err error) string {
 		return "what is there was altered or cut off; get it again from where it comes from"
 	case isAny(err, hfcache.ErrLink):
 		return "download the snapshot again (`hf download`), or copy its files into a directory of their own (cp -rL)"
+	case isAny(err, objectstore.ErrPlainHTTP):
+		return "use https, or --plain-http when the network between is your own"
+	case isAny(err, objectstore.ErrNothing):
+		return "a prefix is a folder: s3://BUCKET/llm holds s3://BUCKET/llm/config.json"
+	case isAny(err, objectstore.ErrBucket):
+		return "check the bucket's name, the account, and the region or endpoint (s3://BUCKET/PREFIX?region=REGION)"
+	case isAny(err, objectstore.ErrDenied):
+		return "check the credentials in the environment or the profile; whoever asks must be allowed to list the bucket and read its objects"
+	case isAny(err, objectstore.ErrUnavailable):
+		return "check the network, the region or endpoint, and the credentials; nothing was decided. Run the command again"
 	case isAny(err, hub.ErrUnavailable):
 		return "check HF_ENDPOINT and the network; nothing was packed under its name"
 	case isAny(err, manifest.ErrSymlink):

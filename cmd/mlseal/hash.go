@@ -14,6 +14,7 @@ import (
 func (a *app) hashCommand() *cobra.Command {
 	var output, hashType string
 	var cache cacheFlags
+	var store storeFlags
 	cmd := &cobra.Command{
 		Use:   "hash PATH",
 		Short: "Hash a directory or file: each file, and one digest for the tree",
@@ -33,8 +34,9 @@ The dirHash is always of sha256 digests. With --hash the files' digests and the 
 	outputFlag(cmd, &output, "text", "json", "digest")
 	hashFlag(cmd, &hashType, "digests of the files")
 	cache.add(cmd)
+	store.add(cmd)
 	cmd.RunE = a.do(func(cmd *cobra.Command, args []string) error {
-		t, err := openTree(args[0])
+		t, err := a.open(cmd.Context(), args[0], store)
 		if err != nil {
 			return err
 		}
@@ -64,11 +66,15 @@ func (a *app) buildTree(ctx context.Context, t *tree, opts manifest.Options) (*m
 	meter := a.progress("hashing", 0)
 	defer meter.Done()
 	opts.File, opts.Total, opts.Progress = t.file, meter.SetTotal, meter.Add
-	m, err := manifest.Build(ctx, t.fsys, opts)
-	if err == nil {
-		a.noteUnchecked(t, m)
+	if opts.Concurrency == 0 {
+		opts.Concurrency = t.concurrency()
 	}
-	return m, err
+	m, err := manifest.Build(ctx, t.fsys, opts)
+	if err != nil {
+		return nil, err
+	}
+	a.noteUnchecked(t, m)
+	return m, t.checkStated(m)
 }
 
 // noteUnchecked tells which files of a snapshot of a Hugging Face cache are held to nothing.

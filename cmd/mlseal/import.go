@@ -72,7 +72,7 @@ func (a *app) openImport(ctx context.Context, arg string, store storeFlags, flag
 		return in, a.openHub(ctx, arg, store, in)
 	}
 	var err error
-	if in.tree, err = openTree(arg); err != nil {
+	if in.tree, err = a.open(ctx, arg, store); err != nil {
 		return nil, err
 	}
 	in.tree.fsys = origin.Pointers(in.tree.fsys, func(string) error { return origin.ErrPointer })
@@ -175,7 +175,7 @@ func (in *imported) check(m *manifest.Manifest, now func() time.Time) error {
 		}
 	}
 	if in.snapshot == nil {
-		return nil
+		return in.tree.checkStated(m)
 	}
 	var err error
 	in.predicate, err = in.provenance(m, now())

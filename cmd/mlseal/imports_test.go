@@ -23,6 +23,7 @@ import (
 	_ "github.com/mlseal/mlseal/manifest/format"
 	_ "github.com/mlseal/mlseal/manifest/hfcache"
 	_ "github.com/mlseal/mlseal/manifest/hub"
+	_ "github.com/mlseal/mlseal/manifest/objectstore"
 	_ "github.com/mlseal/mlseal/manifest/oci"
 	_ "github.com/mlseal/mlseal/manifest/origin"
 	_ "github.com/mlseal/mlseal/policies"
@@ -42,28 +43,29 @@ const module = "github.com/mlseal/mlseal/"
 // mayImport says which rooms a room may import: the exact packages, or everything below a path that
 // ends in "/". Every room may import internal/ and what is listed here, and nothing else of ours.
 var mayImport = map[string][]string{
-	"internal/":           {},
-	"manifest":            {},
-	"manifest/cache":      {"manifest"},
-	"manifest/format":     {},
-	"manifest/origin":     {"manifest"},
-	"manifest/hfcache":    {"manifest", "manifest/origin"},
-	"manifest/hub":        {"manifest", "manifest/origin"},
-	"manifest/oci":        {"manifest", "manifest/format"},
-	"attest":              {"manifest"},
-	"attest/signer":       {"attest"},
-	"policies":            {},
-	"policies/library":    {},
-	"policies/memory":     {},
-	"policies/policytest": {"policies"},
-	"policies/starter":    {"policies", "policies/policytest"},
-	"policies/review":     {"policies"},
-	"verify":              {"attest", "manifest", "policies"},
-	"verify/aibom":        {"attest", "manifest", "policies", "verify/report"},
-	"verify/trust":        {"attest", "verify"},
-	"verify/report":       {"attest", "manifest", "policies", "verify"},
-	"cmd/":                {"attest", "attest/", "manifest", "manifest/", "policies", "policies/", "verify", "verify/"},
-	"testdata/":           {},
+	"internal/":            {},
+	"manifest":             {},
+	"manifest/cache":       {"manifest"},
+	"manifest/format":      {},
+	"manifest/origin":      {"manifest"},
+	"manifest/hfcache":     {"manifest", "manifest/origin"},
+	"manifest/hub":         {"manifest", "manifest/origin"},
+	"manifest/objectstore": {"manifest", "manifest/origin"},
+	"manifest/oci":         {"manifest", "manifest/format"},
+	"attest":               {"manifest"},
+	"attest/signer":        {"attest"},
+	"policies":             {},
+	"policies/library":     {},
+	"policies/memory":      {},
+	"policies/policytest":  {"policies"},
+	"policies/starter":     {"policies", "policies/policytest"},
+	"policies/review":      {"policies"},
+	"verify":               {"attest", "manifest", "policies"},
+	"verify/aibom":         {"attest", "manifest", "policies", "verify/report"},
+	"verify/trust":         {"attest", "verify"},
+	"verify/report":        {"attest", "manifest", "policies", "verify"},
+	"cmd/":                 {"attest", "attest/", "manifest", "manifest/", "policies", "policies/", "verify", "verify/"},
+	"testdata/":            {},
 }
 
 // doors are the packages that alone may import a heavy dependency.
@@ -79,12 +81,14 @@ var doors = map[string][]string{
 	"github.com/google/cel-go/":                      {"policies"},
 	"github.com/sigstore/sigstore/pkg/signature/kms": {"attest/signer"},
 	"github.com/hashicorp/vault/":                    {"attest/signer"},
-	"github.com/Azure/azure-sdk-for-go/":             {"attest/signer"},
-	"github.com/aws/aws-sdk-go-v2/":                  {"attest/signer"},
+	"gocloud.dev/":                                   {"manifest/objectstore"},
+	"google.golang.org/api/":                         {"manifest/objectstore"},
+	"github.com/Azure/azure-sdk-for-go/":             {"attest/signer", "manifest/objectstore"},
+	"github.com/aws/":                                {"attest/signer", "manifest/objectstore"},
 	"cloud.google.com/go/":                           {"attest/signer"},
 	"github.com/spf13/cobra":                         {"cmd/mlseal"},
 	"go.yaml.in/yaml/":                               {"policies", "internal/strictyaml"},
-	"net/http":                                       {"attest/signer", "internal/hubtest", "internal/registrytest", "internal/sigstoretest", "manifest/hub", "manifest/oci"},
+	"net/http":                                       {"attest/signer", "internal/hubtest", "internal/registrytest", "internal/sigstoretest", "manifest/hub", "manifest/objectstore", "manifest/oci"},
 	"github.com/ThalesIgnite/":                       {"attest/signer"},
 	"github.com/miekg/pkcs11":                        {"attest/signer"},
 	module + "manifest/cache":                        {"cmd/mlseal"}, // what judges a claim reads the files
@@ -242,6 +246,9 @@ func TestForbiddenImports(t *testing.T) {
 		{"verify", module + "verify/trust", true},
 		{"verify", "oras.land/oras-go/v2", true},
 		{"verify", "net/http", true},
+		{"cmd/mlseal", "gocloud.dev/blob", true},
+		{"manifest/objectstore", "cloud.google.com/go/storage", true},
+		{"manifest/objectstore", "gocloud.dev/blob/s3blob", false},
 		{"attest", "github.com/sigstore/cosign/v2/pkg/cosign", true},
 		{"newroom", module + "manifest", true},
 		{"cmd/mlseal", module + "internal/sigstoretest", true},

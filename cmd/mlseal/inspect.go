@@ -74,7 +74,7 @@ mlseal verify for a decision. A file that is a Sigstore bundle is shown as the s
 		if isPackage(args[0]) {
 			in, err = a.inspectPackage(cmd.Context(), args[0], store)
 		} else {
-			in, err = a.inspectTree(cmd.Context(), args[0])
+			in, err = a.inspectTree(cmd.Context(), args[0], store)
 		}
 		if err != nil {
 			return err
@@ -150,8 +150,8 @@ func inspectBundle(data []byte) inspectedBundle {
 	return shown
 }
 
-func (a *app) inspectTree(ctx context.Context, path string) (*inspection, error) {
-	t, err := openTree(path)
+func (a *app) inspectTree(ctx context.Context, path string, store storeFlags) (*inspection, error) {
+	t, err := a.open(ctx, path, store)
 	if err != nil {
 		return nil, err
 	}
@@ -165,7 +165,7 @@ func (a *app) inspectTree(ctx context.Context, path string) (*inspection, error)
 		return in, nil
 	}
 	in.Kind = "file"
-	if m.Size() > attest.MaxBundleBytes {
+	if t.objects != nil || m.Size() > attest.MaxBundleBytes {
 		return in, nil
 	}
 	data, err := readBundle(path)

@@ -18,6 +18,7 @@ import (
 	"github.com/mlseal/mlseal/internal/escape"
 	"github.com/mlseal/mlseal/internal/progress"
 	"github.com/mlseal/mlseal/manifest/hfcache"
+	"github.com/mlseal/mlseal/manifest/objectstore"
 	"github.com/mlseal/mlseal/verify/report"
 	"github.com/mlseal/mlseal/verify/trust"
 	"github.com/spf13/cobra"
@@ -33,8 +34,9 @@ type tree struct {
 	file string // the one file, when a file was named
 	name string // base name of what was named
 
-	source string            // where it comes from, when something says so
-	cache  *hfcache.Snapshot // when it is a snapshot of a Hugging Face cache
+	source  string            // where it comes from, when something says so
+	cache   *hfcache.Snapshot // when it is a snapshot of a Hugging Face cache
+	objects *objectstore.Tree // when it lies in an object store
 }
 
 // openTree opens a directory, or the directory of one file. A path that is not there is a mistake on the command line.
@@ -81,11 +83,17 @@ func (t *tree) Close() {
 	if t.cache != nil {
 		_ = t.cache.Close()
 	}
+	if t.objects != nil {
+		_ = t.objects.Close()
+	}
 }
 
 // inside returns the path of name below the tree's directory, with slashes; empty when it is elsewhere or
 // the tree is a single file.
 func (t *tree) inside(name string) (string, error) {
+	if t.objects != nil {
+		return t.insideStore(name), nil
+	}
 	if t.dir == "" {
 		return "", nil
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"strings"
@@ -38,12 +39,12 @@ func refuseTreeFlags(cmd *cobra.Command) error {
 
 // open opens the tree, following links where that was asked for: then by way of the plain file system, since an os.Root lets
 // nothing leave it.
-func (f *treeFlags) open(path string) (*tree, error) {
-	t, err := openTree(path)
+func (f *treeFlags) open(ctx context.Context, a *app, path string, store storeFlags) (*tree, error) {
+	t, err := a.open(ctx, path, store)
 	if err != nil {
 		return nil, err
 	}
-	if f.symlinks && t.cache == nil { // a cache's links are followed anyway, and no further
+	if f.symlinks && t.root != nil && t.cache == nil { // a cache's links are followed anyway, and no further
 		t.fsys = os.DirFS(t.dir)
 	}
 	return t, nil

@@ -141,13 +141,13 @@ func (a *app) pack(ctx context.Context, path, refArg string, f packFlags) error 
 		return err
 	}
 	meter := a.progress("packing", 0)
-	build.File, build.Total, build.Progress = t.file, meter.SetTotal, meter.Add
+	build.File, build.Total, build.Progress, build.Concurrency = t.file, meter.SetTotal, meter.Add, t.concurrency()
 	done, err := a.remember(&build, t, f.cache)
 	if err != nil {
 		return err
 	}
 	defer done()
-	opts := oci.PackOptions{Type: f.kind, Name: f.name, Tag: ref.Tag, Link: f.link, Car: f.car.car, ReadOnce: in.snapshot != nil, Build: build}
+	opts := oci.PackOptions{Type: f.kind, Name: f.name, Tag: ref.Tag, Link: f.link, Car: f.car.car, ReadOnce: in.tree.isFar(), Build: build}
 	in.setType(&opts)
 	if refArg == "" {
 		return a.packNowhere(ctx, in, opts, f.output, meter)

@@ -53,7 +53,7 @@ image is about the package beside which it was made too, when that is in the sam
 		if f.signature == "" {
 			f.signature = "model.sig"
 		}
-		return a.signTree(cmd.Context(), args[0], key, f, output)
+		return a.signTree(cmd.Context(), args[0], key, f, store, output)
 	})
 	return cmd
 }
@@ -78,8 +78,8 @@ func (f signFlags) serialization() manifest.Serialization {
 	return manifest.Serialization{Hash: manifest.HashType(f.hash), ShardSize: int64(f.shards), AllowSymlinks: f.tree.symlinks}
 }
 
-func (a *app) signTree(ctx context.Context, path string, keyRef signWithFlags, f signFlags, output string) error {
-	t, err := f.tree.open(path)
+func (a *app) signTree(ctx context.Context, path string, keyRef signWithFlags, f signFlags, store storeFlags, output string) error {
+	t, err := f.tree.open(ctx, a, path, store)
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/mlseal/mlseal/attest"
+	"github.com/mlseal/mlseal/manifest/objectstore"
 	"github.com/mlseal/mlseal/manifest/oci"
 	"github.com/mlseal/mlseal/policies"
 	"github.com/mlseal/mlseal/verify"
@@ -53,8 +54,11 @@ func (f storeFlags) options() (oci.OpenOptions, error) {
 }
 
 // isPackage tells a package from a directory or file: it is written like a reference and no such path
-// exists, or it is a directory that holds an OCI layout.
+// exists, or it is a directory that holds an OCI layout. What lies in an object store is a directory or file.
 func isPackage(arg string) bool {
+	if objectstore.IsURL(arg) {
+		return false
+	}
 	if exists(arg) {
 		return isLayout(arg)
 	}

@@ -155,7 +155,7 @@ func (a *app) verify(ctx context.Context, arg string, f verifyFlags) error {
 }
 
 func (a *app) verifyTree(ctx context.Context, path string, f verifyFlags) error {
-	t, err := f.tree.open(path)
+	t, err := f.tree.open(ctx, a, path, f.store)
 	if err != nil {
 		return err
 	}
@@ -186,7 +186,7 @@ func (a *app) verifyTree(ctx context.Context, path string, f verifyFlags) error 
 	if verr != nil && !errors.Is(verr, verify.ErrFailed) {
 		return verr
 	}
-	return out.deliver(ctx, report.Tree{Path: path, Result: result}, verr)
+	return out.deliver(ctx, report.Tree{Path: t.shown(path), Result: result}, verr)
 }
 
 func (f verifyFlags) treeOptions(t *tree) (verify.TreeOptions, error) {
@@ -196,7 +196,7 @@ func (f verifyFlags) treeOptions(t *tree) (verify.TreeOptions, error) {
 	}
 	inside, err := t.inside(f.signature)
 	return verify.TreeOptions{File: t.file, Signature: inside, Ignore: ignore, IncludeGit: !f.tree.git,
-		IgnoreUnsigned: f.unsigned, AllowSymlinks: f.tree.symlinks}, err
+		IgnoreUnsigned: f.unsigned, AllowSymlinks: f.tree.symlinks, Concurrency: t.concurrency()}, err
 }
 
 // gate lets the policy decide and reports the decision.
@@ -265,7 +265,7 @@ type gathered struct {
 func (a *app) gatherEvidence(ctx context.Context, arg string, p *openedPackage, f verifyFlags) (*gathered, error) {
 	g := &gathered{source: &stores{}}
 	if p == nil {
-		t, m, err := a.hashPath(ctx, arg, f.attestations)
+		t, m, err := a.hashPath(ctx, arg, f)
 		if err != nil {
 			return nil, err
 		}
@@ -291,14 +291,14 @@ func (a *app) gatherEvidence(ctx context.Context, arg string, p *openedPackage, 
 
 // hashPath hashes the bytes that will be used before anything is said about them. A bundle that the command line
 // names is no part of the tree in which it stands.
-func (a *app) hashPath(ctx context.Context, path string, bundles []string) (name string, m *manifest.Manifest, err error) {
-	t, err := openTree(path)
+func (a *app) hashPath(ctx context.Context, path string, f verifyFlags) (name string, m *manifest.Manifest, err error) {
+	t, err := a.open(ctx, path, f.store)
 	if err != nil {
 		return "", nil, err
 	}
 	defer t.Close()
 	var ignore []string
-	for _, bundle := range bundles {
+	for _, bundle := range f.attestations {
 		if info, err := os.Stat(bundle); err != nil || !info.Mode().IsRegular() {
 			continue
 		}

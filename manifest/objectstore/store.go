@@ -1,0 +1,202 @@
+package objectstore
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/aws/smithy-go"
+	"github.com/mlseal/mlseal/manifest"
+	"github.com/opencontainers/go-digest"
+	"gocloud.dev/blob"
+	"gocloud.dev/gcerrors"
+	"google.golang.org/api/googleapi"
+)
+
+// store is one bucket of a service. Its errors are made by failure.
+type store interface {
+	// list tells visit of each object whose key begins with prefix. An error of visit ends it.
+	list(ctx context.Context, prefix string, visit func(object) error) error
+	// open opens length bytes at offset of the version of o that was listed; the whole object when length is its size.
+	open(ctx context.Context, o object, offset, length int64) (*answer, error)
+	// stated asks what the store says of the contents of o, in the version that was listed.
+	stated(ctx context.Context, o object) (checksums, error)
+	close() error
+}
+
+// object is an object as it was listed.
+type object struct {
+	key      string // the whole key
+	size     int64
+	modified time.Time
+	version  string // an ETag or generation; empty where there is none
+	sums     checksums
+}
+
+// checksums are what a store says of an object as a whole; the zero value says nothing.
+type checksums struct {
+	sha256 digest.Digest
+	crc32c *uint32
+}
+
+func (c checksums) none() bool { return c.sha256 == "" && c.crc32c == nil }
+
+// answer is a range of an object on its way.
+type answer struct {
+	body io.ReadCloser
+	sums checksums // of the whole object, as far as the answer says so
+}
+
+// blobStore is a bucket behind gocloud.dev. What only a service's own types can say is asked of the functions.
+type blobStore struct {
+	bucket *blob.Bucket
+	// describe completes an object from its place in a list, and returns its key as the service has it; empty for one that gocloud.dev
+	// would not read back.
+	describe func(listed *blob.ListObject, o *object) (raw string)
+	// pin makes a request one for a version. It gets the As function of BeforeRead.
+	pin func(as func(any) bool, version string) error
+	// answered says which version an answer is of, and what it says of the object.
+	answered func(r *blob.Reader, a *answer) (version string)
+	// ask is stated; may be nil.
+	ask func(ctx context.Context, o object) (checksums, error)
+}
+
+func (s *blobStore) list(ctx context.Context, prefix string, visit func(object) error) error {
+	objects := s.bucket.List(&blob.ListOptions{Prefix: prefix})
+	for {
+		listed, err := objects.Next(ctx)
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return failure(ctx, "list", err)
+		}
+		o := object{key: listed.Key, size: listed.Size, modified: listed.ModTime}
+		if s.describe != nil {
+			if raw := s.describe(listed, &o); raw != o.key {
+				return fmt.Errorf("%w: %q: it holds characters with which it cannot be asked for", manifest.ErrName, cmp.Or(raw, o.key))
+			}
+		}
+		if err := visit(o); err != nil {
+			return err
+		}
+	}
+}
+
+func (s *blobStore) open(ctx context.Context, o object, offset, length int64) (*answer, error) {
+	if offset == 0 && length == o.size {
+		length = -1 // without a range a service says more of the object
+	}
+	opts := &blob.ReaderOptions{}
+	if s.pin != nil {
+		opts.BeforeRead = func(as func(any) bool) error { return s.pin(as, o.version) }
+	}
+	r, err := s.bucket.NewRangeReader(ctx, o.key, offset, length, opts)
+	if err != nil {
+		return nil, failure(ctx, "read", err)
+	}
+	a := &answer{body: r}
+	changed := r.Size() != o.size
+	if s.answered != nil {
+		changed = changed || s.answered(r, a) != o.version
+	} else {
+		changed = changed || !r.ModTime().Equal(o.modified)
+	}
+	if changed {
+		_ = r.Close()
+		return nil, manifest.ErrChanged
+	}
+	return a, nil
+}
+
+func (s *blobStore) stated(ctx context.Context, o object) (checksums, error) {
+	if s.ask == nil {
+		return checksums{}, nil
+	}
+	sums, err := s.ask(ctx, o)
+	return sums, failure(ctx, "read", err)
+}
+
+func (s *blobStore) close() error { return s.bucket.Close() }
+
+// passing is an error after which another attempt may do better.
+type passing struct{ error }
+
+func (e passing) Unwrap() error { return e.error }
+
+// failure makes an error of ours of one of a service's client, without the address that was asked, which may be signed.
+func failure(ctx context.Context, op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	for _, ours := range []error{ErrPlainHTTP, ErrURL, manifest.ErrChanged} {
+		if errors.Is(err, ours) {
+			return fmt.Errorf("%w", unwrapURL(err))
+		}
+	}
+	status, said := describe(err)
+	code := gcerrors.Code(err)
+	switch {
+	case op == "list" && (status == http.StatusNotFound || code == gcerrors.NotFound):
+		return fmt.Errorf("%w: %s", ErrBucket, said)
+	case status == http.StatusPreconditionFailed, status == http.StatusNotFound, status == http.StatusRequestedRangeNotSatisfiable,
+		code == gcerrors.FailedPrecondition, code == gcerrors.NotFound:
+		return fmt.Errorf("%w: %s", manifest.ErrChanged, said)
+	case status == http.StatusUnauthorized, status == http.StatusForbidden:
+		return fmt.Errorf("%w: %s", ErrDenied, said)
+	case status == 0, status == http.StatusRequestTimeout, status == http.StatusTooManyRequests, status >= 500:
+		return passing{fmt.Errorf("%w: %s", ErrUnavailable, said)}
+	}
+	return fmt.Errorf("%w: %s", ErrUnavailable, said)
+}
+
+// describe is the HTTP status behind an error of a service's client, 0 for none, and what it says in one line.
+func describe(err error) (status int, said string) {
+	var withStatus interface{ HTTPStatusCode() int }
+	if errors.As(err, &withStatus) {
+		status = withStatus.HTTPStatusCode()
+	}
+	var amazon smithy.APIError
+	var azure *azcore.ResponseError
+	var google *googleapi.Error
+	switch {
+	case errors.As(err, &azure):
+		return azure.StatusCode, line(fmt.Sprintf("%d %s", azure.StatusCode, azure.ErrorCode))
+	case errors.As(err, &google):
+		return google.Code, line(fmt.Sprintf("%d %s", google.Code, google.Message))
+	case errors.As(err, &amazon):
+		return status, line(fmt.Sprintf("%d %s %s", status, amazon.ErrorCode(), amazon.ErrorMessage()))
+	}
+	return status, line(unwrapURL(err).Error())
+}
+
+// unwrapURL drops the address from an error of net/http.
+func unwrapURL(err error) error {
+	var u *url.Error
+	if errors.As(err, &u) {
+		return u.Err
+	}
+	return err
+}
+
+// maxSaid bounds what is shown of an answer, in bytes.
+const maxSaid = 300
+
+// line is the first line of what a stranger says, and not more of it than one reads.
+func line(text string) string {
+	text, _, _ = strings.Cut(strings.TrimSpace(text), "\n")
+	if len(text) > maxSaid {
+		text = strings.ToValidUTF8(text[:maxSaid], "") + "…"
+	}
+	return strings.TrimSpace(text)
+}

@@ -1,0 +1,61 @@
+package objectstore
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+)
+
+const (
+	// AnswerTimeout is the time from a request to the head of its answer.
+	AnswerTimeout = 30 * time.Second
+	connections   = 64 // that are kept open to one host
+)
+
+// newHTTP is the client with which all three services are asked. It follows no redirect, which would carry credentials elsewhere.
+func newHTTP(opts Options) (*http.Client, error) {
+	transport := &http.Transport{
+		Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, TLSHandshakeTimeout: 10 * time.Second,
+		DialContext:           (&net.Dialer{Timeout: 15 * time.Second}).DialContext,
+		ResponseHeaderTimeout: AnswerTimeout, IdleConnTimeout: 90 * time.Second,
+		MaxIdleConns: connections, MaxIdleConnsPerHost: connections,
+		DisableCompression: true, // sizes and ranges are those of the object
+	}
+	if len(opts.CACertificates) > 0 {
+		pool, err := x509.SystemCertPool()
+		if err != nil {
+			pool = x509.NewCertPool()
+		}
+		if !pool.AppendCertsFromPEM(opts.CACertificates) {
+			return nil, fmt.Errorf("%w: the certificates hold none in PEM", ErrURL)
+		}
+		transport.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+	}
+	return &http.Client{
+		Transport:     guard{next: transport, plainHTTP: opts.PlainHTTP},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}, nil
+}
+
+// guard lets no request out without TLS but to this machine. An endpoint comes from a parameter, the environment or a file of the service's
+// client; here they all pass.
+type guard struct {
+	next      http.RoundTripper
+	plainHTTP bool
+}
+
+// RoundTrip implements http.RoundTripper.
+func (g guard) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.URL.Scheme != "https" && !g.plainHTTP && !isLoopback(req.URL.Hostname()) {
+		return nil, fmt.Errorf("%s://%s: %w", req.URL.Scheme, req.URL.Host, ErrPlainHTTP)
+	}
+	return g.next.RoundTrip(req)
+}
+
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
