@@ -16,6 +16,7 @@ import (
 	_ "github.com/mlseal/mlseal/attest"
 	_ "github.com/mlseal/mlseal/attest/signer"
 	_ "github.com/mlseal/mlseal/internal/hubtest"
+	_ "github.com/mlseal/mlseal/internal/objecttest"
 	_ "github.com/mlseal/mlseal/internal/registrytest"
 	_ "github.com/mlseal/mlseal/internal/sigstoretest"
 	_ "github.com/mlseal/mlseal/manifest"
@@ -88,14 +89,14 @@ var doors = map[string][]string{
 	"cloud.google.com/go/":                           {"attest/signer"},
 	"github.com/spf13/cobra":                         {"cmd/mlseal"},
 	"go.yaml.in/yaml/":                               {"policies", "internal/strictyaml"},
-	"net/http":                                       {"attest/signer", "internal/hubtest", "internal/registrytest", "internal/sigstoretest", "manifest/hub", "manifest/objectstore", "manifest/oci"},
+	"net/http":                                       {"attest/signer", "internal/hubtest", "internal/objecttest", "internal/registrytest", "internal/sigstoretest", "manifest/hub", "manifest/objectstore", "manifest/oci"},
 	"github.com/ThalesIgnite/":                       {"attest/signer"},
 	"github.com/miekg/pkcs11":                        {"attest/signer"},
 	module + "manifest/cache":                        {"cmd/mlseal"}, // what judges a claim reads the files
 }
 
 // forTests are the packages that only tests import: they bring servers and testing into whatever does.
-var forTests = []string{"internal/hubtest", "internal/registrytest", "internal/sigstoretest", "internal/testenv"}
+var forTests = []string{"internal/hubtest", "internal/objecttest", "internal/registrytest", "internal/sigstoretest", "internal/testenv"}
 
 // TestImportsRunDownward reads the imports of every source file that is not a test.
 func TestImportsRunDownward(t *testing.T) {

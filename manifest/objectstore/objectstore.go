@@ -27,9 +27,10 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"path"
 	"slices"
 	"strings"
+
+	"github.com/mlseal/mlseal/manifest"
 )
 
 // Errors that callers branch on. An object that is not what was listed wraps manifest.ErrChanged, contents that are not as the store
@@ -96,8 +97,8 @@ func parse(text string) (location, error) {
 		}
 	}
 	prefix := strings.Trim(u.Path, "/")
-	if prefix != "" && path.Clean(prefix) != prefix || strings.HasPrefix(u.Path, "//") {
-		return location{}, fmt.Errorf("objectstore: %s: %w: its path has empty elements, `.` or `..`", Redact(text), ErrURL)
+	if strings.HasPrefix(u.Path, "//") || prefix != "" && manifest.CheckName(prefix) != nil {
+		return location{}, fmt.Errorf("objectstore: %s: %w: its path has empty elements, `.` or `..`, or characters that no file's name may have", Redact(text), ErrURL)
 	}
 	return location{u, prefix}, nil
 }

@@ -188,6 +188,9 @@ func (f *file) learn(said checksums) {
 
 // check holds all that was read to what the store says.
 func (f *file) check() error {
+	if f.now != nil {
+		f.learn(f.now.sums)
+	}
 	if f.size > pieceBytes && f.sums.none() {
 		// Answers that are ranges say nothing of the whole.
 		said, err := f.t.statedOf(f.ctx, f.object)

@@ -60,6 +60,12 @@ func openS3(ctx context.Context, u *url.URL, opts Options) (store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s", ErrURL, line(err.Error()))
 	}
+	if cfg.Region == "" {
+		if !query.Has("endpoint") {
+			return nil, fmt.Errorf("%w: name the region with ?region= or AWS_REGION", ErrURL)
+		}
+		cfg.Region = "us-east-1" // what stores that know no regions take
+	}
 	service := s3.NewFromConfig(cfg, change)
 	bucket, err := s3blob.OpenBucket(ctx, service, u.Host, nil)
 	if err != nil {
@@ -84,7 +90,7 @@ func describeS3(listed *blob.ListObject, o *object) string {
 }
 
 // pinS3 asks for the version, and for the checksums of the object: not by way of the SDK's own ChecksumMode, with which it would
-// compare them itself and tell of a difference in words only.
+// compare them itself and tell of a difference in words only. What fails is tried again by whoever reads, not by the SDK too.
 func pinS3(as func(any) bool, version string) error {
 	var in *s3.GetObjectInput
 	if as(&in) && version != "" {
@@ -92,7 +98,7 @@ func pinS3(as func(any) bool, version string) error {
 	}
 	var change *[]func(*s3.Options)
 	if as(&change) {
-		*change = append(*change, s3.WithAPIOptions(smithyhttp.AddHeaderValue("x-amz-checksum-mode", "ENABLED")))
+		*change = append(*change, func(o *s3.Options) { o.RetryMaxAttempts = 1 }, s3.WithAPIOptions(smithyhttp.AddHeaderValue("x-amz-checksum-mode", "ENABLED")))
 	}
 	return nil
 }

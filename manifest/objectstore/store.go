@@ -103,18 +103,19 @@ func (s *blobStore) open(ctx context.Context, o object, offset, length int64) (*
 		return nil, failure(ctx, "read", err)
 	}
 	a := &answer{body: r}
-	changed := r.Size() != o.size
+	version := ""
 	if s.answered != nil {
-		changed = changed || s.answered(r, a) != o.version
-	} else {
-		changed = changed || !r.ModTime().Equal(o.modified)
+		version = s.answered(r, a)
 	}
-	if changed {
+	if r.Size() != o.size || version != o.version || version == "" && !sameSecond(r.ModTime(), o.modified) {
 		_ = r.Close()
 		return nil, manifest.ErrChanged
 	}
 	return a, nil
 }
+
+// sameSecond compares times where there is no version. A header of an answer knows seconds only.
+func sameSecond(a, b time.Time) bool { return a.Truncate(time.Second).Equal(b.Truncate(time.Second)) }
 
 func (s *blobStore) stated(ctx context.Context, o object) (checksums, error) {
 	if s.ask == nil {
