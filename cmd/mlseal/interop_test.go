@@ -150,7 +150,13 @@ func (l *lab) serve(name, ready string, args ...string) []byte {
 // serveUntil is serve with another way to ask whether the server is ready.
 func (l *lab) serveUntil(name string, ready func() ([]byte, bool), args ...string) []byte {
 	l.t.Helper()
-	cmd := l.command(peer(l.t, name), append([]string{"serve"}, args...)...)
+	return l.start(name, ready, append([]string{"serve"}, args...)...)
+}
+
+// start runs a peer that serves until the test ends, and returns what ready returns once it does.
+func (l *lab) start(name string, ready func() ([]byte, bool), args ...string) []byte {
+	l.t.Helper()
+	cmd := l.command(peer(l.t, name), args...)
 	var log bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &log, &log
 	if err := cmd.Start(); err != nil {

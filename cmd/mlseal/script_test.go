@@ -56,6 +56,7 @@ func TestScripts(t *testing.T) {
 			"registry":  startRegistry,
 			"faulty":    startFaulty,
 			"hub":       startHub,
+			"objects":   startObjects,
 			"foreign":   packForeign,
 			"transit":   startTransit,
 			"flip":      flip,

@@ -33,6 +33,7 @@ func openGoogle(ctx context.Context, u *url.URL, opts Options) (store, error) {
 	if err != nil {
 		return nil, err
 	}
+	client.Transport = asStored{client.Transport}
 	anonymous, err := strconv.ParseBool(query.Get("anonymous"))
 	if err != nil && query.Has("anonymous") {
 		return nil, fmt.Errorf("%w: anonymous is true or false", ErrURL)
@@ -56,6 +57,18 @@ func openGoogle(ctx context.Context, u *url.URL, opts Options) (store, error) {
 	}
 	service.UserAgent = opts.UserAgent
 	return &googleStore{service.Objects, u.Host}, nil
+}
+
+// asStored asks for contents as they are stored, also for those that are stored compressed: the service would decompress them.
+type asStored struct{ next http.RoundTripper }
+
+// RoundTrip implements http.RoundTripper.
+func (t asStored) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.URL.Query().Get("alt") == "media" {
+		req = req.Clone(req.Context())
+		req.Header.Set("Accept-Encoding", "gzip")
+	}
+	return t.next.RoundTrip(req)
 }
 
 func (s *googleStore) list(ctx context.Context, prefix string, visit func(object) error) error {
@@ -88,8 +101,6 @@ func (s *googleStore) open(ctx context.Context, o object, offset, length int64) 
 	if length < o.size {
 		call.Header().Set("Range", fmt.Sprintf("bytes=%d-%d", offset, offset+length-1))
 	}
-	// The stored bytes are wanted, also of what is stored compressed: without this the service would decompress it.
-	call.Header().Set("Accept-Encoding", "gzip")
 	resp, err := call.Download()
 	if err != nil {
 		return nil, failure(ctx, "read", err)
