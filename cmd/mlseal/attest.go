@@ -27,7 +27,8 @@ digest and the dirHash of the files in it. About a directory or file (dirHash on
 TYPE is a URI or one of ` + strings.Join(attest.ShortNames(), ", ") + `.
 A predicate of type dataset, evaluation or slsa-provenance must satisfy its schema.`,
 		Example: "  mlseal attest oci:store:v1 --type evaluation --predicate evaluation.json --key evaluator.key\n" +
-			"  mlseal attest ./data --type dataset --predicate dataset.json --key office.key --bundle data.sigstore.json",
+			"  mlseal attest ./data --type dataset --predicate dataset.json --key office.key --bundle data.sigstore.json\n" +
+			"  mlseal attest s3://datasets/corpus --type dataset --predicate dataset.json --key office.key --bundle data.sigstore.json",
 		Args: takes("PATH|REF"),
 	}
 	cmd.Flags().StringVar(&typeName, "type", "", "predicate type: a short name or a URI")

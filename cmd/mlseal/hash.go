@@ -25,10 +25,13 @@ The tree's digest is its dirHash (in-toto DigestSet v1.1): the sha256 over what
 prints inside the directory (for names without white space; xargs splits at it). It binds names and contents; times, modes
 and owners do not count. At the top level .git, .gitignore, .gitattributes and .github are left out, and said to be.
 
+PATH may be in an object store: s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or azblob://CONTAINER/PREFIX, with parameters as in
+?region=eu-west-1. It is read there, and the digest is that of the same files on disk. sign, verify, attest, inspect and pack take it too.
+
 A file that did not change since an earlier run is not read again (mlseal cache); --no-cache reads them all.
 
 The dirHash is always of sha256 digests. With --hash the files' digests and the OMS root are what sign --hash signs.`,
-		Example: "  mlseal hash ./model\n  mlseal hash ./model -o digest\n  mlseal hash ./model -o json",
+		Example: "  mlseal hash ./model\n  mlseal hash ./model -o digest\n  mlseal hash ./model -o json\n  mlseal hash 's3://models/llm?region=eu-west-1'",
 		Args:    takes("PATH"),
 	}
 	outputFlag(cmd, &output, "text", "json", "digest")

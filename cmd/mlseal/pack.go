@@ -51,10 +51,12 @@ read is about both.
 A dataset of more than 5,000 files is grouped into tar layers with a list of the files, so that each one can still be pulled and verified alone.
 
 The files of hf://ORG/NAME are downloaded straight into the package and held to what the hub publishes of them, and with --oms-key or another --oms flag
-to the publisher's signature. With --key a statement that says where they came from is attached too.`,
+to the publisher's signature. With --key a statement that says where they came from is attached too.
+
+PATH may be in an object store: s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or azblob://CONTAINER/PREFIX. Its objects are read there, straight into the package.`,
 		Example: "  mlseal pack ./model oci:store:v1\n  mlseal pack ./model oci:store:v1 --car\n  mlseal pack ./data oci:store:data-v1 --type dataset\n  mlseal pack ./model -o digest\n" +
 			"  mlseal pack ./model registry.example/bot:v1 --key trainer.key --attest evaluation=evaluation.json --signature model.sig\n" +
-			"  mlseal pack hf://acme/llm@v1.0 oci:store:llm-v1 --oms-key acme.pub --key trainer.key",
+			"  mlseal pack hf://acme/llm@v1.0 oci:store:llm-v1 --oms-key acme.pub --key trainer.key\n  mlseal pack s3://models/llm oci:store:llm-v1",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
 				return nil
@@ -141,7 +143,10 @@ func (a *app) pack(ctx context.Context, path, refArg string, f packFlags) error 
 		return err
 	}
 	meter := a.progress("packing", 0)
-	build.File, build.Total, build.Progress, build.Concurrency = t.file, meter.SetTotal, meter.Add, t.concurrency()
+	build.File, build.Total, build.Progress = t.file, meter.SetTotal, meter.Add
+	if ref.Repository == "" { // a registry is sent fewer files at once
+		build.Concurrency = t.concurrency()
+	}
 	done, err := a.remember(&build, t, f.cache)
 	if err != nil {
 		return err

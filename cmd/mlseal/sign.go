@@ -27,7 +27,7 @@ say otherwise; a policy's gate, which knows a directory by its dirHash, takes on
 
 Sign a package (oci:DIR:TAG or registry/repo:tag): a statement that cosign verifies too is attached to it. One about a car
 image is about the package beside which it was made too, when that is in the same store and holds the same files, and is attached to both.`,
-		Example: "  mlseal sign ./model --key trainer.key --signature model.sig\n  mlseal sign ./model --keyless --signature model.sig\n  mlseal sign ./model --key trainer.key --shards 1GB --hash blake3 --ignore-paths model/cache\n  mlseal sign oci:store:v1 --key trainer.key",
+		Example: "  mlseal sign ./model --key trainer.key --signature model.sig\n  mlseal sign ./model --keyless --signature model.sig\n  mlseal sign ./model --key trainer.key --shards 1GB --hash blake3 --ignore-paths model/cache\n  mlseal sign oci:store:v1 --key trainer.key\n  mlseal sign s3://models/llm --key trainer.key --signature llm.sig",
 		Args:    takes("PATH|REF"),
 	}
 	key.add(cmd)

@@ -31,8 +31,8 @@ type storeFlags struct {
 }
 
 func (f *storeFlags) add(cmd *cobra.Command) {
-	cmd.Flags().BoolVar(&f.plainHTTP, "plain-http", false, "use http for a registry that is not on this machine too")
-	cmd.Flags().StringVar(&f.caFile, "ca-file", "", "PEM certificates of a registry's own authority, trusted beside the system's")
+	cmd.Flags().BoolVar(&f.plainHTTP, "plain-http", false, "use http for a registry or object store that is not on this machine too")
+	cmd.Flags().StringVar(&f.caFile, "ca-file", "", "PEM certificates of a registry's or object store's own authority, trusted beside the system's")
 }
 
 func (f storeFlags) open(ctx context.Context, ref oci.Reference, create bool) (oci.Target, error) {

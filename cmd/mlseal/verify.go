@@ -86,7 +86,8 @@ The exit status is 0 when allowed, 1 when not (0 with --audit); see mlseal help 
 attached it is 3; a no stays 1.`,
 		Example: "  mlseal verify ./model --signature model.sig --key trainer.pub\n" +
 			"  mlseal verify oci:store:v1 --policy policy.yaml\n" +
-			"  mlseal verify ./model --policy policy.yaml --attestations oci:store:v1 -o json --report junit=gate.xml",
+			"  mlseal verify ./model --policy policy.yaml --attestations oci:store:v1 -o json --report junit=gate.xml\n" +
+			"  mlseal verify s3://models/llm --signature model.sig --key trainer.pub",
 		Args: takes("PATH|REF"),
 	}
 	cmd.Flags().StringVar(&f.signature, "signature", "", "OMS bundle of the directory or file")

@@ -29,6 +29,12 @@ func openS3(ctx context.Context, u *url.URL, opts Options) (store, error) {
 	if err := unknown(query, s3Parameters...); err != nil {
 		return nil, err
 	}
+	// What the environment or the profile names is checked when it is asked.
+	if endpoint, err := url.Parse(query.Get("endpoint")); err != nil || query.Has("endpoint") && endpoint.Host == "" {
+		return nil, fmt.Errorf("%w: the endpoint is no URL", ErrURL)
+	} else if err := opts.checkPlain(endpoint); err != nil {
+		return nil, err
+	}
 	client, err := newHTTP(opts)
 	if err != nil {
 		return nil, err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"time"
 )
 
@@ -35,7 +36,7 @@ func newHTTP(opts Options) (*http.Client, error) {
 		transport.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
 	}
 	return &http.Client{
-		Transport:     guard{next: transport, plainHTTP: opts.PlainHTTP},
+		Transport:     guard{transport, opts},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}, nil
 }
@@ -43,16 +44,24 @@ func newHTTP(opts Options) (*http.Client, error) {
 // guard lets no request out without TLS but to this machine. An endpoint comes from a parameter, the environment or a file of the service's
 // client; here they all pass.
 type guard struct {
-	next      http.RoundTripper
-	plainHTTP bool
+	next http.RoundTripper
+	opts Options
 }
 
 // RoundTrip implements http.RoundTripper.
 func (g guard) RoundTrip(req *http.Request) (*http.Response, error) {
-	if req.URL.Scheme != "https" && !g.plainHTTP && !isLoopback(req.URL.Hostname()) {
-		return nil, fmt.Errorf("%s://%s: %w", req.URL.Scheme, req.URL.Host, ErrPlainHTTP)
+	if err := g.opts.checkPlain(req.URL); err != nil {
+		return nil, err
 	}
 	return g.next.RoundTrip(req)
+}
+
+// checkPlain refuses an address to which a request would go without TLS, unless that is asked for.
+func (o Options) checkPlain(u *url.URL) error {
+	if u.Scheme == "http" && !o.PlainHTTP && !isLoopback(u.Hostname()) {
+		return fmt.Errorf("%s://%s: %w", u.Scheme, u.Host, ErrPlainHTTP)
+	}
+	return nil
 }
 
 func isLoopback(host string) bool {
