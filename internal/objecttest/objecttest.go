@@ -37,11 +37,13 @@ type Store struct {
 	// earlier ones is refused, unless the server knows no conditions.
 	Replaced      map[string]string
 	Unconditional bool
+	IgnoreRange   bool              // answer with all of an object whatever part is asked for
 	SHA256        map[string]string // the hex sha256 that is stated of an object, by key
 	CRC32C        bool              // the crc32c of the contents in Objects is stated; the wrong one for a key in Wrong
 	Wrong         map[string]bool
 
-	asked map[string]int // requests for contents, by key
+	asked    map[string]int // requests for contents, by key
+	unpinned int
 }
 
 // Start starts a store; closing is told what ends it.
@@ -72,6 +74,13 @@ func (s *Store) Asked() map[string]int {
 	asked := s.asked
 	s.asked = map[string]int{}
 	return asked
+}
+
+// Unpinned is how often an object was asked for without a condition.
+func (s *Store) Unpinned() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.unpinned
 }
 
 // ServeHTTP implements http.Handler.
@@ -146,11 +155,17 @@ func (s *Store) object(w http.ResponseWriter, r *http.Request, key string) {
 	if r.Method == http.MethodGet {
 		s.asked[key]++
 	}
+	if r.Header.Get("If-Match") == "" {
+		s.unpinned++
+	}
 	if now, replaced := s.Replaced[key]; replaced && s.asked[key] > 1 {
 		contents = now
 	}
 	if s.Unconditional {
 		r.Header.Del("If-Match")
+	}
+	if s.IgnoreRange {
+		r.Header.Del("Range")
 	}
 	w.Header().Set("ETag", etag(contents))
 	if r.Header.Get("x-amz-checksum-mode") == "ENABLED" && r.Header.Get("Range") == "" {

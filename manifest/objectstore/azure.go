@@ -148,10 +148,13 @@ func pinAzure(as func(any) bool, version string) error {
 	return nil
 }
 
-func answeredAzure(r *blob.Reader, _ *answer) string {
+func answeredAzure(r *blob.Reader, a *answer) string {
 	var out azureobject.DownloadStreamResponse
 	if !r.As(&out) || out.ETag == nil {
 		return ""
+	}
+	if out.ContentRange != nil {
+		a.bytes = *out.ContentRange
 	}
 	return unquoted(string(*out.ETag))
 }

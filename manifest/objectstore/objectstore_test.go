@@ -110,6 +110,9 @@ func TestDigest(t *testing.T) {
 	want := inMemory(model())
 	sameDigest(t, opened(t, s.Address("team/llm")), want)
 	sameDigest(t, opened(t, s.Address("team/llm/")), want)
+	if n := s.Unpinned(); n != 0 {
+		t.Errorf("%d requests without If-Match", n)
+	}
 	for _, times := range s.Asked() {
 		if times > 2*6 {
 			t.Errorf("an object was asked for %d times", times)
@@ -167,7 +170,7 @@ func TestChanged(t *testing.T) {
 		objects := model()
 		s := startStore(t, below("m/", objects))
 		s.Unconditional = unconditional
-		s.Replaced["m/sub/deep/w.bin"] = strings.ToUpper(objects["sub/deep/w.bin"])
+		s.Replaced["m/sub/deep/w.bin"] = objects["sub/deep/w.bin"][1:] + "x"
 		_, err := build(t, opened(t, s.Address("m")))
 		if !errors.Is(err, manifest.ErrChanged) || !strings.Contains(err.Error(), "sub/deep/w.bin") {
 			t.Errorf("unconditional %t: %v", unconditional, err)
@@ -264,6 +267,15 @@ func TestOpenErrors(t *testing.T) {
 	}
 	s.Change(func() { s.Denied = true })
 	if _, err := Open(t.Context(), s.Address("m"), Options{}); !errors.Is(err, ErrDenied) {
+		t.Error(err)
+	}
+}
+
+// TestIgnoredRange: a server that gives the beginning whatever part is asked for.
+func TestIgnoredRange(t *testing.T) {
+	s := startStore(t, below("m/", model()))
+	s.IgnoreRange = true
+	if _, err := build(t, opened(t, s.Address("m"))); !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "w.bin") || !strings.Contains(err.Error(), "instead of") {
 		t.Error(err)
 	}
 }

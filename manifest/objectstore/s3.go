@@ -114,7 +114,7 @@ func answeredS3(r *blob.Reader, a *answer) string {
 	if !r.As(&out) {
 		return ""
 	}
-	if out.ContentRange == nil {
+	if a.bytes = aws.ToString(out.ContentRange); a.bytes == "" {
 		a.sums = checksumsS3(out.ChecksumType, out.ChecksumSHA256, out.ChecksumCRC32C)
 	}
 	return unquoted(aws.ToString(out.ETag))
