@@ -137,6 +137,8 @@ func hintFor(err error) string {
 		return "what is there was altered or cut off; get it again from where it comes from"
 	case isAny(err, hfcache.ErrLink):
 		return "download the snapshot again (`hf download`), or copy its files into a directory of their own (cp -rL)"
+	case isAny(err, objectstore.ErrURL):
+		return "write s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or azblob://CONTAINER/PREFIX, with parameters behind a `?` (docs/object-stores.md)"
 	case isAny(err, objectstore.ErrPlainHTTP):
 		return "use https, or --plain-http when the network between is your own"
 	case isAny(err, objectstore.ErrNothing):

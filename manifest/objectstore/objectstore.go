@@ -36,8 +36,8 @@ import (
 // Errors that callers branch on. An object that is not what was listed wraps manifest.ErrChanged, contents that are not as the store
 // states wrap origin.ErrMismatch, and a key that cannot be a file's name wraps manifest.ErrName.
 var (
-	// ErrURL says that a text is no address in an object store.
-	ErrURL = errors.New("not an address in an object store: write s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or azblob://CONTAINER/PREFIX")
+	// ErrURL says that a text is no address in an object store, or that it and the environment do not say enough to ask there.
+	ErrURL = errors.New("not a usable address in an object store")
 	// ErrNothing says that no object lies below a prefix.
 	ErrNothing = errors.New("no such object, nor any below it")
 	// ErrBucket says that there is no such bucket or container, or not for whom asks.

@@ -241,6 +241,7 @@ func TestOpenErrors(t *testing.T) {
 		s.Address("none"): ErrNothing, s.Address("m/"): nil, s.Address("n/model"): ErrNothing,
 		strings.Replace(s.Address("m"), "bucket", "none", 1):         ErrBucket,
 		strings.Replace(s.Address("m"), "127.0.0.1", "192.0.2.1", 1): ErrPlainHTTP,
+		strings.Replace(s.Address("m"), "s3://", "s3://user:sesame@", 1): ErrURL,
 		"s3://": ErrURL, "s3:///m": ErrURL, "ftp://b/m": ErrURL, "s3://user:sesame@b/m": ErrURL, "s3://b/m?key=sesame": ErrURL,
 		"s3://b/m?region=a&region=sesame": ErrURL, "s3://b//m": ErrURL, "s3://b/../m": ErrURL, "s3://b/m#sesame": ErrURL,
 		"s3://b/m?use_path_style=sesame": ErrURL, "gs://b/m?anonymous=sesame": ErrURL, "gs://b/m?x=sesame": ErrURL, "azblob://c/m?x=sesame": ErrURL,
@@ -268,6 +269,29 @@ func TestOpenErrors(t *testing.T) {
 	s.Change(func() { s.Denied = true })
 	if _, err := Open(t.Context(), s.Address("m"), Options{}); !errors.Is(err, ErrDenied) {
 		t.Error(err)
+	}
+}
+
+// TestPlainHTTP: an endpoint without TLS is refused wherever it comes from, before anything is sent to it.
+func TestPlainHTTP(t *testing.T) {
+	environment := map[string]string{"AZURE_STORAGE_KEY": "c2VzYW1l", "AZURE_STORAGE_ACCOUNT": "a", "STORAGE_EMULATOR_HOST": "192.0.2.1"}
+	t.Setenv("AWS_ENDPOINT_URL", "http://192.0.2.1")
+	for _, address := range []string{"s3://b/m?region=x", "gs://b/m", "azblob://c/m?protocol=http&domain=192.0.2.1"} {
+		_, err := Open(t.Context(), address, Options{Getenv: func(name string) string { return environment[name] }})
+		if !errors.Is(err, ErrPlainHTTP) {
+			t.Errorf("%s: %v", address, err)
+		}
+	}
+}
+
+// TestAzureSAS: an address on the command line does not send the token of the environment elsewhere.
+func TestAzureSAS(t *testing.T) {
+	environment := map[string]string{"AZURE_STORAGE_SAS_TOKEN": "sig=sesame", "AZURE_STORAGE_ACCOUNT": "a"}
+	for _, query := range []string{"domain=evil.example", "protocol=http", "cdn=true", "localemu=true"} {
+		_, err := Open(t.Context(), "azblob://c/m?"+query, Options{Getenv: func(name string) string { return environment[name] }})
+		if !errors.Is(err, ErrURL) || strings.Contains(err.Error(), "sesame") {
+			t.Errorf("%s: %v", query, err)
+		}
 	}
 }
 

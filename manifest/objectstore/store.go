@@ -217,6 +217,9 @@ const maxSaid = 300
 // line is the first line of what a stranger says, and not more of it than one reads.
 func line(text string) string {
 	text, _, _ = strings.Cut(strings.TrimSpace(text), "\n")
+	if _, rest, ok := strings.Cut(text, "): "); ok && strings.HasPrefix(text, "blob (code=") {
+		text = rest // what gocloud.dev puts before what the service's client said
+	}
 	if len(text) > maxSaid {
 		text = strings.ToValidUTF8(text[:maxSaid], "") + "…"
 	}

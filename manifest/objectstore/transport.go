@@ -51,10 +51,17 @@ type guard struct {
 // RoundTrip implements http.RoundTripper.
 func (g guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err := g.opts.checkPlain(req.URL); err != nil {
-		return nil, err
+		return nil, final{err}
 	}
 	return g.next.RoundTrip(req)
 }
+
+// final is an error that the services' clients do not try again: they ask for these methods.
+type final struct{ error }
+
+func (e final) Unwrap() error      { return e.error }
+func (final) RetryableError() bool { return false }
+func (final) NonRetriable()        {}
 
 // checkPlain refuses an address to which a request would go without TLS, unless that is asked for.
 func (o Options) checkPlain(u *url.URL) error {
