@@ -239,8 +239,8 @@ func TestOpenErrors(t *testing.T) {
 	s := startStore(t, map[string]string{"m/a": "x", "m/b": "y", "n/model.gguf": "z", "n/model.gguf.bak": "w"})
 	for address, want := range map[string]error{
 		s.Address("none"): ErrNothing, s.Address("m/"): nil, s.Address("n/model"): ErrNothing,
-		strings.Replace(s.Address("m"), "bucket", "none", 1):         ErrBucket,
-		strings.Replace(s.Address("m"), "127.0.0.1", "192.0.2.1", 1): ErrPlainHTTP,
+		strings.Replace(s.Address("m"), "bucket", "none", 1):             ErrBucket,
+		strings.Replace(s.Address("m"), "127.0.0.1", "192.0.2.1", 1):     ErrPlainHTTP,
 		strings.Replace(s.Address("m"), "s3://", "s3://user:sesame@", 1): ErrURL,
 		"s3://": ErrURL, "s3:///m": ErrURL, "ftp://b/m": ErrURL, "s3://user:sesame@b/m": ErrURL, "s3://b/m?key=sesame": ErrURL,
 		"s3://b/m?region=a&region=sesame": ErrURL, "s3://b//m": ErrURL, "s3://b/../m": ErrURL, "s3://b/m#sesame": ErrURL,
