@@ -95,6 +95,24 @@ func ShortNames() []string {
 	return names
 }
 
+// SchemaNames lists the short names of the predicate types that have a schema, sorted.
+func SchemaNames() []string {
+	var names []string
+	for _, name := range ShortNames() {
+		if schemas[shortNames[name]] != "" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// Schema returns the JSON Schema of a predicate type, which has a URI or a short name; false when it has none.
+func Schema(name string) ([]byte, bool) {
+	uri, _ := PredicateType(name)
+	data, err := schemaFiles.ReadFile(schemas[uri])
+	return data, err == nil
+}
+
 // CheckPredicate reports how predicate fails the schema of its type, each place on a line; the error wraps
 // ErrPredicate. A predicate of a type without a schema must be an object that parsers read alike.
 func CheckPredicate(predicateType string, predicate []byte) error {

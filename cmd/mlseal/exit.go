@@ -6,6 +6,7 @@ import (
 	"syscall"
 
 	"github.com/mlseal/mlseal/attest"
+	"github.com/mlseal/mlseal/attest/compose"
 	"github.com/mlseal/mlseal/attest/signer"
 	"github.com/mlseal/mlseal/internal/atomicfile"
 	"github.com/mlseal/mlseal/internal/strictjson"
@@ -90,7 +91,7 @@ func exitStatus(err error) int {
 	case isAny(err, memory.ErrUnreadable):
 		return statusNotDecided // whatever makes it so
 	case errors.As(err, &onUsage), errors.As(err, &onPolicy), isAny(err, memory.ErrRollback, memory.ErrMisplaced, policies.ErrPolicy, policytest.ErrSuite, policytest.ErrFixture, starter.ErrAnswer, library.ErrTemplate, oci.ErrReference, oci.ErrPattern, oci.ErrReadOnly, errUnpinned, oci.ErrCredentials, oci.ErrCertificates, hub.ErrReference, hub.ErrEndpoint, hub.ErrNotFound,
-		signer.ErrKey, signer.ErrCertificate, signer.ErrPassword, signer.ErrPasswordNeeded, signer.ErrPINNeeded,
+		compose.ErrAnswer, compose.ErrMissing, signer.ErrKey, signer.ErrCertificate, signer.ErrPassword, signer.ErrPasswordNeeded, signer.ErrPINNeeded,
 		signer.ErrToken, signer.ErrSigningConfig, signer.ErrServiceURL,
 		verify.ErrKey, verify.ErrAuthority, verify.ErrRoot, verify.ErrNoIdentity, atomicfile.ErrExists):
 		return statusUsage
@@ -147,8 +148,10 @@ func hintFor(err error) string {
 		return "something writes to the files; stop it and run the command again"
 	case isAny(err, manifest.ErrEmpty):
 		return "name a directory that holds the model's or dataset's files"
+	case isAny(err, compose.ErrMissing):
+		return "give them as flags, or run on a terminal to be asked"
 	case isAny(err, attest.ErrPredicate):
-		return "the schemas of mlseal's predicates are in attest/schema of its source"
+		return "mlseal schema NAME prints the schema of a predicate"
 	case isAny(err, atomicfile.ErrExists):
 		return "choose another --output-key-prefix, or move the old key away"
 	case isAny(err, syscall.EXDEV):

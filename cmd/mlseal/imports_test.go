@@ -14,6 +14,7 @@ import (
 	// The go command caches a test's result until something that it imports changes; these imports make
 	// every guarded package one of those things.
 	_ "github.com/mlseal/mlseal/attest"
+	_ "github.com/mlseal/mlseal/attest/compose"
 	_ "github.com/mlseal/mlseal/attest/signer"
 	_ "github.com/mlseal/mlseal/internal/hubtest"
 	_ "github.com/mlseal/mlseal/internal/registrytest"
@@ -50,6 +51,7 @@ var mayImport = map[string][]string{
 	"manifest/hub":        {"manifest", "manifest/origin"},
 	"manifest/oci":        {"manifest", "manifest/format"},
 	"attest":              {"manifest"},
+	"attest/compose":      {"attest"},
 	"attest/signer":       {"attest"},
 	"policies":            {},
 	"policies/library":    {},
