@@ -146,6 +146,28 @@ func CheckPredicate(predicateType string, predicate []byte) error {
 	return nil
 }
 
+// CheckOwn holds the predicate of a statement to its schema where it is of a type that mlseal defines, or SLSA provenance of one of mlseal's build
+// types. held is false for all others, which are their specification's matter.
+func CheckOwn(s *Statement) (held bool, err error) {
+	switch {
+	case schemas[s.PredicateType] == "":
+		return false, nil
+	case s.PredicateType == ProvenancePredicateType:
+		var p struct {
+			BuildDefinition struct {
+				BuildType string `json:"buildType"`
+			} `json:"buildDefinition"`
+		}
+		if json.Unmarshal(s.Predicate, &p) == nil && !strings.HasPrefix(p.BuildDefinition.BuildType, buildTypes) {
+			return false, nil
+		}
+	}
+	return true, CheckPredicate(s.PredicateType, s.Predicate)
+}
+
+// buildTypes is what the URIs of mlseal's build types begin with.
+const buildTypes = "https://mlseal.dev/buildtypes/"
+
 // checkCoverage holds a scan to its own numbers: every file was scanned or is listed as skipped.
 func checkCoverage(predicate []byte) error {
 	var p struct {

@@ -30,7 +30,7 @@ func (f *layoutFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.links, "links", "", "directory with the links of the layout's steps (default the layout's directory)")
 	flags.StringVar(&f.below, "products-below", "", "the folder below which the last step's products are the files: model, when a link has model/config.json")
 	flags.BoolVar(&f.unsafe, "unsafe-skip-inspections", false, "verify a layout with inspections without running them, and without the rules about them")
-	for _, other := range []string{"policy", "signature", "key", "certificate-chain", "ca", "certificate-identity", "certificate-oidc-issuer", "trusted-root", "timestamp-certificate-chain", "attestations", "only", "param", "audit"} {
+	for _, other := range []string{"policy", "signature", "key", "certificate-chain", "ca", "certificate-identity", "certificate-oidc-issuer", "trusted-root", "timestamp-certificate-chain", "attestations", "only", "param", "audit", "check-schemas"} {
 		cmd.MarkFlagsMutuallyExclusive("layout", other)
 	}
 }

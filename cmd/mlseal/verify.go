@@ -30,6 +30,7 @@ type verifyFlags struct {
 	only         onlyFlag
 	audit        bool
 	layout       layoutFlags
+	schemas      bool
 }
 
 func (a *app) verifyCommand() *cobra.Command {
@@ -99,6 +100,7 @@ attached it is 3; a no stays 1.`,
 	f.policy.add(cmd)
 	f.policy.addParams(cmd)
 	cmd.Flags().BoolVar(&f.audit, "audit", false, "exit with 0 also when the policy denies; the report is the same and says so")
+	cmd.Flags().BoolVar(&f.schemas, "check-schemas", false, "hold the predicates that mlseal defines to their schemas: one by a signer of the policy that fails does not count, and denies")
 	cmd.Flags().StringArrayVar(&f.attestations, "attestations", nil, "more statements: a directory of bundles, a bundle, or a package (repeatable)")
 	f.reports.add(cmd)
 	f.store.add(cmd)
@@ -141,8 +143,8 @@ func (a *app) verify(ctx context.Context, arg string, f verifyFlags) error {
 		return a.gate(ctx, arg, policy, f)
 	case f.layout.given():
 		return a.verifyLayout(ctx, arg, f)
-	case f.policy.about() || len(f.policy.params) > 0 || f.audit:
-		return usage(errors.New("verify: --policy-digest, the other flags about a policy, --param and --audit go with --policy"))
+	case f.policy.about() || len(f.policy.params) > 0 || f.audit || f.schemas:
+		return usage(errors.New("verify: --policy-digest, the other flags about a policy, --param, --audit and --check-schemas go with --policy"))
 	case f.trust.none():
 		return usage(errors.New("verify: say whom to trust: --policy FILE, --layout FILE with --layout-key PUB, --key PUB, --certificate-chain PEM, or --certificate-identity and --certificate-oidc-issuer"))
 	case f.signature != "" && exists(arg):
@@ -239,7 +241,7 @@ func (a *app) decide(ctx context.Context, arg string, p *openedPackage, policy *
 	if err != nil {
 		return nil, err
 	}
-	v := verify.Verifier{Source: g.source, Now: a.now(), Trust: trust.New(root)}
+	v := verify.Verifier{Source: g.source, Now: a.now(), Trust: trust.New(root), CheckSchemas: f.schemas}
 	decision, err := v.Verify(ctx, g.target, slices.Concat(g.found, g.given), policy.Policy)
 	if err == nil {
 		policy.about(decision)
