@@ -28,8 +28,7 @@ func readObject(t *testing.T, text []byte) object {
 
 // schemaWalk goes through a schema and an example of it side by side.
 type schemaWalk struct {
-	root    object // the schema
-	example func() object
+	root object // the schema
 	// each is called for every object of the schema that the example has a value for, with the way to that value.
 	each func(schema object, way []any)
 }
