@@ -59,6 +59,9 @@ func TestCheckSchemas(t *testing.T) {
 		if got := code(d); got != tc.want {
 			t.Errorf("%s: %q, want %q: %+v", name, got, tc.want, d.Requirements)
 		}
+		if allowed := d.Verdict == policies.Allow; allowed != (tc.want == "") {
+			t.Errorf("%s: %s", name, d.Verdict)
+		}
 		if listed := slices.ContainsFunc(d.Requirements, func(r policies.Requirement) bool { return r.ID == "schemas" }); listed != tc.check {
 			t.Errorf("%s: the requirement schemas is listed: %t", name, listed)
 		}
