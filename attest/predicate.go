@@ -95,6 +95,24 @@ func ShortNames() []string {
 	return names
 }
 
+// SchemaNames lists the short names of the predicate types that have a schema, sorted.
+func SchemaNames() []string {
+	var names []string
+	for _, name := range ShortNames() {
+		if schemas[shortNames[name]] != "" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// Schema returns the JSON Schema of a predicate type, which has a URI or a short name; false when it has none.
+func Schema(name string) ([]byte, bool) {
+	uri, _ := PredicateType(name)
+	data, err := schemaFiles.ReadFile(schemas[uri])
+	return data, err == nil
+}
+
 // CheckPredicate reports how predicate fails the schema of its type, each place on a line; the error wraps
 // ErrPredicate. A predicate of a type without a schema must be an object that parsers read alike.
 func CheckPredicate(predicateType string, predicate []byte) error {
@@ -127,6 +145,28 @@ func CheckPredicate(predicateType string, predicate []byte) error {
 	}
 	return nil
 }
+
+// CheckOwn holds the predicate of a statement to its schema where it is of a type that mlseal defines, or SLSA provenance of one of mlseal's build
+// types. held is false for all others, which are their specification's matter.
+func CheckOwn(s *Statement) (held bool, err error) {
+	switch {
+	case schemas[s.PredicateType] == "":
+		return false, nil
+	case s.PredicateType == ProvenancePredicateType:
+		var p struct {
+			BuildDefinition struct {
+				BuildType string `json:"buildType"`
+			} `json:"buildDefinition"`
+		}
+		if json.Unmarshal(s.Predicate, &p) == nil && !strings.HasPrefix(p.BuildDefinition.BuildType, buildTypes) {
+			return false, nil
+		}
+	}
+	return true, CheckPredicate(s.PredicateType, s.Predicate)
+}
+
+// buildTypes is what the URIs of mlseal's build types begin with.
+const buildTypes = "https://mlseal.dev/buildtypes/"
 
 // checkCoverage holds a scan to its own numbers: every file was scanned or is listed as skipped.
 func checkCoverage(predicate []byte) error {

@@ -6,6 +6,7 @@ import (
 	"syscall"
 
 	"github.com/mlseal/mlseal/attest"
+	"github.com/mlseal/mlseal/attest/compose"
 	"github.com/mlseal/mlseal/attest/signer"
 	"github.com/mlseal/mlseal/internal/atomicfile"
 	"github.com/mlseal/mlseal/internal/strictjson"
@@ -20,6 +21,7 @@ import (
 	"github.com/mlseal/mlseal/policies/policytest"
 	"github.com/mlseal/mlseal/policies/starter"
 	"github.com/mlseal/mlseal/verify"
+	"github.com/mlseal/mlseal/verify/layout"
 	"github.com/spf13/cobra"
 )
 
@@ -90,9 +92,9 @@ func exitStatus(err error) int {
 	case isAny(err, memory.ErrUnreadable):
 		return statusNotDecided // whatever makes it so
 	case errors.As(err, &onUsage), errors.As(err, &onPolicy), isAny(err, memory.ErrRollback, memory.ErrMisplaced, policies.ErrPolicy, policytest.ErrSuite, policytest.ErrFixture, starter.ErrAnswer, library.ErrTemplate, oci.ErrReference, oci.ErrPattern, oci.ErrReadOnly, errUnpinned, oci.ErrCredentials, oci.ErrCertificates, hub.ErrReference, hub.ErrEndpoint, hub.ErrNotFound,
-		signer.ErrKey, signer.ErrCertificate, signer.ErrPassword, signer.ErrPasswordNeeded, signer.ErrPINNeeded,
+		compose.ErrAnswer, compose.ErrMissing, signer.ErrKey, signer.ErrCertificate, signer.ErrPassword, signer.ErrPasswordNeeded, signer.ErrPINNeeded,
 		signer.ErrToken, signer.ErrSigningConfig, signer.ErrServiceURL,
-		verify.ErrKey, verify.ErrAuthority, verify.ErrRoot, verify.ErrNoIdentity, atomicfile.ErrExists):
+		layout.ErrKey, verify.ErrKey, verify.ErrAuthority, verify.ErrRoot, verify.ErrNoIdentity, atomicfile.ErrExists):
 		return statusUsage
 	case isAny(err, policies.ErrDenied, errPolicyTest, errWarnings, errDiffers, verify.ErrFailed, verify.ErrLimit, verify.ErrContent, errTooLarge, errMixed, oci.ErrNotLayout, oci.ErrContent, oci.ErrNotPackage, oci.ErrNotPolicy, oci.ErrManifest, oci.ErrReferred, oci.ErrLimit, oci.ErrExtra,
 		origin.ErrMismatch, origin.ErrPointer, hfcache.ErrLink, hub.ErrAnswer, hub.ErrLimit,
@@ -147,8 +149,12 @@ func hintFor(err error) string {
 		return "something writes to the files; stop it and run the command again"
 	case isAny(err, manifest.ErrEmpty):
 		return "name a directory that holds the model's or dataset's files"
+	case isAny(err, layout.ErrInspections):
+		return "look at what they are for; --unsafe-skip-inspections verifies the rest, and says that they were not done"
+	case isAny(err, compose.ErrMissing):
+		return "give them as flags, or run on a terminal to be asked"
 	case isAny(err, attest.ErrPredicate):
-		return "the schemas of mlseal's predicates are in attest/schema of its source"
+		return "mlseal schema NAME prints the schema of a predicate"
 	case isAny(err, atomicfile.ErrExists):
 		return "choose another --output-key-prefix, or move the old key away"
 	case isAny(err, syscall.EXDEV):

@@ -121,7 +121,7 @@ in-toto statements, and verifies signatures and digests against a policy before 
 	root.AddCommand(
 		a.hashCommand(), a.keysCommand(), a.signCommand(), a.verifyCommand(), a.packCommand(), a.pullCommand(), a.pushCommand(), a.copyCommand(),
 		a.lsCommand(), a.tagCommand(), a.rmCommand(), a.gcCommand(), a.loginCommand(), a.logoutCommand(),
-		a.attestCommand(), a.inspectCommand(), a.lineageCommand(), a.aibomCommand(), a.cacheCommand(), a.policyCommand(), a.versionCommand(), exitStatusTopic(),
+		a.attestCommand(), a.inspectCommand(), a.lineageCommand(), a.aibomCommand(), a.cacheCommand(), a.policyCommand(), a.schemaCommand(), a.versionCommand(), exitStatusTopic(),
 	)
 	root.SetHelpCommand(helpCommand())
 	return root

@@ -57,6 +57,7 @@ func TestScripts(t *testing.T) {
 			"faulty":    startFaulty,
 			"hub":       startHub,
 			"foreign":   packForeign,
+			"layout":    makeLayout,
 			"transit":   startTransit,
 			"flip":      flip,
 			"replace":   replaceText,

@@ -170,6 +170,7 @@ type attachment struct {
 	predicateType string
 	predicate     json.RawMessage
 	replace       bool // earlier ones of the type by the same signer go
+	undated       bool // one that differs in its timestamp only is the same
 	output        string
 }
 

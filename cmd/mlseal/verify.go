@@ -29,12 +29,14 @@ type verifyFlags struct {
 	unsigned     bool
 	only         onlyFlag
 	audit        bool
+	layout       layoutFlags
+	schemas      bool
 }
 
 func (a *app) verifyCommand() *cobra.Command {
 	var f verifyFlags
 	cmd := &cobra.Command{
-		Use:   "verify PATH|REF (--policy FILE | --key PUB | --certificate-chain PEM | --certificate-identity WHO --certificate-oidc-issuer URL) [--signature FILE]",
+		Use:   "verify PATH|REF (--policy FILE | --layout FILE --layout-key PUB | --key PUB | --certificate-chain PEM | --certificate-identity WHO --certificate-oidc-issuer URL) [--signature FILE]",
 		Short: "Verify a signature, or ask a policy whether an artifact may be deployed",
 		Long: `Verify a directory or file against an OMS bundle: the signature, every file, and that none is missing or extra.
   mlseal verify PATH --signature model.sig --key PUB
@@ -75,6 +77,10 @@ A policy in a registry, a layout or an archive, as mlseal policy push makes it, 
 for the repository that it comes from. A lower version than one that was accepted before is refused: --policy-state says where that is remembered.
   mlseal verify REF --policy registry.example/policies/gate:prod --policy-key policy.pub
 
+An in-toto layout: that the steps of a supply chain were done by those who may do them, that what came out of each went into the next as the layout
+says, and that the files are exactly the products of its last step. Nothing is executed: a layout with inspections is refused.
+  mlseal verify PATH|REF --layout root.layout --layout-key owner.pub --links links
+
 Every format lists what was checked, what was not, and what to do. -o picks the one on stdout; --report FORMAT=FILE writes others in the
 same run: text, json (docs/schemas/report-v1.json), sarif (2.1.0), junit, markdown for a CI job's summary. A policy's decision can also be
 a statement for others to rely on: vsa (SLSA verification summary v1) or svr (in-toto simple verification result v0.2), signed when there is a
@@ -94,11 +100,13 @@ attached it is 3; a no stays 1.`,
 	f.policy.add(cmd)
 	f.policy.addParams(cmd)
 	cmd.Flags().BoolVar(&f.audit, "audit", false, "exit with 0 also when the policy denies; the report is the same and says so")
+	cmd.Flags().BoolVar(&f.schemas, "check-schemas", false, "hold the predicates that mlseal defines to their schemas: one by a signer of the policy that fails does not count, and denies")
 	cmd.Flags().StringArrayVar(&f.attestations, "attestations", nil, "more statements: a directory of bundles, a bundle, or a package (repeatable)")
 	f.reports.add(cmd)
 	f.store.add(cmd)
 	f.tree.add(cmd)
 	f.only.add(cmd)
+	f.layout.add(cmd)
 	cmd.Flags().BoolVar(&f.unsigned, "ignore-unsigned-files", false, "name files that are not signed instead of failing; they are not read")
 	cmd.MarkFlagsMutuallyExclusive("policy", "signature")
 	cmd.MarkFlagsMutuallyExclusive("only", "signature")
@@ -107,7 +115,7 @@ attached it is 3; a no stays 1.`,
 		cmd.MarkFlagsMutuallyExclusive("attestations", who)
 	}
 	cmd.RunE = a.do(func(cmd *cobra.Command, args []string) error {
-		if f.policy.name != "" || f.signature == "" && isPackage(args[0]) {
+		if f.policy.name != "" || f.layout.file != "" || f.signature == "" && isPackage(args[0]) {
 			if err := refuseTreeFlags(cmd); err != nil {
 				return err
 			}
@@ -133,10 +141,12 @@ func (a *app) verify(ctx context.Context, arg string, f verifyFlags) error {
 			return err
 		}
 		return a.gate(ctx, arg, policy, f)
-	case f.policy.about() || len(f.policy.params) > 0 || f.audit:
-		return usage(errors.New("verify: --policy-digest, the other flags about a policy, --param and --audit go with --policy"))
+	case f.layout.given():
+		return a.verifyLayout(ctx, arg, f)
+	case f.policy.about() || len(f.policy.params) > 0 || f.audit || f.schemas:
+		return usage(errors.New("verify: --policy-digest, the other flags about a policy, --param, --audit and --check-schemas go with --policy"))
 	case f.trust.none():
-		return usage(errors.New("verify: say whom to trust: --policy FILE, --key PUB, --certificate-chain PEM, or --certificate-identity and --certificate-oidc-issuer"))
+		return usage(errors.New("verify: say whom to trust: --policy FILE, --layout FILE with --layout-key PUB, --key PUB, --certificate-chain PEM, or --certificate-identity and --certificate-oidc-issuer"))
 	case f.signature != "" && exists(arg):
 		return a.verifyTree(ctx, arg, f) // whatever stands in it
 	case isPackage(arg):
@@ -231,7 +241,9 @@ func (a *app) decide(ctx context.Context, arg string, p *openedPackage, policy *
 	if err != nil {
 		return nil, err
 	}
-	decision, err := a.verifier(g, root).Verify(ctx, g.target, slices.Concat(g.found, g.given), policy.Policy)
+	v := a.verifier(g, root)
+	v.CheckSchemas = f.schemas
+	decision, err := v.Verify(ctx, g.target, slices.Concat(g.found, g.given), policy.Policy)
 	if err == nil {
 		policy.about(decision)
 	}
