@@ -166,17 +166,27 @@ func checkPassed(predicate []byte) error {
 		if r.Comparator == "" {
 			continue
 		}
-		value, ok1 := new(big.Rat).SetString(r.Value)
-		threshold, ok2 := new(big.Rat).SetString(r.Threshold)
-		if !ok1 || !ok2 {
-			return fmt.Errorf("attest: %w: results[%d]: not a decimal", ErrPredicate, i)
+		passed, err := Clears(r.Value, r.Comparator, r.Threshold)
+		if err != nil {
+			return fmt.Errorf("attest: %w: results[%d]: %w", ErrPredicate, i, err)
 		}
-		if clears(value.Cmp(threshold), r.Comparator) != r.Passed {
+		if passed != r.Passed {
 			return fmt.Errorf("attest: %w: results[%d] (%s): passed is %t, but %s %s %s is %t",
 				ErrPredicate, i, r.Metric, r.Passed, r.Value, r.Comparator, r.Threshold, !r.Passed)
 		}
 	}
 	return nil
+}
+
+// Clears reports whether a value clears a threshold, without rounding either: both are decimals, as the schema of an
+// evaluation has them.
+func Clears(value, comparator, threshold string) (bool, error) {
+	v, ok1 := new(big.Rat).SetString(value)
+	t, ok2 := new(big.Rat).SetString(threshold)
+	if !ok1 || !ok2 {
+		return false, errors.New("not a decimal")
+	}
+	return clears(v.Cmp(t), comparator), nil
 }
 
 func clears(cmp int, comparator string) bool {

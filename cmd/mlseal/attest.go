@@ -61,6 +61,7 @@ A predicate of type dataset, evaluation or slsa-provenance must satisfy its sche
 		}
 		return a.attestTree(cmd.Context(), args[0], bundleFile, what, cache)
 	})
+	cmd.AddCommand(a.attestEvaluationCommand(), a.attestReferenceCommand(), a.attestDatasetCommand())
 	return cmd
 }
 

@@ -6,6 +6,8 @@ import (
 	"syscall"
 
 	"github.com/mlseal/mlseal/attest"
+	"github.com/mlseal/mlseal/attest/documents"
+	"github.com/mlseal/mlseal/attest/evaluation"
 	"github.com/mlseal/mlseal/attest/signer"
 	"github.com/mlseal/mlseal/internal/atomicfile"
 	"github.com/mlseal/mlseal/internal/strictjson"
@@ -97,7 +99,7 @@ func exitStatus(err error) int {
 	case isAny(err, policies.ErrDenied, errPolicyTest, errWarnings, errDiffers, verify.ErrFailed, verify.ErrLimit, verify.ErrContent, errTooLarge, errMixed, oci.ErrNotLayout, oci.ErrContent, oci.ErrNotPackage, oci.ErrNotPolicy, oci.ErrManifest, oci.ErrReferred, oci.ErrLimit, oci.ErrExtra,
 		origin.ErrMismatch, origin.ErrPointer, hfcache.ErrLink, hub.ErrAnswer, hub.ErrLimit,
 		oci.ErrNotFound, // of something that a package said is there: what the command line named is a usageError
-		attest.ErrBundle, attest.ErrStatement, attest.ErrOMS, attest.ErrPredicate, strictjson.ErrSyntax, strictjson.ErrAmbiguous, strictjson.ErrLimit),
+		documents.ErrDocument, evaluation.ErrReport, attest.ErrBundle, attest.ErrStatement, attest.ErrOMS, attest.ErrPredicate, strictjson.ErrSyntax, strictjson.ErrAmbiguous, strictjson.ErrLimit),
 		manifest.IsRefusal(err):
 		return statusNo
 	}
@@ -147,6 +149,8 @@ func hintFor(err error) string {
 		return "something writes to the files; stop it and run the command again"
 	case isAny(err, manifest.ErrEmpty):
 		return "name a directory that holds the model's or dataset's files"
+	case isAny(err, evaluation.ErrAsked):
+		return "--metric picks the metrics, --higher-is-better and --lower-is-better say how to read them, --harness NAME@VERSION which tool it was"
 	case isAny(err, attest.ErrPredicate):
 		return "the schemas of mlseal's predicates are in attest/schema of its source"
 	case isAny(err, atomicfile.ErrExists):

@@ -14,6 +14,8 @@ import (
 	// The go command caches a test's result until something that it imports changes; these imports make
 	// every guarded package one of those things.
 	_ "github.com/mlseal/mlseal/attest"
+	_ "github.com/mlseal/mlseal/attest/documents"
+	_ "github.com/mlseal/mlseal/attest/evaluation"
 	_ "github.com/mlseal/mlseal/attest/signer"
 	_ "github.com/mlseal/mlseal/internal/hubtest"
 	_ "github.com/mlseal/mlseal/internal/registrytest"
@@ -50,6 +52,8 @@ var mayImport = map[string][]string{
 	"manifest/hub":        {"manifest", "manifest/origin"},
 	"manifest/oci":        {"manifest", "manifest/format"},
 	"attest":              {"manifest"},
+	"attest/documents":    {"attest"},
+	"attest/evaluation":   {"attest"},
 	"attest/signer":       {"attest"},
 	"policies":            {},
 	"policies/library":    {},
