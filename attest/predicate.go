@@ -128,6 +128,15 @@ func CheckPredicate(predicateType string, predicate []byte) error {
 	return nil
 }
 
+// NewPredicate writes v as the predicate of a type, and holds it to the type's schema. The error wraps ErrPredicate.
+func NewPredicate(predicateType string, v any) (json.RawMessage, error) {
+	predicate, err := marshal(v)
+	if err != nil {
+		return nil, fmt.Errorf("attest: %w: %w", ErrPredicate, err)
+	}
+	return predicate, CheckPredicate(predicateType, predicate)
+}
+
 // checkCoverage holds a scan to its own numbers: every file was scanned or is listed as skipped.
 func checkCoverage(predicate []byte) error {
 	var p struct {

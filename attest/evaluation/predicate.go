@@ -34,20 +34,20 @@ func ParseThreshold(text string) (Threshold, error) {
 	return Threshold{m[1], m[2], number}, nil
 }
 
-// Options say what a result file does not.
+// Options say what a result file does not. Where it does, they must say the same; only Suite is a name that the user may choose.
 type Options struct {
 	Evaluator  Named            // the name is its identifier
-	Harness    Named            // takes the place of what the file says, where it is not empty
+	Harness    Named            // the tool
 	HarnessSum attest.DigestSet // digest of the harness
-	Suite      Named            // likewise
-	Dataset    resource         // what the model was evaluated on
-	Report     resource         // the result file
-	SampleSize string           // likewise; an integer
-	Seed       string           // likewise; an integer
-	Metrics    []string         // patterns (path.Match) of the metrics that are taken; see Predicate
-	Thresholds []Threshold      // each must fit a metric
-	Higher     []string         // patterns of metrics that are better when higher
-	Lower      []string         // patterns of metrics that are better when lower
+	Suite      Named
+	Dataset    resource    // what the model was evaluated on
+	Report     resource    // the result file
+	SampleSize string      // an integer
+	Seed       string      // an integer
+	Metrics    []string    // patterns (path.Match) of the metrics that are taken; see Predicate
+	Thresholds []Threshold // each must fit a metric
+	Higher     []string    // patterns of metrics that are better when higher
+	Lower      []string    // patterns of metrics that are better when lower
 }
 
 type resource = attest.ResourceDescriptor
@@ -77,6 +77,9 @@ type result struct {
 // without a threshold is not `passed`: nobody said what it must clear. The error wraps ErrAsked.
 func (r *Report) Predicate(o Options) (*Result, error) {
 	out := &Result{Notes: slices.Clone(r.Notes)}
+	if err := r.contradicted(o); err != nil {
+		return nil, fmt.Errorf("evaluation: %w: %w", ErrAsked, err)
+	}
 	entries, err := r.results(o, out)
 	if err != nil {
 		return nil, fmt.Errorf("evaluation: %w: %w", ErrAsked, err)
@@ -114,10 +117,25 @@ func (r *Report) Predicate(o Options) (*Result, error) {
 		p.Report = &o.Report
 	}
 	out.Results = len(entries)
-	if out.Predicate, err = json.Marshal(p); err != nil {
-		return nil, fmt.Errorf("evaluation: %w", err)
+	if out.Predicate, err = attest.NewPredicate(attest.EvaluationPredicateType, p); err != nil {
+		return nil, err
 	}
-	return out, attest.CheckPredicate(attest.EvaluationPredicateType, out.Predicate)
+	return out, nil
+}
+
+// contradicted refuses options that say something else than the file. The name of a tool that gave no version, as of a tracker, may be said anew.
+func (r *Report) contradicted(o Options) error {
+	for _, c := range []struct{ what, said, found string }{
+		{"the tool's version", o.Harness.Version, r.Harness.Version}, {"the seed", o.Seed, r.Seed}, {"the sample size", o.SampleSize, r.SampleSize},
+	} {
+		if c.said != "" && c.found != "" && c.said != c.found {
+			return fmt.Errorf("%s is %s in the file, not %s", c.what, c.found, c.said)
+		}
+	}
+	if r.Harness.Version != "" && o.Harness.Name != "" && o.Harness.Name != r.Harness.Name {
+		return fmt.Errorf("the tool is %s in the file, not %s", r.Harness.Name, o.Harness.Name)
+	}
+	return nil
 }
 
 func either(said, found string) string {
@@ -129,7 +147,7 @@ func either(said, found string) string {
 
 func over(found, said Named) Named {
 	if said.Name != "" && said.Name != found.Name {
-		found.Version = "" // of something else
+		found.Version = "" // of another
 	}
 	return Named{either(said.Name, found.Name), either(said.Version, found.Version)}
 }
@@ -140,7 +158,7 @@ func (r *Report) results(o Options, out *Result) ([]result, error) {
 		return nil, err
 	}
 	var entries []result
-	var skipped []string
+	var skipped, undirected []string
 	for i := range r.Metrics {
 		m := &r.Metrics[i]
 		bars := barsOf(m, o.Thresholds)
@@ -160,7 +178,7 @@ func (r *Report) results(o Options, out *Result) ([]result, error) {
 		case err != nil && (asked || higher != nil):
 			return nil, err
 		case err != nil:
-			out.note("%s is left out: %v", m.label(), err)
+			undirected = append(undirected, m.label())
 		default:
 			entry, err := m.result(*higher, o.Dataset.Name, bars, out)
 			if err != nil {
@@ -168,6 +186,9 @@ func (r *Report) results(o Options, out *Result) ([]result, error) {
 			}
 			entries = append(entries, entry)
 		}
+	}
+	if len(undirected) > 0 {
+		out.note("left out, since neither the file nor the name tells whether higher or lower is better: %s", enumerate(undirected))
 	}
 	if len(skipped) > 0 {
 		out.note("not asked for, and left out: %s", enumerate(skipped))
