@@ -90,11 +90,7 @@ func Dataset(o DatasetOptions) (json.RawMessage, error) {
 			return nil, err
 		}
 	}
-	predicate, err := json.Marshal(p)
-	if err != nil {
-		return nil, fmt.Errorf("documents: %w", err)
-	}
-	return predicate, attest.CheckPredicate(attest.DatasetPredicateType, predicate)
+	return attest.NewPredicate(attest.DatasetPredicateType, p)
 }
 
 func unsaid(what, flag string) error {

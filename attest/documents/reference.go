@@ -92,9 +92,5 @@ func Reference(attester string, all []Document) (json.RawMessage, error) {
 		d.DownloadLocation = d.Location
 		p.References = append(p.References, d.ResourceDescriptor)
 	}
-	predicate, err := json.Marshal(p)
-	if err != nil {
-		return nil, fmt.Errorf("documents: %w", err)
-	}
-	return predicate, attest.CheckPredicate(ReferenceType, predicate)
+	return attest.NewPredicate(ReferenceType, p)
 }

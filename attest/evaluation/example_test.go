@@ -30,6 +30,6 @@ func ExampleParse() {
 	_, results, _ := strings.Cut(string(made.Predicate), `"results":`)
 	fmt.Println(strings.ReplaceAll(results, "},{", "},\n{"))
 	// Output:
-	// [{"metric":"accuracy","dataset":"eval","value":"0.90","comparator":"\u003e=","threshold":"0.9","passed":true,"higherIsBetter":true},
+	// [{"metric":"accuracy","dataset":"eval","value":"0.90","comparator":">=","threshold":"0.9","passed":true,"higherIsBetter":true},
 	// {"metric":"loss","dataset":"eval","value":"0.001","passed":false,"higherIsBetter":false}]}
 }
