@@ -17,7 +17,7 @@ var trainer = format{
 		return v.is('{') && slices.ContainsFunc(v.keys, func(key string) bool {
 			_, ok := strings.CutSuffix(key, "_runtime")
 			split, name := trainerKey(key)
-			return (ok || name == "loss") && split != "" && v.at[key].is('0')
+			return (ok || name == "loss") && split != "" && v.at[key].scalar() != "" // a loss may be NaN
 		})
 	},
 	read: readTrainer,
