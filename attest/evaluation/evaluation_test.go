@@ -277,6 +277,68 @@ func TestNotNumbersInStrings(t *testing.T) {
 	}
 }
 
+func runFixture(t testing.TB) (meta []byte, metrics map[string][]byte) {
+	return fixture(t, "mlflow-run/meta.yaml"), map[string][]byte{
+		"accuracy": fixture(t, "mlflow-run/metrics/accuracy"), "log_loss": fixture(t, "mlflow-run/metrics/log_loss"), "val/f1_score": fixture(t, "mlflow-run/metrics/val/f1_score"),
+	}
+}
+
+func TestParseMLflowRun(t *testing.T) {
+	meta, metrics := runFixture(t)
+	metrics["order"] = []byte("5 0.1 2\n9 0.9 1\n6 0.3 2\n6 0.2 2\n")
+	report, err := ParseMLflowRun(meta, metrics)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, m := range report.Metrics {
+		got = append(got, m.Name+"="+m.Value)
+	}
+	if want := "accuracy=0.30000000000000004 log_loss=0.00001 order=0.3 val/f1_score=0.875"; strings.Join(got, " ") != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	if report.FinishedOn != "2026-11-22T21:13:16.916Z" {
+		t.Error(report.FinishedOn)
+	}
+	for name, change := range map[string]func(){
+		"running": func() { meta = bytes.Replace(meta, []byte("status: 3"), []byte("status: 1"), 1) },
+		"rubbish": func() { metrics["order"] = []byte("rubbish") },
+		"empty":   func() { metrics["order"] = nil },
+		"no time": func() { metrics["order"] = []byte("x 0.1 0") },
+		"none":    func() { metrics = nil },
+		"alias":   func() { meta = []byte("a: &x 1\nstatus: *x\n") },
+	} {
+		meta, metrics = runFixture(t)
+		change()
+		if _, err := ParseMLflowRun(meta, metrics); !errors.Is(err, ErrReport) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	meta, _ = runFixture(t)
+	if report, err := ParseMLflowRun(meta, map[string][]byte{"loss": []byte("1 nan 0\n")}); err != nil || report.Metrics[0].Unknown == "" {
+		t.Errorf("nan: %+v, %v", report, err)
+	}
+}
+
+func FuzzMLflowRun(f *testing.F) {
+	meta, metrics := runFixture(f)
+	f.Add(meta, metrics["accuracy"])
+	f.Fuzz(func(t *testing.T, meta, metric []byte) {
+		report, err := ParseMLflowRun(meta, map[string][]byte{"accuracy": metric})
+		if err != nil {
+			if !errors.Is(err, ErrReport) {
+				t.Errorf("not ErrReport: %v", err)
+			}
+			return
+		}
+		o := options()
+		o.Harness.Version = "1"
+		if _, err := report.Predicate(o); err != nil && !errors.Is(err, ErrAsked) {
+			t.Error(err)
+		}
+	})
+}
+
 // A fuzz target for each format: what is read makes a predicate that holds its schema, or an error that says why not.
 func fuzzFormat(f *testing.F, name string, seeds ...string) {
 	for _, seed := range seeds {

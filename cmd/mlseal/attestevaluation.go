@@ -5,11 +5,15 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 
 	"github.com/mlseal/mlseal/attest"
 	"github.com/mlseal/mlseal/attest/evaluation"
+	"github.com/mlseal/mlseal/manifest"
+	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
 )
 
@@ -42,7 +46,7 @@ dataset before it: arc_easy:acc. What a file does not say is asked for by flags 
 		Args: takes("PATH|REF"),
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&f.results, "results", "", "the result file")
+	flags.StringVar(&f.results, "results", "", "the result file, or the directory of a run in MLflow's file store")
 	flags.Var(&choice{&f.format, evaluation.Formats()}, "format", "format of the result file: "+strings.Join(evaluation.Formats(), ", ")+" (default by its structure)")
 	flags.StringVar(&f.evaluator, "evaluator", "", "who evaluated: an identifier, best a URI")
 	flags.StringVar(&f.dataset, "dataset", "", "what the model was evaluated on: a directory, file or package")
@@ -73,15 +77,10 @@ func (a *app) attestEvaluation(ctx context.Context, about string, f evaluationFl
 	if err != nil {
 		return usage(err)
 	}
-	data, err := readInput("results", f.results, evaluation.MaxReportBytes)
-	if err != nil {
+	var report *evaluation.Report
+	if report, opts.Report, err = f.report(ctx, a); err != nil {
 		return err
 	}
-	report, err := evaluation.Parse(data, f.format)
-	if err != nil {
-		return fmt.Errorf("results %s: %w", f.results, err)
-	}
-	opts.Report = descriptor(f.results, report.MediaType, data)
 	if _, opts.Dataset, err = f.files(ctx, a, f.dataset); err != nil {
 		return fmt.Errorf("--dataset: %w", missing(err))
 	}
@@ -96,6 +95,58 @@ func (a *app) attestEvaluation(ctx context.Context, about string, f evaluationFl
 		a.note("threshold not cleared: " + failed)
 	}
 	return f.make(ctx, a, about, attest.EvaluationPredicateType, made.Predicate)
+}
+
+// report reads the result file, or the directory of a run in MLflow's file store, and names it by its digest.
+func (f *evaluationFlags) report(ctx context.Context, a *app) (*evaluation.Report, attest.ResourceDescriptor, error) {
+	if info, err := os.Stat(f.results); err == nil && info.IsDir() && (f.format == "" || f.format == "mlflow") {
+		return f.runReport(ctx, a)
+	}
+	data, err := readInput("results", f.results, evaluation.MaxReportBytes)
+	if err != nil {
+		return nil, attest.ResourceDescriptor{}, err
+	}
+	report, err := evaluation.Parse(data, f.format)
+	if err != nil {
+		return nil, attest.ResourceDescriptor{}, fmt.Errorf("results %s: %w", f.results, err)
+	}
+	return report, descriptor(f.results, report.MediaType, data), nil
+}
+
+// runReport reads what the manifest of the run's directory lists: the bytes that are read are those of its dirHash.
+func (f *evaluationFlags) runReport(ctx context.Context, a *app) (*evaluation.Report, attest.ResourceDescriptor, error) {
+	m, d, err := f.files(ctx, a, f.results)
+	if err != nil {
+		return nil, d, fmt.Errorf("results: %w", err)
+	}
+	var meta []byte
+	metrics, left := map[string][]byte{}, int64(evaluation.MaxReportBytes)
+	for _, file := range m.Files {
+		name, isMetric := strings.CutPrefix(file.Path, "metrics/")
+		if !isMetric && file.Path != "meta.yaml" {
+			continue
+		}
+		data, err := readInput("results", filepath.Join(f.results, filepath.FromSlash(file.Path)), left)
+		if err != nil {
+			return nil, d, err
+		}
+		if digest.FromBytes(data) != file.Digest {
+			return nil, d, fmt.Errorf("results %s: %s: %w", f.results, file.Path, manifest.ErrChanged)
+		}
+		if left -= int64(len(data)); isMetric {
+			metrics[name] = data
+		} else {
+			meta = data
+		}
+	}
+	if meta == nil {
+		return nil, d, usage(fmt.Errorf("results %s: a directory without meta.yaml is no run of MLflow's file store; name a result file", f.results))
+	}
+	report, err := evaluation.ParseMLflowRun(meta, metrics)
+	if err != nil {
+		return nil, d, fmt.Errorf("results %s: %w", f.results, err)
+	}
+	return report, d, nil
 }
 
 // options reads the flags. Each error is one about the command line.
