@@ -29,6 +29,8 @@ const (
 	RevocationPredicateType    = "https://mlseal.dev/attestation/revocation/v0.1"
 	WaiverPredicateType        = "https://mlseal.dev/attestation/waiver/v0.1"
 
+	// ReferencePredicateType names documents by digest (in-toto).
+	ReferencePredicateType = "https://in-toto.io/attestation/reference/v0.1"
 	// SignaturePredicateType says nothing but "signed": what `cosign sign` of v2.6 and v3 writes.
 	SignaturePredicateType = "https://sigstore.dev/cosign/sign/v1"
 	// VSAPredicateType and SVRPredicateType are what `mlseal verify` can say of its decision.
@@ -52,7 +54,7 @@ var shortNames = map[string]string{
 	"spdx":            "https://spdx.dev/Document/v3",
 	"test-result":     "https://in-toto.io/attestation/test-result/v0.1",
 	"vulns":           "https://in-toto.io/attestation/vulns/v0.2",
-	"reference":       "https://in-toto.io/attestation/reference/v0.1",
+	"reference":       ReferencePredicateType,
 	"vsa":             VSAPredicateType,
 	"svr":             SVRPredicateType,
 	"approval":        ApprovalPredicateType,

@@ -10,9 +10,6 @@ import (
 	"github.com/mlseal/mlseal/attest"
 )
 
-// ReferenceType is the predicate type of in-toto that names documents by digest.
-const ReferenceType = "https://in-toto.io/attestation/reference/v0.1"
-
 // Roles whose documents are read; a document in any other role is named by its digest alone.
 const (
 	ModelCard     = "model-card"
@@ -83,14 +80,14 @@ func Reference(attester string, all []Document) (json.RawMessage, error) {
 		References []attest.ResourceDescriptor `json:"references"`
 	}{Attester: id{attester}}
 	if _, ok := attest.PredicateType(attester); !ok || !strings.Contains(attester, ":") {
-		return nil, fmt.Errorf("documents: %w: the attester is a URI, not %q", ErrAsked, attester)
+		return nil, fmt.Errorf("documents: %w: --attester is a URI, not %q", ErrAsked, attester)
 	}
 	for _, d := range all {
 		if d.Location == "" {
-			return nil, fmt.Errorf("documents: %w: where %s (%s) can be had: it is no file of the artifact", ErrAsked, d.Name, d.Role)
+			return nil, fmt.Errorf("documents: %w: where %s can be had, which is no file of the artifact: --location %s=URI", ErrAsked, d.Name, d.Role)
 		}
 		d.DownloadLocation = d.Location
 		p.References = append(p.References, d.ResourceDescriptor)
 	}
-	return attest.NewPredicate(ReferenceType, p)
+	return attest.NewPredicate(attest.ReferencePredicateType, p)
 }

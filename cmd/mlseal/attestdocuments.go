@@ -87,13 +87,10 @@ func (a *app) attestReference(ctx context.Context, about string, f referenceFlag
 		}
 	}
 	predicate, err := documents.Reference(f.attester, all)
-	if errors.Is(err, documents.ErrAsked) && strings.Contains(err.Error(), "can be had") {
-		err = fmt.Errorf("%w: --location ROLE=URI", err)
-	}
 	if err != nil {
 		return asked(err, documents.ErrAsked)
 	}
-	return f.make(ctx, a, about, documents.ReferenceType, predicate)
+	return f.make(ctx, a, about, attest.ReferencePredicateType, predicate)
 }
 
 // pairs reads flags of the form NAME=VALUE, each name once.

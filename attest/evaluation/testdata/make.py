@@ -93,12 +93,12 @@ def mlflow(out):
             [sys.executable, "-m", "mlflow", "runs", "describe", "--run-id", run.info.run_id],
             check=True, capture_output=True, text=True, env={**os.environ, "MLFLOW_TRACKING_URI": uri},
         )
-        (out / "mlflow-describe.json").write_text(done.stdout.replace(tmp, "/data"))
+        (out / "mlflow-describe.json").write_text(done.stdout.replace(os.getcwd(), "/data"))
         from mlflow.protos.service_pb2 import GetRun
 
         answer = GetRun.Response()
         answer.run.MergeFrom(mlflow.get_run(run.info.run_id).to_proto())
-        (out / "mlflow-rest.json").write_text(message_to_json(answer).replace(tmp, "/data") + "\n")
+        (out / "mlflow-rest.json").write_text(message_to_json(answer).replace(os.getcwd(), "/data") + "\n")
 
         os.environ["MLFLOW_ALLOW_FILE_STORE"] = "true"
         mlflow.set_tracking_uri(f"file://{tmp}/store")
