@@ -85,6 +85,7 @@ missing on a terminal, or takes it from flags, and writes the predicate.`,
 	for _, kind := range compose.Kinds() {
 		cmd.AddCommand(a.personCommand(kind))
 	}
+	cmd.AddCommand(a.attestEvaluationCommand(), a.attestReferenceCommand(), a.attestDatasetCommand())
 	return cmd
 }
 

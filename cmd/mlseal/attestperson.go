@@ -2,9 +2,7 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -21,11 +19,10 @@ import (
 
 // personFlags are those of a command that makes a predicate of what a person says.
 type personFlags struct {
-	attestFlags
+	madeStatement
 	kind         string
 	values       map[string]*[]string // by the question's name
 	noInput      bool
-	print        bool
 	policy       string
 	attestations []string
 }
@@ -60,7 +57,6 @@ signed before everything is there. --print writes the predicate and signs nothin
 		}
 	}
 	cmd.Flags().BoolVar(&f.noInput, "no-input", false, "ask nothing, also on a terminal")
-	cmd.Flags().BoolVar(&f.print, "print", false, "write the predicate to standard output, and sign nothing")
 	if f.lists() {
 		cmd.Flags().StringArrayVar(&f.attestations, "attestations", nil, "statements beside those that are attached: a directory of bundles, a bundle, or a package; repeatable")
 	}
@@ -117,7 +113,7 @@ func (a *app) say(ctx context.Context, arg string, f *personFlags) error {
 		return err
 	}
 	if f.print {
-		return a.printPredicate(f.what.predicate)
+		return a.printJSON(f.what.predicate)
 	}
 	f.what.predicateType, _ = attest.PredicateType(f.kind)
 	if f.kind == "evidence-set" {
@@ -139,13 +135,7 @@ func (f *personFlags) checkPerson(arg string) error {
 	if !isPackage(arg) && !exists(arg) {
 		return usage(fmt.Errorf("%s: no such file or directory", arg))
 	}
-	if f.print {
-		return nil
-	}
-	if err := f.check(arg); err != nil {
-		return err
-	}
-	return f.what.key.check()
+	return f.check(arg)
 }
 
 // answers are the values of the flags.
@@ -162,15 +152,6 @@ func (a *app) noteListed(listed []compose.Statement) {
 	for _, s := range listed {
 		a.note("lists " + s.PredicateType + " " + s.Digest)
 	}
-}
-
-func (a *app) printPredicate(predicate []byte) error {
-	var out bytes.Buffer
-	if err := json.Indent(&out, predicate, "", "  "); err != nil {
-		return err
-	}
-	_, err := fmt.Fprintln(a.stdout, out.String())
-	return err
 }
 
 // resolveArtifact names an artifact by what it is now: a package by its digests, a directory or file by its dirHash.

@@ -7,6 +7,8 @@ import (
 
 	"github.com/mlseal/mlseal/attest"
 	"github.com/mlseal/mlseal/attest/compose"
+	"github.com/mlseal/mlseal/attest/documents"
+	"github.com/mlseal/mlseal/attest/evaluation"
 	"github.com/mlseal/mlseal/attest/signer"
 	"github.com/mlseal/mlseal/internal/atomicfile"
 	"github.com/mlseal/mlseal/internal/strictjson"
@@ -99,7 +101,7 @@ func exitStatus(err error) int {
 	case isAny(err, policies.ErrDenied, errPolicyTest, errWarnings, errDiffers, verify.ErrFailed, verify.ErrLimit, verify.ErrContent, errTooLarge, errMixed, oci.ErrNotLayout, oci.ErrContent, oci.ErrNotPackage, oci.ErrNotPolicy, oci.ErrManifest, oci.ErrReferred, oci.ErrLimit, oci.ErrExtra,
 		origin.ErrMismatch, origin.ErrPointer, hfcache.ErrLink, hub.ErrAnswer, hub.ErrLimit,
 		oci.ErrNotFound, // of something that a package said is there: what the command line named is a usageError
-		attest.ErrBundle, attest.ErrStatement, attest.ErrOMS, attest.ErrPredicate, strictjson.ErrSyntax, strictjson.ErrAmbiguous, strictjson.ErrLimit),
+		documents.ErrDocument, evaluation.ErrReport, attest.ErrBundle, attest.ErrStatement, attest.ErrOMS, attest.ErrPredicate, strictjson.ErrSyntax, strictjson.ErrAmbiguous, strictjson.ErrLimit),
 		manifest.IsRefusal(err):
 		return statusNo
 	}
@@ -153,6 +155,8 @@ func hintFor(err error) string {
 		return "look at what they are for; --unsafe-skip-inspections verifies the rest, and says that they were not done"
 	case isAny(err, compose.ErrMissing):
 		return "give them as flags, or run on a terminal to be asked"
+	case isAny(err, evaluation.ErrAsked):
+		return "--metric picks the metrics, --higher-is-better and --lower-is-better say how to read them, --harness NAME@VERSION which tool it was"
 	case isAny(err, attest.ErrPredicate):
 		return "mlseal schema NAME prints the schema of a predicate"
 	case isAny(err, atomicfile.ErrExists):

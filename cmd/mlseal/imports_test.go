@@ -15,6 +15,8 @@ import (
 	// every guarded package one of those things.
 	_ "github.com/mlseal/mlseal/attest"
 	_ "github.com/mlseal/mlseal/attest/compose"
+	_ "github.com/mlseal/mlseal/attest/documents"
+	_ "github.com/mlseal/mlseal/attest/evaluation"
 	_ "github.com/mlseal/mlseal/attest/link"
 	_ "github.com/mlseal/mlseal/attest/signer"
 	_ "github.com/mlseal/mlseal/internal/hubtest"
@@ -56,6 +58,8 @@ var mayImport = map[string][]string{
 	"attest":              {"manifest"},
 	"attest/compose":      {"attest"},
 	"attest/link":         {"attest"},
+	"attest/documents":    {"attest"},
+	"attest/evaluation":   {"attest"},
 	"attest/signer":       {"attest"},
 	"policies":            {},
 	"policies/library":    {},

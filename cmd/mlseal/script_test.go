@@ -42,6 +42,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("MLSEAL_PASSWORD", "pw")
 			env.Setenv("COSIGN_PASSWORD", "")
 			env.Setenv("TESTDATA", filepath.Join(root, "testdata"))
+			env.Setenv("RESULTS", filepath.Join(root, "attest", "evaluation", "testdata"))
 			env.Setenv("DOCS", filepath.Join(root, "docs"))
 			env.Setenv("HOME", env.WorkDir)
 			env.Setenv("KEYLESS", filepath.Join(root, "testdata", "keyless"))
