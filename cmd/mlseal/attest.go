@@ -41,6 +41,7 @@ A predicate of type dataset, evaluation or slsa-provenance must satisfy its sche
 	for _, name := range []string{"type", "predicate"} {
 		_ = cmd.MarkFlagRequired(name)
 	}
+	cmd.AddCommand(a.recordCommand())
 	cmd.RunE = a.do(func(cmd *cobra.Command, args []string) error {
 		toPackage := isPackage(args[0])
 		switch {

@@ -14,6 +14,7 @@ import (
 	// The go command caches a test's result until something that it imports changes; these imports make
 	// every guarded package one of those things.
 	_ "github.com/mlseal/mlseal/attest"
+	_ "github.com/mlseal/mlseal/attest/record"
 	_ "github.com/mlseal/mlseal/attest/signer"
 	_ "github.com/mlseal/mlseal/internal/hubtest"
 	_ "github.com/mlseal/mlseal/internal/registrytest"
@@ -51,6 +52,7 @@ var mayImport = map[string][]string{
 	"manifest/oci":        {"manifest", "manifest/format"},
 	"attest":              {"manifest"},
 	"attest/signer":       {"attest"},
+	"attest/record":       {"attest", "manifest"},
 	"policies":            {},
 	"policies/library":    {},
 	"policies/memory":     {},
@@ -241,6 +243,9 @@ func TestForbiddenImports(t *testing.T) {
 		{"verify", "net/http", true},
 		{"attest", "github.com/sigstore/cosign/v2/pkg/cosign", true},
 		{"newroom", module + "manifest", true},
+		{"attest/record", module + "manifest/oci", true},
+		{"attest/record", module + "manifest/cache", true},
+		{"attest/record", module + "manifest", false},
 		{"cmd/mlseal", module + "internal/sigstoretest", true},
 		{"verify/trust", module + "internal/testenv", true},
 		{"manifest/hub", module + "internal/hubtest", true},
