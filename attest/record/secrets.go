@@ -187,7 +187,7 @@ var (
 	wandbLogin   = regexp.MustCompile(`(\bwandb\s+login\s+(?:--\S+\s+)*)[^\s-][^\s]*`)
 
 	// Each has a part in front, a name, a part between and a value.
-	value      = `("(?:[^"\\]|\\.)*"?|'[^']*'?|[^\s"',;&|)}\]]+)`
+	value      = `(\\+"[^"]*"?|"(?:[^"\\]|\\.)*"?|'[^']*'?|[^\s"',;&|)}\]]+)`
 	assignment = regexp.MustCompile(`()([A-Za-z_][A-Za-z0-9_.-]*)(\\?["']?\s*[=:]\s*)` + value)
 	option     = regexp.MustCompile(`((?:^|[\s"'(])-{1,2})([A-Za-z][A-Za-z0-9_.-]*)(\s+)` + value)
 	query      = regexp.MustCompile(`([?&;])([^=&;\s?]+)(=)([^&\s"'#]+)`)
