@@ -508,4 +508,3 @@ func TestGitURI(t *testing.T) {
 		}
 	}
 }
-
