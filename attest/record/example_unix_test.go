@@ -52,5 +52,5 @@ func ExampleRun() {
 
 func ExampleCheckStep() {
 	fmt.Println(record.CheckStep("convert", []string{record.RoleCode}))
-	// Output: not such a step: convert needs a material of the role baseModel: name it with --material baseModel=PATH|REF
+	// Output: not a step that can be recorded: convert needs a material of the role baseModel: name it with --material baseModel=PATH|REF
 }

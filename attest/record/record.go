@@ -134,7 +134,7 @@ type run struct {
 }
 
 // Run hashes the materials, runs the command, looks at the materials again and hashes the products. It fails with a *CommandError
-// when the command does, with manifest.ErrChanged when a material changed meanwhile, and with ErrProduct. A command that ran is not
+// when the command does, with ErrChanged when a material did meanwhile, and with ErrProduct. A command that ran is not
 // undone by the end of ctx, which ends the hashing.
 func Run(ctx context.Context, plan Plan) (*Record, error) {
 	r := &run{Plan: plan, mask: NewMask(plan.Environ), rec: &Record{Step: plan.Step, Version: plan.Version, Parameters: map[string]string{}, Environment: map[string]string{}}}

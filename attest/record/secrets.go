@@ -122,7 +122,7 @@ func (m *Mask) arg(before, arg string) string {
 		return m.Text(arg) // a value does not look like this, and the option in front of it is a switch
 	case isOption && secretName(option), isOption && option == "p" && !port.MatchString(arg):
 		return masked
-	case isOption && slices.Contains([]string{"u", "user", "proxy-user", "U"}, option) && strings.Contains(arg, ":"):
+	case isOption && slices.Contains([]string{"u", "user", "proxy-user", "U"}, option) && strings.Contains(arg, ":") && !strings.Contains(arg, "://"):
 		user, _, _ := strings.Cut(arg, ":")
 		return m.Text(user) + ":" + masked
 	case assigned && secretName(strings.TrimLeft(name, "-+")) && !strings.ContainsAny(name, " \t\n\"'?&:/"):
@@ -183,7 +183,7 @@ var (
 	privateKey   = regexp.MustCompile(`(?s)-----BEGIN [A-Z0-9 ]*PRIVATE KEY( BLOCK)?-----.*?(-----END [A-Z0-9 ]*PRIVATE KEY( BLOCK)?-----|$)`)
 	header       = regexp.MustCompile(`(?i)(\b(?:proxy-)?authorization["']?\s*[:=]\s*|\b(?:set-)?cookie["']?\s*:\s*|\bx-[a-z-]*(?:token|key|auth|signature|secret)["']?\s*:\s*|\b(?:private|job|deploy)-token["']?\s*:\s*)[^"'\r\n]+`)
 	scheme       = regexp.MustCompile(`(?i)(\b(?:bearer|basic)\s+)[a-z0-9._~+/=:-]{6,}`)
-	userPassword = regexp.MustCompile(`((?:^|\s)(?:-u|--user|--proxy-user)[\s=]+["']?[^\s:"'=]+:)[^\s"']+`)
+	userPassword = regexp.MustCompile(`((?:^|\s)(?:-u|--user|--proxy-user)[\s=]*["']?[^\s:"'=]+:)[^\s"'/][^\s"']*`)
 	wandbLogin   = regexp.MustCompile(`(\bwandb\s+login\s+(?:--\S+\s+)*)[^\s-][^\s]*`)
 
 	// Each has a part in front, a name, a part between and a value.

@@ -39,6 +39,7 @@ var planted = []struct {
 	{"-pX", "s3cr3tword", []string{"mysql", "-ps3cr3tword"}},
 	{"-u user:password", "s3cr3t", []string{"curl", "-u", "me:s3cr3t", "https://host"}},
 	{"-uuser:password", "s3cr3t", []string{"curl", "-ume:s3cr3t", "https://host"}},
+	{"-uuser:password in a shell", "s3cr3t", []string{"sh", "-c", "curl -ume:s3cr3t https://host"}},
 	{"--user in a shell", "s3cr3t", []string{"sh", "-c", "curl --user me:s3cr3t https://host"}},
 	{"URL", "s3cr3t", []string{"https://me:s3cr3t@host/path"}},
 	{"URL with a token as the user", "s3cr3ttoken", []string{"https://s3cr3ttoken@host/path"}},
@@ -124,7 +125,7 @@ func TestMaskLeavesTheRest(t *testing.T) {
 		{"python", "train.py", "--epochs", "3", "--lr=2e-5", "--seed", "42"},
 		{"--max-tokens", "512"}, {"--max_new_tokens=512"}, {"--tokenizer", "./tok"}, {"--eos-token", "</s>"}, {"--pad_token_id", "0"}, {"--eos-token-id=2"}, {"--token-limit", "9"},
 		{"--special-tokens=a,b"}, {"sha256:" + sha}, {"oci:store@sha256:" + sha}, {"registry.example:5000/models/bot:v1@sha256:" + sha}, {"oci://registry.example:5000/bot@sha256:" + sha},
-		{"hf://org/repo@" + commit}, {"--revision", commit}, {"https://host/path?epochs=3"}, {"git@github.com:acme/llm.git"}, {"ssh://git@github.com/acme/llm"}, {"--port", "8080"}, {"-p", "8080"},
+		{"hf://org/repo@" + commit}, {"--revision", commit}, {"https://host/path?epochs=3"}, {"git@github.com:acme/llm.git"}, {"-u", "https://host/x"}, {"git push -u https://host/x"}, {"ssh://git@github.com/acme/llm"}, {"--port", "8080"}, {"-p", "8080"},
 		{"--model", "meta-llama/Meta-Llama-3-8B-Instruct"}, {"--secret-file", "/run/secrets/x"}, {"-m", "torch.distributed.run"}, {"--nproc_per_node=8"}, {"a: b"}, {"--use-auth-token", "--epochs", "3"},
 		{"--attention=flash"}, {"--author", "me"}, {"--monkey", "x"}, {"--keys", "a,b"}, {"550e8400-e29b-41d4-a716-446655440000"}, {"--password-file=p"},
 	} {

@@ -21,7 +21,7 @@ const (
 )
 
 // ErrStep says that a step is not known, or that the materials are not those that it needs.
-var ErrStep = errors.New("not such a step")
+var ErrStep = errors.New("not a step that can be recorded")
 
 // step is what a kind of step needs.
 type step struct {

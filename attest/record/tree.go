@@ -96,19 +96,19 @@ func watch(ctx context.Context, t Tree, p Progress) (*watched, error) {
 func (w *watched) unchanged(ctx context.Context) error {
 	after, err := manifest.Build(ctx, w.tree.FS, manifest.Options{File: w.tree.File, Digests: &w.states})
 	if errors.Is(err, fs.ErrNotExist) || manifest.IsRefusal(err) {
-		return fmt.Errorf("%w: %w", errMeanwhile, err)
+		return fmt.Errorf("%w: %w", ErrChanged, err)
 	}
 	if err != nil {
 		return err
 	}
 	if d := w.before.Diff(after); !d.Equal() {
-		return fmt.Errorf("%w: %w", errMeanwhile, d.Err())
+		return fmt.Errorf("%w: %w", ErrChanged, d.Err())
 	}
 	return nil
 }
 
-// errMeanwhile is manifest.ErrChanged in other words: the change came behind the reading.
-var errMeanwhile error = meanwhile{}
+// ErrChanged says that a material is not what it was before the command. It wraps manifest.ErrChanged.
+var ErrChanged error = meanwhile{}
 
 type meanwhile struct{}
 

@@ -184,7 +184,7 @@ func (a *app) environment() []string {
 	return a.environ()
 }
 
-// hostNameOf is the machine's name, when it is wanted.
+// machine is the machine's name, when it is wanted.
 func (f *recordFlags) machine() (string, error) {
 	if !f.hostName {
 		return "", nil

@@ -8,11 +8,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/mlseal/mlseal/attest"
 	"github.com/mlseal/mlseal/attest/record"
-	"github.com/mlseal/mlseal/manifest"
 	"github.com/mlseal/mlseal/manifest/hub"
 	"github.com/mlseal/mlseal/manifest/oci"
 )
@@ -158,11 +158,10 @@ func (f *recordFlags) checkPlaces(p *record.Plan) error {
 	if f.push != "" && err != nil {
 		return err
 	}
-	places := map[string]string{"--bundle": f.bundle, "--environment-out": f.environmentOut, "--unsigned-out": f.unsignedOut, "--report": f.report, "the layout": ref.Layout}
-	for flag, place := range places {
-		for _, tree := range append(trees, f.products...) {
-			if _, ok := record.Below(tree, place); ok && place != "" {
-				return usage(fmt.Errorf("attest record: %s %s lies in %s, which the statement is about", flag, place, tree))
+	for _, place := range []field{{"--bundle", f.bundle}, {"the layout", ref.Layout}, {"--report", f.report}, {"--environment-out", f.environmentOut}, {"--unsigned-out", f.unsignedOut}} {
+		for _, tree := range slices.Concat(trees, f.products) {
+			if _, ok := record.Below(tree, place.value); ok && place.value != "" {
+				return usage(fmt.Errorf("attest record: %s %s lies in %s, which the statement is about", place.name, place.value, tree))
 			}
 		}
 	}
@@ -289,7 +288,7 @@ func (a *app) sameTag(ctx context.Context, p *openedPackage, flags storeFlags) e
 	if err == nil {
 		desc, again := oci.Resolve(ctx, target, p.ref)
 		if err = again; err == nil && desc.Digest != p.pkg.Descriptor.Digest {
-			return fmt.Errorf("%w: it names %s now, and named %s before the command", manifest.ErrChanged, desc.Digest, p.pkg.Descriptor.Digest)
+			return fmt.Errorf("%w: it names %s now, and named %s before the command", record.ErrChanged, desc.Digest, p.pkg.Descriptor.Digest)
 		}
 	}
 	if errors.Is(err, oci.ErrUnavailable) {
@@ -297,7 +296,7 @@ func (a *app) sameTag(ctx context.Context, p *openedPackage, flags storeFlags) e
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("%w: %w", manifest.ErrChanged, err)
+		return fmt.Errorf("%w: %w", record.ErrChanged, err)
 	}
 	return nil
 }
