@@ -69,6 +69,7 @@ missing on a terminal, or takes it from flags, and writes the predicate.`,
 	for _, name := range []string{"type", "predicate"} {
 		_ = cmd.MarkFlagRequired(name)
 	}
+	cmd.AddCommand(a.recordCommand())
 	cmd.RunE = a.do(func(cmd *cobra.Command, args []string) error {
 		if err := f.check(args[0]); err != nil {
 			return err

@@ -9,6 +9,7 @@ import (
 	"github.com/mlseal/mlseal/attest/compose"
 	"github.com/mlseal/mlseal/attest/documents"
 	"github.com/mlseal/mlseal/attest/evaluation"
+	"github.com/mlseal/mlseal/attest/record"
 	"github.com/mlseal/mlseal/attest/signer"
 	"github.com/mlseal/mlseal/internal/atomicfile"
 	"github.com/mlseal/mlseal/internal/strictjson"
@@ -46,6 +47,9 @@ const (
      or it is yes and a report could not be written, signed or attached
   4  a bug in mlseal
 
+attest record ends with the status of the command that it ran when that fails, 128 and the signal's number when a signal
+ended it, 126 when it cannot be started and 127 when it is not there; its --report says whose status it is.
+
 Everything but 0 stops a deployment. Hostile input gives 1, never 3: whoever makes it does not get to
 pick the softer status.
 `
@@ -81,28 +85,65 @@ type undeliveredError struct{ error }
 
 func (e undeliveredError) Unwrap() error { return e.error }
 
+// unsignedError marks that a recorded command succeeded, and that no statement about it could be made. What would have been signed is in a file.
+type unsignedError struct {
+	error
+	file, next string // the next command
+}
+
+func (e unsignedError) Unwrap() error { return e.error }
+
+// wrongCommandLine are the errors about what the command line or the policy says.
+var wrongCommandLine = []error{
+	atomicfile.ErrExists,
+	compose.ErrAnswer, compose.ErrMissing,
+	hub.ErrEndpoint, hub.ErrNotFound, hub.ErrReference,
+	layout.ErrKey,
+	library.ErrTemplate, starter.ErrAnswer,
+	memory.ErrMisplaced, memory.ErrRollback,
+	oci.ErrCertificates, oci.ErrCredentials, oci.ErrPattern, oci.ErrReadOnly, oci.ErrReference, errUnpinned,
+	policies.ErrPolicy, policytest.ErrFixture, policytest.ErrSuite,
+	record.ErrStep,
+	signer.ErrCertificate, signer.ErrKey, signer.ErrPINNeeded, signer.ErrPassword, signer.ErrPasswordNeeded, signer.ErrServiceURL, signer.ErrSigningConfig, signer.ErrToken,
+	verify.ErrAuthority, verify.ErrKey, verify.ErrNoIdentity, verify.ErrRoot,
+}
+
+// refusals are the errors that say no, beside those of package manifest.
+var refusals = []error{
+	attest.ErrBundle, attest.ErrOMS, attest.ErrPredicate, attest.ErrStatement,
+	documents.ErrDocument, evaluation.ErrReport, record.ErrProduct,
+	hfcache.ErrLink, hub.ErrAnswer, hub.ErrLimit, origin.ErrMismatch, origin.ErrPointer,
+	oci.ErrContent, oci.ErrExtra, oci.ErrLimit, oci.ErrManifest, oci.ErrNotLayout, oci.ErrNotPackage, oci.ErrNotPolicy, oci.ErrReferred,
+	oci.ErrNotFound, // of something that a package said is there: what the command line named is a usageError
+	policies.ErrDenied, errPolicyTest, errWarnings, errDiffers,
+	strictjson.ErrAmbiguous, strictjson.ErrLimit, strictjson.ErrSyntax,
+	verify.ErrContent, verify.ErrFailed, verify.ErrLimit, errMixed, errTooLarge,
+}
+
 // exitStatus is the one switch from errors to exit statuses.
 func exitStatus(err error) int {
 	var onUsage usageError
 	var undelivered undeliveredError
 	var onPolicy *verify.PolicyError
+	var command *record.CommandError
+	var unsigned unsignedError
 	switch {
 	case err == nil:
 		return statusDone
+	case errors.As(err, &command):
+		return command.Status
+	case errors.As(err, &unsigned):
+		if status := exitStatus(unsigned.error); status != statusUsage {
+			return status
+		}
+		return statusNotDecided // the command line was right when the command began
 	case errors.As(err, &undelivered):
 		return statusNotDecided // whatever stood in the way
 	case isAny(err, memory.ErrUnreadable):
 		return statusNotDecided // whatever makes it so
-	case errors.As(err, &onUsage), errors.As(err, &onPolicy), isAny(err, memory.ErrRollback, memory.ErrMisplaced, policies.ErrPolicy, policytest.ErrSuite, policytest.ErrFixture, starter.ErrAnswer, library.ErrTemplate, oci.ErrReference, oci.ErrPattern, oci.ErrReadOnly, errUnpinned, oci.ErrCredentials, oci.ErrCertificates, hub.ErrReference, hub.ErrEndpoint, hub.ErrNotFound,
-		compose.ErrAnswer, compose.ErrMissing, signer.ErrKey, signer.ErrCertificate, signer.ErrPassword, signer.ErrPasswordNeeded, signer.ErrPINNeeded,
-		signer.ErrToken, signer.ErrSigningConfig, signer.ErrServiceURL,
-		layout.ErrKey, verify.ErrKey, verify.ErrAuthority, verify.ErrRoot, verify.ErrNoIdentity, atomicfile.ErrExists):
+	case errors.As(err, &onUsage), errors.As(err, &onPolicy), isAny(err, wrongCommandLine...):
 		return statusUsage
-	case isAny(err, policies.ErrDenied, errPolicyTest, errWarnings, errDiffers, verify.ErrFailed, verify.ErrLimit, verify.ErrContent, errTooLarge, errMixed, oci.ErrNotLayout, oci.ErrContent, oci.ErrNotPackage, oci.ErrNotPolicy, oci.ErrManifest, oci.ErrReferred, oci.ErrLimit, oci.ErrExtra,
-		origin.ErrMismatch, origin.ErrPointer, hfcache.ErrLink, hub.ErrAnswer, hub.ErrLimit,
-		oci.ErrNotFound, // of something that a package said is there: what the command line named is a usageError
-		documents.ErrDocument, evaluation.ErrReport, attest.ErrBundle, attest.ErrStatement, attest.ErrOMS, attest.ErrPredicate, strictjson.ErrSyntax, strictjson.ErrAmbiguous, strictjson.ErrLimit),
-		manifest.IsRefusal(err):
+	case manifest.IsRefusal(err), isAny(err, refusals...):
 		return statusNo
 	}
 	return statusNotDecided
@@ -122,7 +163,13 @@ func hintFor(err error) string {
 	var onUsage usageError
 	var undelivered undeliveredError
 	var onPolicy *verify.PolicyError
+	var command *record.CommandError
+	var unsigned unsignedError
 	switch {
+	case errors.As(err, &command):
+		return "" // the command has said itself what is wrong
+	case errors.As(err, &unsigned):
+		return "the command succeeded; what would have been signed is in " + unsigned.file + ": " + unsigned.next
 	case errors.As(err, &undelivered):
 		return "the decision stands; mend what is named and run the command again"
 	case isAny(err, signer.ErrPINNeeded):

@@ -18,6 +18,7 @@ import (
 	_ "github.com/mlseal/mlseal/attest/documents"
 	_ "github.com/mlseal/mlseal/attest/evaluation"
 	_ "github.com/mlseal/mlseal/attest/link"
+	_ "github.com/mlseal/mlseal/attest/record"
 	_ "github.com/mlseal/mlseal/attest/signer"
 	_ "github.com/mlseal/mlseal/internal/hubtest"
 	_ "github.com/mlseal/mlseal/internal/registrytest"
@@ -61,6 +62,7 @@ var mayImport = map[string][]string{
 	"attest/documents":    {"attest"},
 	"attest/evaluation":   {"attest"},
 	"attest/signer":       {"attest"},
+	"attest/record":       {"attest", "manifest"},
 	"policies":            {},
 	"policies/library":    {},
 	"policies/memory":     {},
@@ -258,6 +260,9 @@ func TestForbiddenImports(t *testing.T) {
 		{"verify", "net/http", true},
 		{"attest", "github.com/sigstore/cosign/v2/pkg/cosign", true},
 		{"newroom", module + "manifest", true},
+		{"attest/record", module + "manifest/oci", true},
+		{"attest/record", module + "manifest/cache", true},
+		{"attest/record", module + "manifest", false},
 		{"cmd/mlseal", module + "internal/sigstoretest", true},
 		{"verify/trust", module + "internal/testenv", true},
 		{"manifest/hub", module + "internal/hubtest", true},

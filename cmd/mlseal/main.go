@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -24,19 +25,30 @@ func main() { os.Exit(run()) }
 
 // run is main with the exit status as a value, for the tests that run the real command.
 func run() int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	context.AfterFunc(ctx, func() {
-		stop() // a second signal ends the process at once
-		time.Sleep(cancelPatience)
-		os.Exit(statusNotDecided) // something does not listen, such as a read from a pipe that nobody writes to
-	})
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
 	a := &app{
-		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, lookupEnv: os.LookupEnv, now: time.Now,
+		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, lookupEnv: os.LookupEnv, environ: os.Environ, now: time.Now,
 		terminal: term.IsTerminal(int(os.Stderr.Fd())), userCacheDir: os.UserCacheDir,
 	}
 	a.color = term.IsTerminal(int(os.Stdout.Fd())) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+	came := make(chan os.Signal, 8)
+	signal.Notify(came, os.Interrupt, syscall.SIGTERM)
+	go a.cancelOnSignal(came, cancel)
 	return a.main(ctx, os.Args[1:])
+}
+
+// cancelOnSignal cancels what runs on the first signal that is meant for it.
+func (a *app) cancelOnSignal(came chan os.Signal, cancel context.CancelFunc) {
+	for range came {
+		if !a.othersSignals.Load() {
+			break
+		}
+	}
+	cancel()
+	signal.Stop(came) // a second signal ends the process at once
+	time.Sleep(cancelPatience)
+	os.Exit(statusNotDecided) // something does not listen, such as a read from a pipe that nobody writes to
 }
 
 // cancelPatience is how long a cancelled command may take to clean up after itself.
@@ -48,6 +60,7 @@ type app struct {
 	stdout    io.Writer
 	stderr    io.Writer
 	lookupEnv func(string) (string, bool)
+	environ   func() []string // the whole environment; nil for none
 	now       func() time.Time
 	// userCacheDir is where the user's caches are; nil for no cache.
 	userCacheDir func() (string, error)
@@ -55,6 +68,8 @@ type app struct {
 	terminal bool // stderr is a terminal: progress may be shown
 	color    bool // stdout is a terminal that shows colours
 	started  bool // a command's own work has begun: errors are no longer about usage
+
+	othersSignals atomic.Bool // a command that was started by attest record gets the signals
 }
 
 // main runs one command line and returns the exit status.
