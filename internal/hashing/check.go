@@ -16,20 +16,21 @@ func check(k *kernel) error {
 		messages[l] = sample(l*61 + l%3)
 		streams[l] = stream{state: initial}
 		padded := pad(append([]byte(nil), messages[l]...), int64(len(messages[l])))
-		w.put(l, &piece{s: &streams[l], data: padded})
+		streams[l].data = padded
+		w.put(l, &streams[l])
 	}
 	for w.loaded > k.lanes/2 {
 		w.run(k)
-		for l, p := range w.pieces {
-			if p != nil && len(p.data) == 0 {
+		for l, s := range w.streams {
+			if s != nil && len(s.data) == 0 {
 				w.take(l)
 			}
 		}
 	}
-	for l, p := range w.pieces { // the longer ones are ended alone
-		if p != nil {
+	for l, s := range w.streams { // the longer ones are ended alone
+		if s != nil {
 			w.take(l)
-			p.s.alone(p.data)
+			s.alone(s.data)
 		}
 	}
 	for l := range k.lanes {

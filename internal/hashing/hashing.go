@@ -61,10 +61,10 @@ type Engine struct {
 	aloneRate, lanesRate float64
 
 	mu      sync.Mutex
-	queue   []*piece
-	active  int // streams under way
-	waiting int // those of them that wait for their piece
-	workers int // goroutines that run the lanes
+	queue   []*stream // what waits for lanes
+	active  int       // streams under way
+	waiting int       // those of them that wait until a chunk is hashed
+	workers int       // goroutines that run the lanes
 }
 
 // New starts the engine of a name: it is checked and timed. The error wraps ErrUnknown or ErrUnsupported.

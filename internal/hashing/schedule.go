@@ -8,72 +8,71 @@ import (
 
 func cores() int { return runtime.GOMAXPROCS(0) }
 
-// stream is one message while it is hashed, piece by piece.
+// stream is one message while it is hashed, chunk by chunk. Two chunks are with the engine at most: one that is hashed, and the next one,
+// so that what hashes goes from one to the other by itself, and the stream reads on when it gets to it.
 type stream struct {
 	e     *Engine
 	state [8]uint32
-	piece piece
-	busy  bool // the piece is not done
 	err   error
+
+	// Of the engine's lock.
+	data, next []byte // whole blocks that are left, and the next ones; nil for none
+	busy       bool   // somebody hashes data, or will: it stands in the queue
+	awaited    bool   // the stream waits in await, until the engine tells freed
+	freed      chan struct{}
 }
 
-// piece is some blocks of a stream that wait for being hashed.
-type piece struct {
-	s    *stream
-	data []byte // whole blocks that are left
-	// Of the engine's lock: ended says that it is hashed, awaited that its stream waits for that.
-	ended, awaited bool
-	done           chan struct{} // told when an awaited piece has ended
-}
-
-// hash begins to hash whole blocks, behind those that were given before. They must not be altered before the next call or wait.
+// hash gives whole blocks to the engine, behind those before. They are in its hands until the next call, or wait, has returned.
 func (s *stream) hash(data []byte, last bool) {
-	s.wait()
-	if s.err != nil || len(data) == 0 {
+	if len(data) == 0 {
 		return
 	}
-	lanes := s.e.submitsTo()
-	if !lanes && last {
-		s.alone(data) // nothing is left that could be read meanwhile
+	if s.give(data, last) {
+		s.alone(data)
 		return
 	}
-	s.piece = piece{s: s, data: data, done: s.piece.done}
-	s.busy = true
-	if lanes {
-		s.e.submit(&s.piece)
-		return
-	}
-	go s.piece.alone()
+	s.await(func() bool { return s.next == nil })
 }
 
-func (s *stream) alone(data []byte) {
-	if err := alone(sha256.New(), &s.state, data); err != nil && s.err == nil {
-		s.err = err
+// give hands data to what hashes the stream already, or else begins that. It reports whether the stream is better hashed here and now: nothing
+// is left that could be read meanwhile.
+func (s *stream) give(data []byte, last bool) (here bool) {
+	e := s.e
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	lanes := e.takesLanes(e.active)
+	switch {
+	case s.busy:
+		s.next = data
+	case last && !lanes:
+		return true
+	case lanes:
+		s.data, s.busy = data, true
+		e.queue = append(e.queue, s)
+		e.dispatch(false)
+	default:
+		s.data, s.busy = data, true
+		go s.run()
 	}
-}
-
-func (p *piece) alone() {
-	p.s.alone(p.data)
-	p.s.e.mu.Lock()
-	defer p.s.e.mu.Unlock()
-	p.s.e.ends(p)
+	return false
 }
 
 // wait returns when all that was given is hashed.
-func (s *stream) wait() {
-	if !s.busy {
-		return
-	}
-	s.busy = false
-	if s.e.awaits(&s.piece) {
+func (s *stream) wait() { s.await(func() bool { return !s.busy }) }
+
+// await returns when until is true, which is asked under the lock and whenever a chunk of the stream has ended.
+func (s *stream) await(until func() bool) {
+	if s.reached(until) {
 		return
 	}
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	for {
 		select {
-		case <-s.piece.done:
-			return
+		case <-s.freed:
+			if s.reached(until) {
+				return
+			}
 		case <-timer.C:
 			// The streams that it would share the lanes with are slow to read.
 			s.e.nudge()
@@ -82,28 +81,61 @@ func (s *stream) wait() {
 	}
 }
 
-// awaits reports whether a piece has ended; otherwise its done is told when it does.
-func (e *Engine) awaits(p *piece) bool {
+// reached reports until; when that is false, freed is told once something has changed.
+func (s *stream) reached(until func() bool) bool {
+	e := s.e
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if p.ended {
+	if until() {
 		return true
 	}
-	if p.done == nil {
-		p.done = make(chan struct{}, 1)
+	if s.freed == nil {
+		s.freed = make(chan struct{}, 1)
 	}
-	p.awaited = true
+	s.awaited = true
 	e.waiting++
 	e.dispatch(false)
 	return false
 }
 
-// ends says that a piece is hashed. The lock is held.
-func (e *Engine) ends(p *piece) {
-	p.ended = true
-	if p.awaited {
-		e.waiting--
-		p.done <- struct{}{}
+// advance goes on to the next chunk when data is hashed, and reports whether there is one. The lock is held.
+func (s *stream) advance() bool {
+	s.data, s.next = s.next, nil
+	s.busy = s.data != nil
+	if s.awaited {
+		s.awaited = false
+		s.e.waiting--
+		s.freed <- struct{}{}
+	}
+	return s.busy
+}
+
+// run hashes the stream alone for as long as that is best and there are chunks.
+func (s *stream) run() {
+	for more := true; more; more = s.staysAlone() {
+		s.alone(s.data)
+	}
+}
+
+func (s *stream) staysAlone() bool {
+	e := s.e
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !s.advance() {
+		return false
+	}
+	if e.takesLanes(e.active) {
+		e.queue = append(e.queue, s)
+		e.dispatch(false)
+		return false
+	}
+	return true
+}
+
+// alone hashes blocks with crypto/sha256.
+func (s *stream) alone(data []byte) {
+	if err := alone(sha256.New(), &s.state, data); err != nil && s.err == nil {
+		s.err = err
 	}
 }
 
@@ -127,20 +159,7 @@ func (e *Engine) nudge() {
 	e.dispatch(true)
 }
 
-func (e *Engine) submitsTo() (lanes bool) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.takesLanes(e.active)
-}
-
-func (e *Engine) submit(p *piece) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.queue = append(e.queue, p)
-	e.dispatch(false)
-}
-
-// enough is how many pieces make it worth to run the lanes: most of what can come.
+// enough is how many streams make it worth to run the lanes: most of what can come.
 func (e *Engine) enough() int { return max(1, min(e.kernel.lanes, e.active)*3/4) }
 
 // dispatch starts a goroutine for the lanes when there is enough in the queue to fill them, or when nothing more will come: all
@@ -162,10 +181,10 @@ func (e *Engine) dispatch(now bool) {
 
 // lanes is what one goroutine works on.
 type lanes struct {
-	pieces [maxLanes]*piece
-	loaded int
-	state  [8][maxLanes]uint32
-	data   [maxLanes]*byte
+	streams [maxLanes]*stream
+	loaded  int
+	state   [8][maxLanes]uint32
+	data    [maxLanes]*byte
 }
 
 // stride bounds how many blocks are hashed before free lanes are filled again.
@@ -190,85 +209,88 @@ func (e *Engine) load(w *lanes, first bool) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for l := 0; l < e.kernel.lanes && len(e.queue) > 0; l++ {
-		if w.pieces[l] == nil {
+		if w.streams[l] == nil {
 			w.put(l, e.queue[0])
 			e.queue[0] = nil
 			e.queue = e.queue[1:]
 		}
 	}
-	if w.loaded == 0 || w.loaded < e.enough() && !first && e.waiting < e.active {
-		for l, p := range w.pieces {
-			if p != nil {
-				w.take(l)
-				e.queue = append(e.queue, p)
-			}
-		}
-		e.workers--
-		e.dispatch(false)
-		return false
+	if w.loaded > 0 && (first || w.loaded >= e.enough() || e.waiting >= e.active) {
+		return true
 	}
-	return true
+	for l, s := range w.streams {
+		if s != nil {
+			w.take(l)
+			e.queue = append(e.queue, s)
+		}
+	}
+	e.workers--
+	e.dispatch(false)
+	return false
 }
 
-func (w *lanes) put(l int, p *piece) {
-	w.pieces[l] = p
+func (w *lanes) put(l int, s *stream) {
+	w.streams[l] = s
 	w.loaded++
-	for i, word := range p.s.state {
+	for i, word := range s.state {
 		w.state[i][l] = word
 	}
 }
 
 func (w *lanes) take(l int) {
-	p := w.pieces[l]
-	w.pieces[l] = nil
+	s := w.streams[l]
+	w.streams[l] = nil
 	w.loaded--
-	for i := range p.s.state {
-		p.s.state[i] = w.state[i][l]
+	for i := range s.state {
+		s.state[i] = w.state[i][l]
 	}
 }
 
 // run hashes as many blocks as all loaded lanes have.
 func (w *lanes) run(k *kernel) {
 	n := stride
-	var any *byte
-	for l := range k.lanes {
-		if p := w.pieces[l]; p != nil {
-			n = min(n, len(p.data)/blockSize)
-			any = &p.data[0]
-			w.data[l] = any
+	var some *byte
+	for l, s := range w.streams {
+		if s != nil {
+			n = min(n, len(s.data)/blockSize)
+			some = &s.data[0]
+			w.data[l] = some
 		}
 	}
-	for l := range k.lanes {
-		if w.pieces[l] == nil {
-			w.data[l] = any // has enough to read; what comes out counts for nothing
+	for l, s := range w.streams {
+		if s == nil {
+			w.data[l] = some // has enough to read; what comes out counts for nothing
 		}
 	}
 	k.blocks(&w.state, &w.data, n)
-	for l := range k.lanes {
-		if p := w.pieces[l]; p != nil {
-			p.data = p.data[n*blockSize:]
+	for _, s := range w.streams {
+		if s != nil {
+			s.data = s.data[n*blockSize:]
 		}
 	}
 }
 
-// hand has the few pieces that there are hashed alone.
+// hand has the few streams that there are hashed alone.
 func (w *lanes) hand() {
-	for l, p := range w.pieces {
-		if p != nil {
+	for l, s := range w.streams {
+		if s != nil {
 			w.take(l)
-			go p.alone()
+			go s.run()
 		}
 	}
 }
 
-// unload takes out what is done.
+// unload goes on to the next chunk of what is done, or takes it out.
 func (e *Engine) unload(w *lanes) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for l, p := range w.pieces {
-		if p != nil && len(p.data) == 0 {
-			w.take(l)
-			e.ends(p)
+	for l, s := range w.streams {
+		if s == nil || len(s.data) > 0 {
+			continue
 		}
+		if s.next == nil {
+			w.take(l)
+		}
+		s.advance()
 	}
 }
