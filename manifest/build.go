@@ -46,6 +46,9 @@ type Options struct {
 	// Digests remembers digests from one Build to another; nil for none. It is not asked when Serialization wants more than the
 	// files' sha256, nor may it be set where somebody else's claim about the files is checked.
 	Digests Digests
+	// Hashed, when it is not nil, is told each file and its resources once they are known, in any order and from several
+	// goroutines at once. Its error ends Build.
+	Hashed func(f File, resources []Resource) error
 	// Total is told once, before anything is read, how many bytes there are to read.
 	Total func(bytes int64)
 	// Progress is told the number of bytes read, from several goroutines at once.
@@ -76,6 +79,9 @@ func Build(ctx context.Context, fsys fs.FS, opts Options) (*Manifest, error) {
 	resources := make([][]Resource, len(files))
 	err = parallel.Do(ctx, len(files), opts.atOnce(len(files)), func(ctx context.Context, i int) (err error) {
 		m.Files[i], resources[i], err = opts.file(ctx, fsys, files[i])
+		if err == nil && opts.Hashed != nil {
+			err = opts.Hashed(m.Files[i], resources[i])
+		}
 		return err
 	})
 	if err != nil {

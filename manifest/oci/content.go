@@ -52,6 +52,7 @@ func (r *ContentReport) Err() error {
 type ContentOptions struct {
 	Concurrency int         // blobs read at once; 0 for a few
 	Only        []string    // patterns of Select; none for all files
+	FailFast    bool        // stop at the first blob that is missing or wrong, which is then the only one in the report
 	Progress    func(n int) // told the bytes read, from several goroutines at once; may be nil
 }
 
@@ -74,9 +75,12 @@ func VerifyContent(ctx context.Context, target content.Fetcher, p *Package, opts
 			return fmt.Errorf("oci: %s: %w", blobs[i].desc.Digest, problem)
 		}
 		problems[i] = problem
+		if problem != nil && opts.FailFast {
+			return errFirst
+		}
 		return nil
 	})
-	if err != nil {
+	if err != nil && !errors.Is(err, errFirst) {
 		return nil, err
 	}
 	r := &ContentReport{}
@@ -85,6 +89,9 @@ func VerifyContent(ctx context.Context, target content.Fetcher, p *Package, opts
 	}
 	return r, nil
 }
+
+// errFirst ends a reading at the first blob that is wrong.
+var errFirst = errors.New("stopped at the first blob that is wrong")
 
 // contentBlob is a blob, or a part of one, that VerifyContent reads.
 type contentBlob struct {
