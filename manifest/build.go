@@ -27,9 +27,13 @@ type Options struct {
 	Ignore []string
 	// IncludeGit keeps the top-level git files, which are left out otherwise.
 	IncludeGit bool
-	// Serialization says how the tree's resources are made; the sha256 of every file is computed in any case, in the same
-	// read.
+	// Serialization says how the tree's resources are made; the sha256 of every file is computed in any case but ShardsOnly, in the
+	// same read.
 	Serialization Serialization
+	// ShardsOnly says that the SHA-256 of a file that has several shards is not wanted, so that they can be hashed at the same time. Where that
+	// is done its File has no digest, and the tree no dirHash.
+	ShardsOnly bool
+	streams    shardStreams
 	// Listed, when it is not nil, has the paths of the files that count: what stands beside them is named in
 	// Manifest.Unlisted and not read, a directory that leads to none of them as a whole, with a slash behind its name.
 	Listed map[string]bool
@@ -74,6 +78,7 @@ func Build(ctx context.Context, fsys fs.FS, opts Options) (*Manifest, error) {
 	if opts.Serialization.AllowSymlinks {
 		fsys = following{fsys}
 	}
+	opts.streams = newShardStreams()
 	files := w.files
 	m := &Manifest{Serialization: opts.Serialization, Files: make([]File, len(files)), Unlisted: w.unlisted, LeftOut: w.leftOut}
 	resources := make([][]Resource, len(files))
@@ -195,6 +200,9 @@ func hashFile(ctx context.Context, fsys fs.FS, e entry, to FileCopy, opts Option
 		return File{}, nil, err
 	}
 	defer func() { _ = file.Close() }()
+	if from, ok := file.f.(io.ReaderAt); ok && opts.apart(file.Size()) {
+		return hashShards(ctx, file, from, e.path, opts)
+	}
 	shards := &sharder{Serialization: opts.Serialization, path: e.path}
 	var from io.Reader = file
 	var also []io.Writer

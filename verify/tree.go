@@ -249,7 +249,7 @@ func stopAtFirst(build *manifest.Options, want []manifest.Resource) {
 
 func buildOptions(oms *attest.OMS, opts TreeOptions) manifest.Options {
 	out := manifest.Options{File: opts.File, Ignore: slices.Concat(oms.IgnorePaths, opts.Ignore),
-		IncludeGit: opts.IncludeGit || listsGit(oms.Files()), Serialization: oms.Serialization,
+		IncludeGit: opts.IncludeGit || listsGit(oms.Files()), Serialization: oms.Serialization, ShardsOnly: true,
 		Concurrency: opts.Concurrency, Total: opts.Total, Progress: opts.Progress}
 	// The verifier's own choice: a tree of links to the signed contents, such as a cache, is as good as the contents.
 	out.Serialization.AllowSymlinks = opts.AllowSymlinks
