@@ -347,12 +347,16 @@ func (a *app) printJSON(v any) error {
 	return err
 }
 
-// progress shows bytes, rate and time left on a terminal once the work takes over a second.
+// progress shows bytes, rate and time left: on a terminal once the work takes over a second, elsewhere as a line every ten
+// seconds, and not at all with --quiet.
 func (a *app) progress(what string, total int64) *progress.Meter {
-	if !a.terminal {
+	switch {
+	case a.quiet:
 		return progress.New(io.Discard, what, total)
+	case a.terminal:
+		return progress.New(a.stderr, what, total)
 	}
-	return progress.New(a.stderr, what, total)
+	return progress.NewLines(a.stderr, what, total)
 }
 
 // outputFlag adds -o with its choices, the first being the default.

@@ -120,7 +120,7 @@ func (a *app) checkProducts(ctx context.Context, arg string, r *layout.Result, f
 		}
 		return r.CheckFiles(m, f.layout.below)
 	}
-	content, _, err := a.checkContent(ctx, p, nil)
+	content, _, err := a.checkContent(ctx, p, nil, f.failFast)
 	if err != nil {
 		return err
 	}

@@ -65,7 +65,8 @@ type app struct {
 	// userCacheDir is where the user's caches are; nil for no cache.
 	userCacheDir func() (string, error)
 
-	terminal bool // stderr is a terminal: progress may be shown
+	terminal bool // stderr is a terminal: progress is one line that is written anew
+	quiet    bool // no progress
 	color    bool // stdout is a terminal that shows colours
 	started  bool // a command's own work has begun: errors are no longer about usage
 
@@ -133,6 +134,7 @@ in-toto statements, and verifies signatures and digests against a policy before 
 	}
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
+	root.PersistentFlags().BoolVar(&a.quiet, "quiet", false, "show no progress; notes and errors are written all the same")
 	root.AddCommand(
 		a.hashCommand(), a.keysCommand(), a.signCommand(), a.verifyCommand(), a.packCommand(), a.pullCommand(), a.pushCommand(), a.copyCommand(),
 		a.lsCommand(), a.tagCommand(), a.rmCommand(), a.gcCommand(), a.loginCommand(), a.logoutCommand(),
@@ -197,6 +199,9 @@ func (c *checkedWriter) Write(p []byte) (int, error) {
 func (a *app) do(work func(cmd *cobra.Command, args []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		a.started = true
+		if err := a.chooseEngine(); err != nil {
+			return err
+		}
 		return work(cmd, args)
 	}
 }

@@ -95,7 +95,7 @@ func (a *app) signTree(ctx context.Context, path string, keyRef signWithFlags, f
 	if err != nil {
 		return err
 	}
-	opts := manifest.Options{Ignore: ignore, IncludeGit: !f.tree.git, Serialization: f.serialization()}
+	opts := manifest.Options{Ignore: ignore, IncludeGit: !f.tree.git, Serialization: f.serialization(), ShardsOnly: true}
 	done, err := a.remember(&opts, t, f.cache)
 	if err != nil {
 		return err

@@ -31,6 +31,7 @@ type verifyFlags struct {
 	audit        bool
 	layout       layoutFlags
 	schemas      bool
+	failFast     bool
 }
 
 func (a *app) verifyCommand() *cobra.Command {
@@ -108,6 +109,7 @@ attached it is 3; a no stays 1.`,
 	f.only.add(cmd)
 	f.layout.add(cmd)
 	cmd.Flags().BoolVar(&f.unsigned, "ignore-unsigned-files", false, "name files that are not signed instead of failing; they are not read")
+	cmd.Flags().BoolVar(&f.failFast, "fail-fast", false, "stop at the first file that is not what was signed or packed, instead of naming all")
 	cmd.MarkFlagsMutuallyExclusive("policy", "signature")
 	cmd.MarkFlagsMutuallyExclusive("only", "signature")
 	for _, who := range []string{"key", "certificate-chain", "ca", "certificate-identity"} {
@@ -133,6 +135,8 @@ func (a *app) verify(ctx context.Context, arg string, f verifyFlags) error {
 		return err
 	}
 	switch {
+	case f.failFast && f.signature == "" && !isPackage(arg):
+		return usage(errors.New("verify: --fail-fast is for what says how each file should be: a package, or a directory with --signature"))
 	case f.only.isPart() && !isPackage(arg):
 		return usage(errors.New("verify: --only is for packages: a directory is what it is as a whole"))
 	case f.policy.name != "":
@@ -206,7 +210,7 @@ func (f verifyFlags) treeOptions(t *tree) (verify.TreeOptions, error) {
 	}
 	inside, err := t.inside(f.signature)
 	return verify.TreeOptions{File: t.file, Signature: inside, Ignore: ignore, IncludeGit: !f.tree.git,
-		IgnoreUnsigned: f.unsigned, AllowSymlinks: f.tree.symlinks}, err
+		IgnoreUnsigned: f.unsigned, AllowSymlinks: f.tree.symlinks, FailFast: f.failFast}, err
 }
 
 // gate lets the policy decide and reports the decision.
@@ -260,7 +264,7 @@ func (a *app) gateInput(ctx context.Context, arg string, p *openedPackage, f ver
 	if err != nil || p == nil {
 		return g, err
 	}
-	content, notes, err := a.checkContent(ctx, p, f.only)
+	content, notes, err := a.checkContent(ctx, p, f.only, f.failFast)
 	g.target.Content, g.target.Notes = content, append(g.target.Notes, notes...)
 	return g, err
 }
@@ -336,7 +340,7 @@ func treeTarget(name string, m *manifest.Manifest, g given) verify.Target {
 
 // checkContent hashes the blobs of a layout or archive on disk, or those that only chooses; the notes say what was not looked at. Those of a
 // registry stay where they are: pull verifies them when they come.
-func (a *app) checkContent(ctx context.Context, p *openedPackage, only onlyFlag) (check verify.Check, notes []string, err error) {
+func (a *app) checkContent(ctx context.Context, p *openedPackage, only onlyFlag, failFast bool) (check verify.Check, notes []string, err error) {
 	check.Name = "content"
 	part, err := only.of(p.pkg)
 	if err != nil {
@@ -350,7 +354,7 @@ func (a *app) checkContent(ctx context.Context, p *openedPackage, only onlyFlag)
 		return check, nil, nil
 	}
 	meter := a.progress("hashing", part.Size())
-	result, err := oci.VerifyContent(ctx, p.target, p.pkg, oci.ContentOptions{Only: only, Progress: meter.Add})
+	result, err := oci.VerifyContent(ctx, p.target, p.pkg, oci.ContentOptions{Only: only, FailFast: failFast, Progress: meter.Add})
 	meter.Done()
 	if err != nil {
 		return check, nil, err
