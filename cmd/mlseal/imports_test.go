@@ -25,6 +25,7 @@ import (
 	_ "github.com/mlseal/mlseal/manifest/hub"
 	_ "github.com/mlseal/mlseal/manifest/oci"
 	_ "github.com/mlseal/mlseal/manifest/origin"
+	_ "github.com/mlseal/mlseal/manifest/reader"
 	_ "github.com/mlseal/mlseal/policies"
 	_ "github.com/mlseal/mlseal/policies/library"
 	_ "github.com/mlseal/mlseal/policies/memory"
@@ -48,6 +49,7 @@ var mayImport = map[string][]string{
 	"manifest/origin":     {"manifest"},
 	"manifest/hfcache":    {"manifest", "manifest/origin"},
 	"manifest/hub":        {"manifest", "manifest/origin"},
+	"manifest/reader":     {"manifest"},
 	"manifest/oci":        {"manifest", "manifest/format"},
 	"attest":              {"manifest"},
 	"attest/signer":       {"attest"},
