@@ -14,6 +14,7 @@ import (
 	"github.com/mlseal/mlseal/manifest/hub"
 	"github.com/mlseal/mlseal/manifest/oci"
 	"github.com/mlseal/mlseal/manifest/origin"
+	"github.com/mlseal/mlseal/manifest/reader"
 	"github.com/mlseal/mlseal/policies"
 	"github.com/mlseal/mlseal/policies/library"
 	"github.com/mlseal/mlseal/policies/memory"
@@ -94,7 +95,7 @@ func exitStatus(err error) int {
 		signer.ErrToken, signer.ErrSigningConfig, signer.ErrServiceURL,
 		verify.ErrKey, verify.ErrAuthority, verify.ErrRoot, verify.ErrNoIdentity, atomicfile.ErrExists):
 		return statusUsage
-	case isAny(err, policies.ErrDenied, errPolicyTest, errWarnings, errDiffers, verify.ErrFailed, verify.ErrLimit, verify.ErrContent, errTooLarge, errMixed, oci.ErrNotLayout, oci.ErrContent, oci.ErrNotPackage, oci.ErrNotPolicy, oci.ErrManifest, oci.ErrReferred, oci.ErrLimit, oci.ErrExtra,
+	case isAny(err, policies.ErrDenied, errPolicyTest, errWarnings, errDiffers, verify.ErrFailed, verify.ErrLimit, verify.ErrContent, errTooLarge, errMixed, oci.ErrNotLayout, oci.ErrContent, oci.ErrNotPackage, oci.ErrNotPolicy, oci.ErrManifest, oci.ErrReferred, oci.ErrLimit, oci.ErrExtra, reader.ErrMismatch,
 		origin.ErrMismatch, origin.ErrPointer, hfcache.ErrLink, hub.ErrAnswer, hub.ErrLimit,
 		oci.ErrNotFound, // of something that a package said is there: what the command line named is a usageError
 		attest.ErrBundle, attest.ErrStatement, attest.ErrOMS, attest.ErrPredicate, strictjson.ErrSyntax, strictjson.ErrAmbiguous, strictjson.ErrLimit),
@@ -173,6 +174,8 @@ func hintFor(err error) string {
 		return "verify with the public key of whoever signed it"
 	case isAny(err, errMixed):
 		return "write oci:DIR to mean the layout; a directory that is deployed must not hold one"
+	case isAny(err, reader.ErrMismatch):
+		return "the file was altered or cut off, or is another one; nothing of the wrong part was given out. Get it again from where it was published"
 	case isAny(err, oci.ErrExtra):
 		return "pull into an empty directory, or remove those files"
 	case isAny(err, memory.ErrUnreadable):

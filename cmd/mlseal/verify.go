@@ -231,6 +231,11 @@ func (a *app) decide(ctx context.Context, arg string, p *openedPackage, policy *
 	if err != nil {
 		return nil, err
 	}
+	return a.judge(ctx, g, policy, root)
+}
+
+// judge asks the policy about what was gathered.
+func (a *app) judge(ctx context.Context, g *gathered, policy *loadedPolicy, root *trust.Root) (*policies.Decision, error) {
 	v := verify.Verifier{Source: g.source, Now: a.now(), Trust: trust.New(root)}
 	decision, err := v.Verify(ctx, g.target, slices.Concat(g.found, g.given), policy.Policy)
 	if err == nil {
@@ -255,6 +260,7 @@ type gathered struct {
 	target       verify.Target
 	found, given []verify.Found
 	source       *stores
+	tree         *manifest.Manifest // of a directory or file, whose bytes were hashed; nil for a package
 }
 
 // gatherEvidence opens the stores and gathers the statements. The bytes of a directory or file are hashed; those of a package are not.
@@ -266,7 +272,7 @@ func (a *app) gatherEvidence(ctx context.Context, arg string, p *openedPackage, 
 			return nil, err
 		}
 		more, err := a.attestations(ctx, f.attestations, f.store, g.source)
-		g.target, g.given = treeTarget(t, m, more), more.found
+		g.target, g.given, g.tree = treeTarget(t, m, more), more.found, m
 		return g, err
 	}
 	g.source.add(p.name, p.target)
