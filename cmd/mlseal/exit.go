@@ -12,6 +12,7 @@ import (
 	"github.com/mlseal/mlseal/manifest"
 	"github.com/mlseal/mlseal/manifest/hfcache"
 	"github.com/mlseal/mlseal/manifest/hub"
+	"github.com/mlseal/mlseal/manifest/mount"
 	"github.com/mlseal/mlseal/manifest/oci"
 	"github.com/mlseal/mlseal/manifest/origin"
 	"github.com/mlseal/mlseal/manifest/reader"
@@ -83,9 +84,12 @@ func exitStatus(err error) int {
 	var onUsage usageError
 	var undelivered undeliveredError
 	var onPolicy *verify.PolicyError
+	var ofCommand commandError
 	switch {
 	case err == nil:
 		return statusDone
+	case errors.As(err, &ofCommand):
+		return ofCommand.status
 	case errors.As(err, &undelivered):
 		return statusNotDecided // whatever stood in the way
 	case isAny(err, memory.ErrUnreadable):
@@ -174,6 +178,8 @@ func hintFor(err error) string {
 		return "verify with the public key of whoever signed it"
 	case isAny(err, errMixed):
 		return "write oci:DIR to mean the layout; a directory that is deployed must not hold one"
+	case isAny(err, mount.ErrUnsupported):
+		return "mounting needs Linux, /dev/fuse, and root or fusermount3 (in a container: --device /dev/fuse --cap-add SYS_ADMIN); mlseal cat and mlseal pull need none of it"
 	case isAny(err, reader.ErrMismatch):
 		return "the file was altered or cut off, or is another one; nothing of the wrong part was given out. Get it again from where it was published"
 	case isAny(err, oci.ErrExtra):

@@ -335,3 +335,18 @@ func (r *readable) entry(name string) (reader.Entry, error) {
 	}
 	return reader.Entry{Path: name, Source: source, Expected: r.expected[name]}, err
 }
+
+// tree is all files in one tree, and how many bytes they have.
+func (r *readable) tree(ctx context.Context, opts reader.Options) (t *reader.Tree, size int64, err error) {
+	var entries []reader.Entry
+	for _, name := range r.names() {
+		e, err := r.entry(name)
+		if err != nil {
+			return nil, 0, err
+		}
+		entries = append(entries, e)
+		size += e.Source.Size()
+	}
+	t, err = reader.NewTree(ctx, entries, opts)
+	return t, size, err
+}
