@@ -258,37 +258,59 @@ func TestReadsNoMoreThanNeeded(t *testing.T) {
 	}
 }
 
-// TestManyAtOnce: of all who want one shard, one reads it.
+// delivering counts the bytes that are read, not those that are asked for.
+type delivering struct {
+	data []byte
+	read atomic.Int64
+}
+
+func (s *delivering) Size() int64 { return int64(len(s.data)) }
+
+func (s *delivering) Range(_ context.Context, offset, length int64) (io.ReadCloser, error) {
+	return io.NopCloser(io.TeeReader(bytes.NewReader(s.data[offset:offset+length]), writerFunc(func(p []byte) { s.read.Add(int64(len(p))) }))), nil
+}
+
+type writerFunc func(p []byte)
+
+func (w writerFunc) Write(p []byte) (int, error) {
+	w(p)
+	return len(p), nil
+}
+
+// TestManyAtOnce: of all who want one shard at once, one reads it. A large one is read twice, or once when it is kept.
 func TestManyAtOnce(t *testing.T) {
 	data := some(7000)
-	for _, spool := range []Spool{SpoolNothing, SpoolAll} {
-		for _, s := range []manifest.Serialization{{}, {ShardSize: 700}} {
-			src := &counting{Source: FromReaderAt(bytes.NewReader(data), 7000)}
-			f, err := Open(t.Context(), "f", src, resources(t, data, s), Options{MaxShard: 1000, Block: 300, Spool: spool, TempDir: t.TempDir()})
-			if err != nil {
-				t.Fatal(err)
-			}
-			var wg sync.WaitGroup
-			for i := range 20 {
-				wg.Go(func() {
-					p := make([]byte, 2000)
-					for off := range 30 {
-						at := (i*311 + off*457) % 5000
-						if _, err := f.ReadAt(p, int64(at)); err != nil || !bytes.Equal(p, data[at:at+2000]) {
-							t.Errorf("from %d: %v", at, err)
-						}
-					}
-					if _, err := f.WriteRange(io.Discard, 0, 7000); err != nil {
-						t.Error(err)
-					}
-				})
-			}
-			wg.Wait()
-			if most := int64(7000 * 2); s.ShardSize == 700 && src.bytes.Load() > most+7000*8 {
-				t.Errorf("%d bytes were read", src.bytes.Load())
-			}
-			_ = f.Close()
+	for _, tc := range []struct {
+		shards int64
+		spool  Spool
+		want   int64
+	}{{700, SpoolNothing, 7000}, {700, SpoolAll, 7000}, {0, SpoolNothing, 14000}, {0, SpoolLarge, 7000}, {3500, SpoolNothing, 14000}, {3500, SpoolAll, 7000}} {
+		src := &delivering{data: data}
+		expected := resources(t, data, manifest.Serialization{ShardSize: tc.shards})
+		f, err := Open(t.Context(), "f", src, expected, Options{MaxShard: 1000, Block: 300, Spool: tc.spool, TempDir: t.TempDir()})
+		if err != nil {
+			t.Fatal(err)
 		}
+		var wg sync.WaitGroup
+		for i := range 20 {
+			wg.Go(func() {
+				p := make([]byte, 2000)
+				for off := range 30 {
+					at := (i*311 + off*457) % 5000
+					if _, err := f.ReadAt(p, int64(at)); err != nil || !bytes.Equal(p, data[at:at+2000]) {
+						t.Errorf("from %d: %v", at, err)
+					}
+				}
+				if _, err := f.WriteRange(io.Discard, 0, 7000); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if got := src.read.Load(); got != tc.want {
+			t.Errorf("shards of %d, spool %d: %d bytes were read of the source, want %d", tc.shards, tc.spool, got, tc.want)
+		}
+		_ = f.Close()
 	}
 }
 
