@@ -157,14 +157,7 @@ func describeSerialization(oms *attest.OMS) string {
 
 func (r *TreeResult) checkFiles(ctx context.Context, fsys fs.FS, oms *attest.OMS, opts TreeOptions) error {
 	r.Ignored, r.IgnoredHere = signersChoice(oms.IgnorePaths, opts), opts.Ignore
-	want := oms.Resources
-	if opts.File != "" && oms.SingleFile {
-		// The reference implementation names a bare file "."; whatever it is called here is its name.
-		want = slices.Clone(want)
-		for i := range want {
-			want[i].Path = opts.File
-		}
-	}
+	want := resourcesAs(oms, opts.File)
 	build := buildOptions(oms, opts)
 	if opts.FailFast {
 		stopAtFirst(&build, want)
@@ -245,6 +238,19 @@ func stopAtFirst(build *manifest.Options, want []manifest.Resource) {
 		}
 		return firstOf(manifest.DiffResources(listed[f.Path], resources))
 	}
+}
+
+// resourcesAs are the signed resources, for the one file that is looked at or, when it is empty, for a tree. The reference implementation names a
+// bare file "."; whatever it is called here is its name.
+func resourcesAs(oms *attest.OMS, file string) []manifest.Resource {
+	if file == "" || !oms.SingleFile {
+		return oms.Resources
+	}
+	out := slices.Clone(oms.Resources)
+	for i := range out {
+		out[i].Path = file
+	}
+	return out
 }
 
 func buildOptions(oms *attest.OMS, opts TreeOptions) manifest.Options {

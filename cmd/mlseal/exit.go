@@ -16,8 +16,10 @@ import (
 	"github.com/mlseal/mlseal/manifest"
 	"github.com/mlseal/mlseal/manifest/hfcache"
 	"github.com/mlseal/mlseal/manifest/hub"
+	"github.com/mlseal/mlseal/manifest/mount"
 	"github.com/mlseal/mlseal/manifest/oci"
 	"github.com/mlseal/mlseal/manifest/origin"
+	"github.com/mlseal/mlseal/manifest/reader"
 	"github.com/mlseal/mlseal/policies"
 	"github.com/mlseal/mlseal/policies/library"
 	"github.com/mlseal/mlseal/policies/memory"
@@ -117,7 +119,7 @@ var refusals = []error{
 	oci.ErrNotFound, // of something that a package said is there: what the command line named is a usageError
 	policies.ErrDenied, errPolicyTest, errWarnings, errDiffers,
 	strictjson.ErrAmbiguous, strictjson.ErrLimit, strictjson.ErrSyntax,
-	verify.ErrContent, verify.ErrFailed, verify.ErrLimit, errMixed, errTooLarge,
+	reader.ErrMismatch, verify.ErrContent, verify.ErrFailed, verify.ErrLimit, errMixed, errTooLarge,
 }
 
 // exitStatus is the one switch from errors to exit statuses.
@@ -127,11 +129,14 @@ func exitStatus(err error) int {
 	var onPolicy *verify.PolicyError
 	var command *record.CommandError
 	var unsigned unsignedError
+	var ofCommand commandError
 	switch {
 	case err == nil:
 		return statusDone
 	case errors.As(err, &command):
 		return command.Status
+	case errors.As(err, &ofCommand):
+		return ofCommand.status
 	case errors.As(err, &unsigned):
 		if status := exitStatus(unsigned.error); status != statusUsage {
 			return status
@@ -230,6 +235,10 @@ func hintFor(err error) string {
 		return "verify with the public key of whoever signed it"
 	case isAny(err, errMixed):
 		return "write oci:DIR to mean the layout; a directory that is deployed must not hold one"
+	case isAny(err, mount.ErrUnsupported):
+		return "mounting needs Linux, /dev/fuse, and root or fusermount3 (in a container: --device /dev/fuse --cap-add SYS_ADMIN); mlseal cat and mlseal pull need none of it"
+	case isAny(err, reader.ErrMismatch):
+		return "the file was altered or cut off, or is another one; nothing of the wrong part was given out. Get it again from where it was published"
 	case isAny(err, oci.ErrExtra):
 		return "pull into an empty directory, or remove those files"
 	case isAny(err, memory.ErrUnreadable):

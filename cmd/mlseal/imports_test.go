@@ -28,8 +28,10 @@ import (
 	_ "github.com/mlseal/mlseal/manifest/format"
 	_ "github.com/mlseal/mlseal/manifest/hfcache"
 	_ "github.com/mlseal/mlseal/manifest/hub"
+	_ "github.com/mlseal/mlseal/manifest/mount"
 	_ "github.com/mlseal/mlseal/manifest/oci"
 	_ "github.com/mlseal/mlseal/manifest/origin"
+	_ "github.com/mlseal/mlseal/manifest/reader"
 	_ "github.com/mlseal/mlseal/policies"
 	_ "github.com/mlseal/mlseal/policies/library"
 	_ "github.com/mlseal/mlseal/policies/memory"
@@ -55,6 +57,8 @@ var mayImport = map[string][]string{
 	"manifest/origin":     {"manifest"},
 	"manifest/hfcache":    {"manifest", "manifest/origin"},
 	"manifest/hub":        {"manifest", "manifest/origin"},
+	"manifest/reader":     {"manifest"},
+	"manifest/mount":      {"manifest/reader"},
 	"manifest/oci":        {"manifest", "manifest/format"},
 	"attest":              {"manifest"},
 	"attest/compose":      {"attest"},
@@ -95,6 +99,7 @@ var doors = map[string][]string{
 	"github.com/Azure/azure-sdk-for-go/":             {"attest/signer"},
 	"github.com/aws/aws-sdk-go-v2/":                  {"attest/signer"},
 	"cloud.google.com/go/":                           {"attest/signer"},
+	"github.com/hanwen/go-fuse/":                     {"manifest/mount"},
 	"github.com/spf13/cobra":                         {"cmd/mlseal"},
 	"go.yaml.in/yaml/":                               {"policies", "internal/strictyaml"},
 	"net/http":                                       {"attest/signer", "internal/hubtest", "internal/registrytest", "internal/sigstoretest", "manifest/hub", "manifest/oci"},
@@ -258,6 +263,8 @@ func TestForbiddenImports(t *testing.T) {
 		{"verify", module + "verify/trust", true},
 		{"verify", "oras.land/oras-go/v2", true},
 		{"verify", "net/http", true},
+		{"manifest/reader", "github.com/hanwen/go-fuse/v2/fs", true},
+		{"manifest/reader", module + "manifest/oci", true},
 		{"attest", "github.com/sigstore/cosign/v2/pkg/cosign", true},
 		{"newroom", module + "manifest", true},
 		{"attest/record", module + "manifest/oci", true},

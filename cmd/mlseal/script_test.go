@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-containerregistry/pkg/registry"
@@ -32,7 +33,7 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs every .txtar file over the real main, one process a command.
 func TestScripts(t *testing.T) {
-	root := testenv.Root(t)
+	root, mounts := testenv.Root(t), sync.OnceValues(canMount)
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("testdata", "script"),
 		UpdateScripts:       *update,
@@ -50,7 +51,14 @@ func TestScripts(t *testing.T) {
 			env.Setenv("WHO", "https://github.com/acme/llm/.github/workflows/train.yml@refs/heads/main")
 			return readmeSession(root, env.WorkDir)
 		},
+		Condition: func(name string) (bool, error) {
+			if name == "mounts" {
+				return mounts()
+			}
+			return false, fmt.Errorf("no such condition: %s", name)
+		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"attach":    attachBundle,
 			"exits":     exits,
 			"sigstore":  startSigstore(t),
 			"authority": startAuthority,

@@ -245,8 +245,13 @@ func (a *app) decide(ctx context.Context, arg string, p *openedPackage, policy *
 	if err != nil {
 		return nil, err
 	}
+	return a.judge(ctx, g, policy, root, f.schemas)
+}
+
+// judge asks the policy about what was gathered.
+func (a *app) judge(ctx context.Context, g *gathered, policy *loadedPolicy, root *trust.Root, schemas bool) (*policies.Decision, error) {
 	v := a.verifier(g, root)
-	v.CheckSchemas = f.schemas
+	v.CheckSchemas = schemas
 	decision, err := v.Verify(ctx, g.target, slices.Concat(g.found, g.given), policy.Policy)
 	if err == nil {
 		policy.about(decision)
