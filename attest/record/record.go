@@ -142,6 +142,12 @@ func Run(ctx context.Context, plan Plan) (*Record, error) {
 	if err := r.begin(ctx); err != nil {
 		return nil, err
 	}
+	if _, err := r.rec.Predicate(); err != nil {
+		return nil, err // it would be no better after the command
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	r.rec.Started = r.Now().UTC()
 	signals, err := r.Command.Run()
 	r.rec.Finished, r.rec.Signals = r.Now().UTC(), signals
@@ -277,7 +283,7 @@ func (r *run) productBefore(ctx context.Context, p Product) (listing, error) {
 // describe fills in what is known before the command starts.
 func (r *run) describe() {
 	rec, v := r.rec, parseEnviron(r.Environ)
-	rec.Command = r.mask.Args(r.Command.Args)
+	rec.Command = shortened(r.mask.Args(r.Command.Args))
 	for name, value := range r.Parameters {
 		rec.Parameters[r.mask.Text(name)] = r.mask.Named(name, value)
 	}
@@ -308,6 +314,20 @@ func (r *run) describe() {
 		}
 	}
 	rec.Recipe = r.recipe()
+}
+
+// maxCommandBytes bounds the command line that is recorded: a statement has its bounds too.
+const maxCommandBytes = 256 << 10
+
+// shortened cuts off what is too much of a command line, and says so.
+func shortened(args []string) []string {
+	total := 0
+	for i, arg := range args {
+		if total += len(arg); total > maxCommandBytes {
+			return append(slices.Clone(args[:i]), fmt.Sprintf("… and %d more arguments", len(args)-i))
+		}
+	}
+	return args
 }
 
 // chooses reports whether an entry of --env is about the variable.
