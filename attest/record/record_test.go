@@ -190,6 +190,17 @@ func TestStatesAreReliedOnWhenOld(t *testing.T) {
 		if _, known := stateOf(info); (s.Lookup(info) != "") != (want && known) {
 			t.Errorf("after %v: %q", wait, s.Lookup(info))
 		}
+		// The same size and modification time: the change time tells.
+		write(name, "y")
+		if err := os.Chtimes(name, info.ModTime(), info.ModTime()); err != nil {
+			t.Fatal(err)
+		}
+		if forged, err := os.Stat(name); err != nil || s.Lookup(forged) != "" {
+			t.Errorf("after %v: another file is taken for it: %v", wait, err)
+		}
+		if info, err = os.Stat(name); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
