@@ -112,6 +112,8 @@ type Record struct {
 	Finished    time.Time
 	// Notes say what could not be recorded.
 	Notes []string
+
+	mask Mask // for what is added later
 }
 
 // Recipe says what was followed.
@@ -138,6 +140,7 @@ type run struct {
 // undone by the end of ctx, which ends the hashing.
 func Run(ctx context.Context, plan Plan) (*Record, error) {
 	r := &run{Plan: plan, mask: NewMask(plan.Environ), rec: &Record{Step: plan.Step, Version: plan.Version, Parameters: map[string]string{}, Environment: map[string]string{}}}
+	r.rec.mask = *r.mask
 	defer r.close()
 	if err := r.begin(ctx); err != nil {
 		return nil, err
@@ -377,7 +380,7 @@ func (r *run) environment(ctx context.Context) error {
 // SetEnvironment adds the file that lists the Python packages to the materials, under the name that it got.
 func (rec *Record) SetEnvironment(name string, document []byte) {
 	sum := sha256.Sum256(document)
-	rec.Materials = append(rec.Materials, Artifact{Role: RoleEnvironment, URI: fileURI(name), MediaType: CycloneDXMediaType, Digest: attest.DigestSet{"sha256": hex.EncodeToString(sum[:])}})
+	rec.Materials = append(rec.Materials, Artifact{Role: RoleEnvironment, URI: rec.mask.Text(fileURI(name)), MediaType: CycloneDXMediaType, Digest: attest.DigestSet{"sha256": hex.EncodeToString(sum[:])}})
 }
 
 // end looks at what the command left.
