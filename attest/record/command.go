@@ -34,6 +34,15 @@ type Command struct {
 	Env  []string // all of its environment; nil for this one's
 	// What it reads and writes. It gets the files themselves, so that a terminal stays one and its output costs nothing.
 	Stdin, Stdout, Stderr *os.File
+	// Holds, when it is not nil, is told when signals begin and cease to be the command's. The end comes before signals are listened for no
+	// more, so that none falls between.
+	Holds func(holds bool)
+}
+
+func (c *Command) holds(holds bool) {
+	if c.Holds != nil {
+		c.Holds(holds)
+	}
 }
 
 // Find looks for the command's file, as a shell does. The error is a *CommandError.
@@ -74,12 +83,15 @@ func (c *Command) Run() (signals []string, err error) {
 		cmd.Stderr = c.Stderr
 	}
 	relay := listen() // before there is a process that a signal could miss
+	c.holds(true)
 	if err := cmd.Start(); err != nil {
+		c.holds(false)
 		relay.stop()
 		return nil, cannotStart(c.Args[0], err)
 	}
 	relay.to(cmd.Process)
 	err = cmd.Wait()
+	c.holds(false)
 	signals = relay.stop()
 	if err == nil {
 		return signals, nil

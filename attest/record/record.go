@@ -112,6 +112,8 @@ type Record struct {
 	Finished    time.Time
 	// Notes say what could not be recorded.
 	Notes []string
+
+	mask Mask // for what is added later
 }
 
 // Recipe says what was followed.
@@ -138,8 +140,15 @@ type run struct {
 // undone by the end of ctx, which ends the hashing.
 func Run(ctx context.Context, plan Plan) (*Record, error) {
 	r := &run{Plan: plan, mask: NewMask(plan.Environ), rec: &Record{Step: plan.Step, Version: plan.Version, Parameters: map[string]string{}, Environment: map[string]string{}}}
+	r.rec.mask = *r.mask
 	defer r.close()
 	if err := r.begin(ctx); err != nil {
+		return nil, err
+	}
+	if _, err := r.rec.Predicate(); err != nil {
+		return nil, err // it would be no better after the command
+	}
+	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	r.rec.Started = r.Now().UTC()
@@ -277,7 +286,7 @@ func (r *run) productBefore(ctx context.Context, p Product) (listing, error) {
 // describe fills in what is known before the command starts.
 func (r *run) describe() {
 	rec, v := r.rec, parseEnviron(r.Environ)
-	rec.Command = r.mask.Args(r.Command.Args)
+	rec.Command = shortened(r.mask.Args(r.Command.Args))
 	for name, value := range r.Parameters {
 		rec.Parameters[r.mask.Text(name)] = r.mask.Named(name, value)
 	}
@@ -308,6 +317,20 @@ func (r *run) describe() {
 		}
 	}
 	rec.Recipe = r.recipe()
+}
+
+// maxCommandBytes bounds the command line that is recorded: a statement has its bounds too.
+const maxCommandBytes = 256 << 10
+
+// shortened cuts off what is too much of a command line, and says so.
+func shortened(args []string) []string {
+	total := 0
+	for i, arg := range args {
+		if total += len(arg); total > maxCommandBytes {
+			return append(slices.Clone(args[:i]), fmt.Sprintf("… and %d more arguments", len(args)-i))
+		}
+	}
+	return args
 }
 
 // chooses reports whether an entry of --env is about the variable.
@@ -357,7 +380,7 @@ func (r *run) environment(ctx context.Context) error {
 // SetEnvironment adds the file that lists the Python packages to the materials, under the name that it got.
 func (rec *Record) SetEnvironment(name string, document []byte) {
 	sum := sha256.Sum256(document)
-	rec.Materials = append(rec.Materials, Artifact{Role: RoleEnvironment, URI: fileURI(name), MediaType: CycloneDXMediaType, Digest: attest.DigestSet{"sha256": hex.EncodeToString(sum[:])}})
+	rec.Materials = append(rec.Materials, Artifact{Role: RoleEnvironment, URI: rec.mask.Text(fileURI(name)), MediaType: CycloneDXMediaType, Digest: attest.DigestSet{"sha256": hex.EncodeToString(sum[:])}})
 }
 
 // end looks at what the command left.

@@ -165,6 +165,7 @@ func TestRunRefuses(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 	p := testPlan(t, "make")
+	p.Materials[0].Digest, p.Materials[0].URI = attest.DigestSet{"sha256": strings.Repeat("0a", 32)}, "oci:x"
 	p.Materials[0].Tree, p.Materials[0].Again = Tree{}, func(context.Context) error { return manifest.ErrChanged }
 	if _, err := Run(context.Background(), p); !errors.Is(err, manifest.ErrChanged) {
 		t.Errorf("a tag that moved: %v", err)
@@ -189,6 +190,37 @@ func TestStatesAreReliedOnWhenOld(t *testing.T) {
 		if _, known := stateOf(info); (s.Lookup(info) != "") != (want && known) {
 			t.Errorf("after %v: %q", wait, s.Lookup(info))
 		}
+		// The same size and modification time: the change time tells.
+		write(name, "y")
+		if err := os.Chtimes(name, info.ModTime(), info.ModTime()); err != nil {
+			t.Fatal(err)
+		}
+		if forged, err := os.Stat(name); err != nil || s.Lookup(forged) != "" {
+			t.Errorf("after %v: another file is taken for it: %v", wait, err)
+		}
+		if info, err = os.Stat(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestWhatCannotBeSignedIsNotRun(t *testing.T) {
+	p := testPlan(t, "make")
+	p.BuilderID = strings.Repeat("x", 5000)
+	if _, err := Run(context.Background(), p); !errors.Is(err, attest.ErrPredicate) {
+		t.Errorf("error %v", err)
+	}
+	p.BuilderID, p.Command.Args = "", append(p.Command.Args, slices.Repeat([]string{strings.Repeat("y", 1000)}, 3000)...)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := Run(ctx, p); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+	if _, err := os.Stat("out"); err == nil {
+		t.Error("the command was run")
+	}
+	if got := shortened(p.Command.Args); len(got) > 300 || !strings.Contains(got[len(got)-1], "more arguments") {
+		t.Errorf("%d arguments", len(got))
 	}
 }
 

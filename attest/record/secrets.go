@@ -296,8 +296,11 @@ func looksRandom(run string) bool {
 // Parts of names that secrets have, wherever they stand in a word.
 var secretParts = []string{"password", "passwd", "passphrase", "secret", "apikey", "credential", "privatekey", "accesskey", "authtoken", "accesstoken", "bearertoken", "sharedaccess"}
 
-// secretWords are whole words of such names.
-var secretWords = []string{"pwd", "pass", "auth", "authorization", "cookie", "cookies", "sas", "pat", "jwt", "dsn", "signature", "otp", "pin"}
+// secretWords are whole words of such names, and lastWords those that are when nothing follows: a pin is one, pin_memory none.
+var (
+	secretWords = []string{"pwd", "auth", "authorization", "cookie", "cookies", "jwt", "dsn"}
+	lastWords   = []string{"pass", "sas", "pat", "signature", "otp", "pin", "key"}
+)
 
 // textTokens are what stands beside "token" where it is a piece of text and no secret.
 var textTokens = []string{"eos", "bos", "pad", "unk", "sep", "cls", "mask", "special", "stop", "end", "start", "image", "begin", "first", "last", "per", "by", "new", "max", "min", "num", "audio", "video", "prefix", "suffix", "middle", "decoder", "forced"}
@@ -324,13 +327,13 @@ func secretName(name string) bool {
 			before = words[i-1]
 		}
 		switch {
-		case slices.Contains(secretWords, word):
+		case slices.Contains(secretWords, word), i == len(words)-1 && slices.Contains(lastWords, word):
 			return true
 		case word == "tokens":
 			return slices.Contains([]string{"api", "access", "auth", "refresh"}, before)
 		case strings.HasSuffix(word, "token"):
 			return !slices.Contains(textTokens, before) && !(len(words) > i+1 && words[i+1] == "id")
-		case word == "key" && (i == len(words)-1 || words[i+1] == "id"), word == "connection" && len(words) > i+1 && words[i+1] == "string", word == "connectionstring":
+		case word == "key" && words[i+1] == "id", word == "connection" && len(words) > i+1 && words[i+1] == "string", word == "connectionstring":
 			return true
 		}
 	}

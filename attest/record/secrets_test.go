@@ -127,7 +127,7 @@ func TestMaskLeavesTheRest(t *testing.T) {
 		{"--special-tokens=a,b"}, {"sha256:" + sha}, {"oci:store@sha256:" + sha}, {"registry.example:5000/models/bot:v1@sha256:" + sha}, {"oci://registry.example:5000/bot@sha256:" + sha},
 		{"hf://org/repo@" + commit}, {"--revision", commit}, {"https://host/path?epochs=3"}, {"git@github.com:acme/llm.git"}, {"-u", "https://host/x"}, {"git push -u https://host/x"}, {"ssh://git@github.com/acme/llm"}, {"--port", "8080"}, {"-p", "8080"},
 		{"--model", "meta-llama/Meta-Llama-3-8B-Instruct"}, {"--secret-file", "/run/secrets/x"}, {"-m", "torch.distributed.run"}, {"--nproc_per_node=8"}, {"a: b"}, {"--use-auth-token", "--epochs", "3"},
-		{"--attention=flash"}, {"--author", "me"}, {"--monkey", "x"}, {"--keys", "a,b"}, {"550e8400-e29b-41d4-a716-446655440000"}, {"--password-file=p"},
+		{"--attention=flash"}, {"--author", "me"}, {"--monkey", "x"}, {"--keys", "a,b"}, {"550e8400-e29b-41d4-a716-446655440000"}, {"--password-file=p"}, {"--pin-memory", "true"}, {"pin_memory=True"}, {"--pass-rate=0.5"},
 	} {
 		if got := m.Args(args); strings.Join(got, " ") != strings.Join(args, " ") {
 			t.Errorf("%q became %q", args, got)

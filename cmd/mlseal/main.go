@@ -12,7 +12,6 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -32,21 +31,29 @@ func run() int {
 		terminal: term.IsTerminal(int(os.Stderr.Fd())), userCacheDir: os.UserCacheDir,
 	}
 	a.color = term.IsTerminal(int(os.Stdout.Fd())) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
-	came := make(chan os.Signal, 8)
-	signal.Notify(came, os.Interrupt, syscall.SIGTERM)
-	go a.cancelOnSignal(came, cancel)
+	a.signals = make(chan os.Signal, 1)
+	a.takeSignals(true)
+	go a.cancelOnSignal(cancel)
 	return a.main(ctx, os.Args[1:])
 }
 
-// cancelOnSignal cancels what runs on the first signal that is meant for it.
-func (a *app) cancelOnSignal(came chan os.Signal, cancel context.CancelFunc) {
-	for range came {
-		if !a.othersSignals.Load() {
-			break
-		}
+// takeSignals says whether signals cancel what runs. They do not while they are for a command that attest record runs, which listens
+// for them itself then.
+func (a *app) takeSignals(take bool) {
+	switch {
+	case a.signals == nil: // in a test
+	case take:
+		signal.Notify(a.signals, os.Interrupt, syscall.SIGTERM)
+	default:
+		signal.Stop(a.signals)
 	}
+}
+
+// cancelOnSignal cancels what runs on the first signal.
+func (a *app) cancelOnSignal(cancel context.CancelFunc) {
+	<-a.signals
 	cancel()
-	signal.Stop(came) // a second signal ends the process at once
+	signal.Stop(a.signals) // a second signal ends the process at once
 	time.Sleep(cancelPatience)
 	os.Exit(statusNotDecided) // something does not listen, such as a read from a pipe that nobody writes to
 }
@@ -70,7 +77,7 @@ type app struct {
 	color    bool // stdout is a terminal that shows colours
 	started  bool // a command's own work has begun: errors are no longer about usage
 
-	othersSignals atomic.Bool // a command that was started by attest record gets the signals
+	signals chan os.Signal // that cancel what runs; nil for none
 }
 
 // main runs one command line and returns the exit status.

@@ -112,10 +112,9 @@ func (a *app) record(ctx context.Context, args []string, f recordFlags) error {
 	if err != nil {
 		return err
 	}
-	a.othersSignals.Store(true)
 	plan.Command.Env = a.environWithout(f.key.key)
+	plan.Command.Holds = func(holds bool) { a.takeSignals(!holds) }
 	rec, err := record.Run(ctx, *plan)
-	a.othersSignals.Store(false)
 	r := &recorded{recordFlags: f, rec: rec, signing: signing, report: recordReport{Step: f.step}}
 	if err == nil {
 		err = a.sign(ctx, r)

@@ -78,3 +78,18 @@ func TestRecordAndCtrlC(t *testing.T) {
 		t.Error(s)
 	}
 }
+
+// TestRecordDoesNotRepeatCtrlC: a command in a session of its own gets nothing of the terminal, and so would only get what mlseal passes on.
+func TestRecordDoesNotRepeatCtrlC(t *testing.T) {
+	r := newRecording(t)
+	run := r.onTerminal(`exec setsid sh -c 'mkdir out; n=0; trap "n=1" INT; touch ready; i=0; while [ $i -lt 10 ]; do sleep 0.1; i=$((i+1)); done; echo "interrupts $n" > out/x'`)
+	if status := run("\x03"); status != 0 {
+		t.Fatalf("status %d", status)
+	}
+	if data, err := os.ReadFile(filepath.Join(r.dir, "out", "x")); err != nil || string(data) != "interrupts 0\n" {
+		t.Errorf("%q %v", data, err)
+	}
+	if s := r.statement(); !strings.Contains(s, `"mlseal_signals":"SIGINT"`) {
+		t.Error(s)
+	}
+}

@@ -136,6 +136,24 @@ func TestRecordForwardsSignals(t *testing.T) {
 	}
 }
 
+// TestRecordIsCancelledWhileItHashes: before the command runs, signals are mlseal's.
+func TestRecordIsCancelledWhileItHashes(t *testing.T) {
+	r := newRecording(t)
+	if err := os.Truncate(filepath.Join(r.dir, "base", "w.bin"), 64<<30); err != nil {
+		t.Skip(err)
+	}
+	cmd, _ := r.process("touch ran")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(time.Second)
+	_ = cmd.Process.Signal(unix.SIGINT)
+	_ = cmd.Wait()
+	if status := cmd.ProcessState.ExitCode(); status != statusNotDecided || r.has("ran") {
+		t.Errorf("status %d: %s", status, r.printed())
+	}
+}
+
 // TestRecordRespectsNohup: what ignores SIGHUP goes on, and so does its command.
 func TestRecordRespectsNohup(t *testing.T) {
 	r := newRecording(t)
