@@ -14,6 +14,7 @@ import (
 	"github.com/mlseal/mlseal/manifest/hub"
 	"github.com/mlseal/mlseal/manifest/oci"
 	"github.com/mlseal/mlseal/manifest/origin"
+	"github.com/mlseal/mlseal/manifest/parts"
 	"github.com/mlseal/mlseal/policies"
 	"github.com/mlseal/mlseal/policies/library"
 	"github.com/mlseal/mlseal/policies/memory"
@@ -89,12 +90,12 @@ func exitStatus(err error) int {
 		return statusNotDecided // whatever stood in the way
 	case isAny(err, memory.ErrUnreadable):
 		return statusNotDecided // whatever makes it so
-	case errors.As(err, &onUsage), errors.As(err, &onPolicy), isAny(err, memory.ErrRollback, memory.ErrMisplaced, policies.ErrPolicy, policytest.ErrSuite, policytest.ErrFixture, starter.ErrAnswer, library.ErrTemplate, oci.ErrReference, oci.ErrPattern, oci.ErrReadOnly, errUnpinned, oci.ErrCredentials, oci.ErrCertificates, hub.ErrReference, hub.ErrEndpoint, hub.ErrNotFound,
+	case errors.As(err, &onUsage), errors.As(err, &onPolicy), isAny(err, memory.ErrRollback, memory.ErrMisplaced, policies.ErrPolicy, policytest.ErrSuite, policytest.ErrFixture, starter.ErrAnswer, library.ErrTemplate, parts.ErrPlan, oci.ErrReference, oci.ErrPattern, oci.ErrReadOnly, errUnpinned, oci.ErrCredentials, oci.ErrCertificates, hub.ErrReference, hub.ErrEndpoint, hub.ErrNotFound,
 		signer.ErrKey, signer.ErrCertificate, signer.ErrPassword, signer.ErrPasswordNeeded, signer.ErrPINNeeded,
 		signer.ErrToken, signer.ErrSigningConfig, signer.ErrServiceURL,
 		verify.ErrKey, verify.ErrAuthority, verify.ErrRoot, verify.ErrNoIdentity, atomicfile.ErrExists):
 		return statusUsage
-	case isAny(err, policies.ErrDenied, errPolicyTest, errWarnings, errDiffers, verify.ErrFailed, verify.ErrLimit, verify.ErrContent, errTooLarge, errMixed, oci.ErrNotLayout, oci.ErrContent, oci.ErrNotPackage, oci.ErrNotPolicy, oci.ErrManifest, oci.ErrReferred, oci.ErrLimit, oci.ErrExtra,
+	case isAny(err, policies.ErrDenied, errPolicyTest, errWarnings, errDiffers, parts.ErrDocument, parts.ErrParts, manifest.ErrMismatch, manifest.ErrAssembly, verify.ErrFailed, verify.ErrLimit, verify.ErrContent, errTooLarge, errMixed, oci.ErrNotLayout, oci.ErrContent, oci.ErrNotPackage, oci.ErrNotPolicy, oci.ErrManifest, oci.ErrReferred, oci.ErrLimit, oci.ErrExtra,
 		origin.ErrMismatch, origin.ErrPointer, hfcache.ErrLink, hub.ErrAnswer, hub.ErrLimit,
 		oci.ErrNotFound, // of something that a package said is there: what the command line named is a usageError
 		attest.ErrBundle, attest.ErrStatement, attest.ErrOMS, attest.ErrPredicate, strictjson.ErrSyntax, strictjson.ErrAmbiguous, strictjson.ErrLimit),
@@ -147,6 +148,10 @@ func hintFor(err error) string {
 		return "something writes to the files; stop it and run the command again"
 	case isAny(err, manifest.ErrEmpty):
 		return "name a directory that holds the model's or dataset's files"
+	case isAny(err, parts.ErrParts):
+		return "hash the parts that are named again, of a tree that nobody writes to, and merge all of them"
+	case isAny(err, parts.ErrIsPart):
+		return "mlseal manifest merge makes the manifest of the tree of all its parts"
 	case isAny(err, attest.ErrPredicate):
 		return "the schemas of mlseal's predicates are in attest/schema of its source"
 	case isAny(err, atomicfile.ErrExists):

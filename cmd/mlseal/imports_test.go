@@ -25,6 +25,7 @@ import (
 	_ "github.com/mlseal/mlseal/manifest/hub"
 	_ "github.com/mlseal/mlseal/manifest/oci"
 	_ "github.com/mlseal/mlseal/manifest/origin"
+	_ "github.com/mlseal/mlseal/manifest/parts"
 	_ "github.com/mlseal/mlseal/policies"
 	_ "github.com/mlseal/mlseal/policies/library"
 	_ "github.com/mlseal/mlseal/policies/memory"
@@ -46,6 +47,7 @@ var mayImport = map[string][]string{
 	"manifest/cache":      {"manifest"},
 	"manifest/format":     {},
 	"manifest/origin":     {"manifest"},
+	"manifest/parts":      {"manifest"},
 	"manifest/hfcache":    {"manifest", "manifest/origin"},
 	"manifest/hub":        {"manifest", "manifest/origin"},
 	"manifest/oci":        {"manifest", "manifest/format"},

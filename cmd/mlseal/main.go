@@ -119,7 +119,7 @@ in-toto statements, and verifies signatures and digests against a policy before 
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	root.AddCommand(
-		a.hashCommand(), a.keysCommand(), a.signCommand(), a.verifyCommand(), a.packCommand(), a.pullCommand(), a.pushCommand(), a.copyCommand(),
+		a.hashCommand(), a.manifestCommand(), a.keysCommand(), a.signCommand(), a.verifyCommand(), a.packCommand(), a.pullCommand(), a.pushCommand(), a.copyCommand(),
 		a.lsCommand(), a.tagCommand(), a.rmCommand(), a.gcCommand(), a.loginCommand(), a.logoutCommand(),
 		a.attestCommand(), a.inspectCommand(), a.lineageCommand(), a.cacheCommand(), a.policyCommand(), a.versionCommand(), exitStatusTopic(),
 	)

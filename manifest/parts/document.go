@@ -37,6 +37,14 @@ type Document struct {
 	Tree *manifest.Manifest
 }
 
+// Ignored lists the paths that an OMS statement about the tree names as left out (OMS v1.0 section 6.2.1).
+func (d *Document) Ignored() []string {
+	if d.IncludeGit || d.SingleFile {
+		return d.IgnorePaths
+	}
+	return append(slices.Clone(d.IgnorePaths), manifest.GitNames()...)
+}
+
 // Part is what one machine found: the manifest of a part of a tree.
 type Part struct {
 	About
@@ -112,7 +120,6 @@ type wireResource struct {
 	Digest digest.Digest `json:"digest"`
 }
 
-// keys are the fields of the objects that there are few of. Those of files and resources are compared as they are decoded.
 func (w *wire) UnmarshalJSON(data []byte) error {
 	type plain wire
 	return exact(data, (*plain)(w), "format", "part", "name", "source", "singleFile", "dirHash", "omsRoot", "bytes", "serialization", "files", "leftOut", "resources")
@@ -297,7 +304,21 @@ func parsePart(data []byte) (*Part, error) {
 	if w.Bytes != p.Bytes() {
 		return nil, fmt.Errorf("bytes is %d, the entries have %d", w.Bytes, p.Bytes())
 	}
-	return p, nil
+	return p, p.checkShards()
+}
+
+// checkShards wants the files of a part with shards to be those of its resources, without digests of their own.
+func (p *Part) checkShards() error {
+	if p.Serialization.ShardSize == 0 {
+		return nil
+	}
+	if i := slices.IndexFunc(p.Files, func(f manifest.File) bool { return f.Digest != "" }); i >= 0 {
+		return fmt.Errorf("%q has a digest where shards are hashed", p.Files[i].Path)
+	}
+	if !slices.EqualFunc(touched(p.ranges(), nil), p.Files, func(a, b manifest.File) bool { return a.Path == b.Path }) {
+		return errors.New("the files are not those of the shards")
+	}
+	return nil
 }
 
 // decode reads what both formats share.
@@ -412,4 +433,3 @@ func (a About) resources(list []wireResource) ([]manifest.Resource, error) {
 	}
 	return out, nil
 }
-

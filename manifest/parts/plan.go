@@ -236,19 +236,17 @@ func rangeName(r manifest.Range) string {
 	return manifest.Resource{Path: r.Path, Start: r.Start, End: r.End}.Name()
 }
 
+// options says in a message how a tree was walked; it tells apart whatever changes what is hashed.
 func (a About) options() string {
 	var out []string
 	add := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
 	s := a.Serialization
-	add("name %q, hash %s", a.Name, s.HashType())
+	add("name %q, %s", a.Name, how(s))
 	if a.Source != "" {
 		add("source %q", a.Source)
 	}
 	if a.SingleFile {
 		add("one file")
-	}
-	if s.ShardSize > 0 {
-		add("shards of %d bytes", s.ShardSize)
 	}
 	if s.AllowSymlinks {
 		add("links followed")
