@@ -44,7 +44,7 @@ func merge(parts []*Part) (*Document, error) {
 	}
 	plan, err := NewPlan(parts[0].About, files, parts[0].Of)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("no plan gives them: %v", err) // it is not the command line that is wrong
 	}
 	if got := plan.Digest(); got != parts[0].Plan {
 		return nil, fmt.Errorf("the plan was for %s, the parts list %s: their plan is %s, not %s", parts[0].Total, Total{len(files), plan.Bytes()}, got, parts[0].Plan)
@@ -173,6 +173,9 @@ func union(parts []*Part) ([]manifest.File, error) {
 
 // holds wants p to have hashed exactly the ranges of the plan.
 func holds(p *Part, want []manifest.Range) error {
+	if err := p.checkShards(); err != nil {
+		return fmt.Errorf("part %d: %w", p.Index, err)
+	}
 	got := p.ranges()
 	for i := range max(len(want), len(got)) {
 		switch {
