@@ -2,7 +2,6 @@ package manifest
 
 import (
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -62,7 +61,7 @@ func (s Serialization) CheckFile(f File) error {
 	if f.Digest == "" && s.ShardSize > 0 {
 		return nil
 	}
-	if f.Digest.Validate() != nil || f.Digest.Algorithm() != digest.SHA256 {
+	if !SHA256.made(f.Digest) {
 		return fmt.Errorf("manifest: %w: %q: %q is not a sha256 digest", ErrAssembly, f.Path, f.Digest)
 	}
 	return nil
@@ -73,15 +72,27 @@ func (s Serialization) CheckResource(r Resource) error {
 	if err := CheckName(r.Path); err != nil {
 		return err
 	}
-	encoded, ok := strings.CutPrefix(string(r.Digest), string(s.HashType())+":")
-	raw, err := hex.DecodeString(encoded)
-	if !ok || err != nil || len(raw) != s.HashType().Size() || hex.EncodeToString(raw) != encoded {
+	if !s.HashType().made(r.Digest) {
 		return fmt.Errorf("manifest: %w: %q: %q is not a %s digest", ErrAssembly, r.Name(), r.Digest, s.HashType())
 	}
 	if s.ShardSize == 0 && (r.Start != 0 || r.End != 0) {
 		return fmt.Errorf("manifest: %w: %q is a shard where files are listed", ErrAssembly, r.Name())
 	}
 	return nil
+}
+
+// made reports whether d is a digest of this type, in lower-case hexadecimal.
+func (h HashType) made(d digest.Digest) bool {
+	algorithm, encoded, ok := strings.Cut(string(d), ":")
+	if !ok || algorithm != string(h) || len(encoded) != 2*h.Size() {
+		return false
+	}
+	for _, c := range []byte(encoded) {
+		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return true
 }
 
 // fit holds the resources to the files, and fills in the digests that follow from shards.

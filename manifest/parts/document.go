@@ -120,40 +120,39 @@ type wireResource struct {
 	Digest digest.Digest `json:"digest"`
 }
 
-func (w *wire) UnmarshalJSON(data []byte) error {
-	type plain wire
-	return exact(data, (*plain)(w), "format", "part", "name", "source", "singleFile", "dirHash", "omsRoot", "bytes", "serialization", "files", "leftOut", "resources")
+// keys are the names of all fields.
+var keys = map[string]bool{
+	"format": true, "part": true, "name": true, "source": true, "singleFile": true, "dirHash": true, "omsRoot": true, "bytes": true, "serialization": true,
+	"files": true, "leftOut": true, "resources": true, "index": true, "of": true, "plan": true, "hashType": true, "shardSize": true,
+	"allowSymlinks": true, "ignorePaths": true, "includeGit": true, "path": true, "size": true, "digest": true,
 }
 
-func (p *wirePart) UnmarshalJSON(data []byte) error {
-	type plain wirePart
-	return exact(data, (*plain)(p), "index", "of", "plan", "files", "bytes")
-}
-
-func (s *wireSerialization) UnmarshalJSON(data []byte) error {
-	type plain wireSerialization
-	return exact(data, (*plain)(s), "hashType", "shardSize", "allowSymlinks", "ignorePaths", "includeGit")
-}
-
-func (f *wireFile) UnmarshalJSON(data []byte) error {
-	type plain wireFile
-	return exact(data, (*plain)(f), "path", "size", "digest")
-}
-
-func (r *wireResource) UnmarshalJSON(data []byte) error {
-	type plain wireResource
-	return exact(data, (*plain)(r), "name", "digest")
-}
-
-// exact decodes an object, and refuses fields that are unknown or are known ones in another spelling.
-func exact(data []byte, v any, known ...string) error {
-	if err := strictjson.CheckKeys(data, known...); err != nil {
-		return err
+// checkSpelling wants every key of data, which is valid JSON, to be a known one letter by letter: encoding/json takes others that
+// differ by case. One pass over all is much faster than looking at each of a million objects.
+func checkSpelling(data []byte) error {
+	for i := 0; i < len(data); i++ {
+		if data[i] != '"' {
+			continue
+		}
+		start := i + 1
+		for i = start; data[i] != '"'; i++ {
+			if data[i] == '\\' {
+				i++
+			}
+		}
+		behind := bytes.TrimLeft(data[i+1:min(len(data), i+1+maxSpace)], " \t\r\n")
+		if len(behind) == 0 && i+1+maxSpace < len(data) {
+			return fmt.Errorf("more than %d blanks in a row", maxSpace)
+		}
+		if len(behind) > 0 && behind[0] == ':' && !keys[string(data[start:i])] {
+			return fmt.Errorf("unknown field %q", data[start:i])
+		}
 	}
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.DisallowUnknownFields()
-	return dec.Decode(v)
+	return nil
 }
+
+// maxSpace bounds how many blanks stand behind a string.
+const maxSpace = 256
 
 func (a About) wire(format string, files []manifest.File, leftOut []string, resources []manifest.Resource) *wire {
 	a = a.normal()
@@ -326,8 +325,13 @@ func decode(data []byte) (*wire, About, error) {
 	if err := strictjson.Check(data, strictjson.Limits{MaxBytes: MaxDocumentBytes}); err != nil {
 		return nil, About{}, err
 	}
+	if err := checkSpelling(data); err != nil {
+		return nil, About{}, err
+	}
 	var w wire
-	if err := json.Unmarshal(data, &w); err != nil {
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&w); err != nil {
 		return nil, About{}, err
 	}
 	if w.Format != Format && w.Format != PartFormat {
