@@ -194,27 +194,16 @@ func (w *wire) encode() ([]byte, error) {
 	return bytes.TrimSpace(b.Bytes()), err
 }
 
-// IsDocument reports whether data looks like a manifest or a partial one, be it a broken one.
+// IsDocument reports whether data, which may end early, begins as a manifest or the manifest of a part does, be it a broken one.
 func IsDocument(data []byte) bool {
-	var head struct{ Format string }
 	dec := json.NewDecoder(bytes.NewReader(data))
-	for {
-		token, err := dec.Token()
-		if err != nil {
+	for _, want := range []json.Token{json.Delim('{'), "format"} {
+		if token, err := dec.Token(); err != nil || token != want {
 			return false
 		}
-		if token != json.Delim('{') {
-			break
-		}
-		if token, err = dec.Token(); err != nil || token != "format" {
-			return false
-		}
-		if err := dec.Decode(&head.Format); err != nil {
-			return false
-		}
-		break
 	}
-	return head.Format == Format || head.Format == PartFormat
+	format, err := dec.Token()
+	return err == nil && (format == Format || format == PartFormat)
 }
 
 // Parse reads the manifest of a tree. The error wraps ErrDocument, and ErrIsPart when data is that of a part.

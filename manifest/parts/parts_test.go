@@ -229,6 +229,29 @@ func moved(l []*Part) []*Part {
 	return l
 }
 
+// TestMergeSaysWhat wants each fault to be told as what it is, also where a later check would find it.
+func TestMergeSaysWhat(t *testing.T) {
+	fsys := fstest.MapFS{"a": {Data: []byte("a")}, "b": {Data: []byte("b")}}
+	about := About{Name: "tree"}
+	for want, make := range map[string]func(l []*Part) []*Part{
+		"missing: part 4, of 4 parts":               func(l []*Part) []*Part { return l[:3] },
+		"missing: part 3; given twice: part 4":      func(l []*Part) []*Part { return []*Part{l[0], l[1], l[3], l[3]} },
+		"given twice: part 4, of 4 parts":           func(l []*Part) []*Part { return append(l, l[3]) },
+		"part 1 is one of 5 parts, part 3 one of 4": func(l []*Part) []*Part { l[0].Of, l[0].Plan = 5, digest.FromString("x"); return l },
+		`"a" is in part 1 and in part 3`:            func(l []*Part) []*Part { l[2].Files = l[0].Files; return l },
+		`part 1 lists "b", which is not for it`: func(l []*Part) []*Part {
+			l[0].Files, l[1].Files = append(l[0].Files, l[1].Files...), nil
+			return l
+		},
+		`part 1 does not list "a"`: func(l []*Part) []*Part { l[2].Files, l[0].Files = l[0].Files, nil; return l },
+	} {
+		_, err := Merge(make(hashAll(t, fsys, about, 4)))
+		if !errors.Is(err, ErrParts) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+}
+
 // TestMergeNamesWhatDiffers: a tree that changed between two machines is named, with the file where that is known.
 func TestMergeNamesWhatDiffers(t *testing.T) {
 	about := About{Name: "tree", Serialization: manifest.Serialization{ShardSize: 10}}
@@ -358,6 +381,7 @@ func TestParseRefuses(t *testing.T) {
 		"digest":             {document, a.String(), b.String()},
 		"short digest":       {document, a.String(), a.String()[:60]},
 		"no size":            {document, `"size":12,`, ``},
+		"no size of 0":       {document, `"size":0,`, ``},
 		"negative size":      {document, `"size":12,`, `"size":-12,`},
 		"not sorted":         {document, `"path":"a"`, `"path":"c"`},
 		"path":               {document, `"path":"a"`, `"path":"../a"`},
