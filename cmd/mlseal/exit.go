@@ -139,7 +139,7 @@ func hintFor(err error) string {
 	case isAny(err, hub.ErrUnavailable):
 		return "check HF_ENDPOINT and the network; nothing was packed under its name"
 	case isAny(err, manifest.ErrSymlink):
-		return "replace the link by the file that it points to (cp -L), or leave it out of the tree; sign and verify follow it with --allow-symlinks"
+		return "replace the link by the file that it points to (cp -L), or leave it out of the tree; hash, sign and verify follow it with --allow-symlinks"
 	case isAny(err, manifest.ErrBrokenLink):
 		return "remove the link, or leave it out with --ignore-paths"
 	case isAny(err, manifest.ErrName):
