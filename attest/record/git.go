@@ -5,11 +5,13 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net/url"
 	"os"
 	"os/exec"
 	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -49,7 +51,7 @@ func findCode(ctx context.Context, dir string, except []string) *Code {
 	branch, _ := git(ctx, dir, "symbolic-ref", "-q", "HEAD") // none when HEAD is detached
 	c.URI = c.remote(ctx, line(branch))
 	if c.URI != "" && len(branch) > 0 {
-		c.URI += "@" + line(branch)
+		c.URI += "@" + (&url.URL{Path: line(branch)}).EscapedPath() // a branch may be called fix#1
 	}
 	c.status(ctx, except)
 	return c
@@ -103,6 +105,9 @@ func (c *Code) remote(ctx context.Context, branch string) string {
 // gitURI makes a URI of a remote's address, in the form of SPDX: git+https://host/path. Credentials, queries and paths of this machine
 // are left out. Empty when nothing is left.
 func gitURI(address string) string {
+	if strings.Contains(address, "::") {
+		return "" // the address of a remote helper, which can be a command
+	}
 	if !strings.Contains(address, "://") {
 		// git's scp-like form: user@host:path, where the colon comes before the first slash.
 		host, name, ok := strings.Cut(address, ":")
@@ -112,7 +117,7 @@ func gitURI(address string) string {
 		if i := strings.LastIndexByte(host, '@'); i >= 0 {
 			host = host[i+1:]
 		}
-		return "git+ssh://" + host + "/" + strings.TrimPrefix(name, "/")
+		return "git+" + (&url.URL{Scheme: "ssh", Host: host, Path: "/" + strings.TrimPrefix(name, "/")}).String()
 	}
 	u, err := url.Parse(address)
 	if err != nil {
@@ -136,7 +141,12 @@ func localGit(name string) string {
 
 // status counts what is not as in the commit.
 func (c *Code) status(ctx context.Context, except []string) {
-	args := []string{"status", "--porcelain=v1", "-z", "--untracked-files=normal", "--no-renames", "--", ":(top)"}
+	settings, err := withoutFilters(ctx, c.top)
+	if err != nil {
+		c.Modified = -1
+		return
+	}
+	args := append(settings, "status", "--porcelain=v1", "-z", "--untracked-files=normal", "--no-renames", "--", ":(top)")
 	for _, name := range except {
 		if rel, ok := c.inside(name); ok {
 			args = append(args, ":(top,exclude,literal)"+rel)
@@ -156,6 +166,35 @@ func (c *Code) status(ctx context.Context, except []string) {
 			c.Modified++
 		}
 	}
+}
+
+// lfs are the commands of Git LFS, as `git lfs install --local` writes them.
+var lfs = []string{"git-lfs clean -- %f", "git-lfs filter-process"}
+
+// withoutFilters are the settings that turn the filters off which the repository itself brings along: git status runs them on files that may have
+// changed. The user's own, and those of Git LFS, stay: without them a large file would not be what the commit has.
+func withoutFilters(ctx context.Context, top string) (settings []string, err error) {
+	out, err := git(ctx, top, "config", "-z", "--includes", "--show-scope", "--get-regexp", `^filter\..*\.(clean|process)$`)
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.ExitCode() == 1 {
+		return nil, nil // there are none
+	}
+	if err != nil {
+		return nil, err
+	}
+	fields := strings.Split(string(out), "\x00") // of each setting its scope, and its name and value
+	for i := 0; i+1 < len(fields); i += 2 {
+		name, value, _ := strings.Cut(fields[i+1], "\n")
+		if scope := fields[i]; scope != "local" && scope != "worktree" || slices.Contains(lfs, value) {
+			continue
+		}
+		if strings.Contains(name, "=") {
+			return nil, fmt.Errorf("git: the filter %q cannot be turned off", name)
+		}
+		required := name[:strings.LastIndexByte(name, '.')] + ".required"
+		settings = append(settings, "-c", name+"=", "-c", required+"=false")
+	}
+	return settings, nil
 }
 
 // inside is the path of name below the work tree, with slashes.

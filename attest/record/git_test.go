@@ -71,6 +71,29 @@ func TestFindCode(t *testing.T) {
 	}
 }
 
+// TestFiltersAreNotRun: git status would run what the repository's own configuration calls a filter.
+func TestFiltersAreNotRun(t *testing.T) {
+	dir := repository(t)
+	for _, of := range []string{"clean", "process"} {
+		t.Run(of, func(t *testing.T) {
+			write(filepath.Join(dir, ".git", "more"), "[filter \"Evil.x\"]\n\t"+of+" = "+filepath.Join(dir, "evil.sh")+"\n\trequired = true\n")
+			inGit(t, dir, "config", "--replace-all", "include.path", "more")
+			write(filepath.Join(dir, ".gitattributes"), "train.py filter=Evil.x\n")
+			write(filepath.Join(dir, "train.py"), "print(2)\n")
+			if c := findCode(context.Background(), dir, nil); c.Modified != 1 || c.Untracked == 0 {
+				t.Errorf("%+v", c)
+			}
+			if _, err := os.Stat(filepath.Join(dir, "ran")); err == nil {
+				t.Error("the filter was run")
+			}
+		})
+	}
+	inGit(t, dir, "config", "filter.a=b.clean", filepath.Join(dir, "evil.sh"))
+	if c := findCode(context.Background(), dir, nil); c.Modified != -1 {
+		t.Errorf("a filter that cannot be turned off: %+v", c)
+	}
+}
+
 func TestRecordInARepository(t *testing.T) {
 	dir := repository(t)
 	p := testPlan(t, "make")

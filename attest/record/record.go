@@ -31,6 +31,7 @@ type Artifact struct {
 	Digest    attest.DigestSet
 	Files     []manifest.File // each with its size and sha256; a package's files, too
 	single    bool            // one file that is named by the dirHash of its tree
+	folder    string          // which Files are below, as a link names them
 }
 
 // Material is what goes in.
@@ -85,6 +86,8 @@ type Plan struct {
 	// Open opens a path, of products, byproducts and scripts. Hashing is called before products are hashed.
 	Open    func(path string) (Tree, error)
 	Hashing func() Progress
+	// Ready is asked with the record as it is before the command, which is not run when it fails; it may be nil.
+	Ready func(*Record) error
 	// Unhashed leaves the products without digests: somebody else reads them. That they are there was checked.
 	Unhashed bool
 }
@@ -193,7 +196,10 @@ func (r *run) begin(ctx context.Context) error {
 	}
 	r.rec.Code = findCode(ctx, dir, except)
 	r.describe()
-	return r.environment(ctx)
+	if err := r.environment(ctx); err != nil || r.Ready == nil {
+		return err
+	}
+	return r.Ready(r.rec)
 }
 
 // script adds the file that an interpreter is told to run to the materials, unless the user named it.
@@ -222,7 +228,7 @@ func (r *run) material(ctx context.Context, m *Material) error {
 	}
 	m.Split = r.mask.Text(m.Split)
 	if m.FS == nil {
-		m.Reference, m.URI = r.mask.Text(m.Reference), r.mask.Text(m.URI)
+		m.Reference, m.URI, m.folder = r.mask.Text(m.Reference), r.mask.Text(m.URI), m.Role
 		r.rec.Materials = append(r.rec.Materials, m.Artifact)
 		r.watched = append(r.watched, nil)
 		return nil
@@ -235,6 +241,7 @@ func (r *run) material(ctx context.Context, m *Material) error {
 	}
 	r.watched = append(r.watched, w)
 	a := m.Artifact
+	a.folder = r.folder(a.Reference, m.File)
 	if a.URI == "" {
 		a.URI = r.mask.Text(fileURI(a.Reference))
 	}
@@ -265,6 +272,15 @@ func PathName(name string) string {
 }
 
 func fileURI(name string) string { return "file:" + PathName(name) }
+
+// folder is what the files of a tree at the path are below: the path, or of one file the directory that it is in.
+func (r *run) folder(name, file string) string {
+	name = r.mask.Text(PathName(name))
+	if file != "" {
+		return path.Dir(name)
+	}
+	return name
+}
 
 // productBefore is the state of a product that is there before the command: what nobody touches is no product.
 func (r *run) productBefore(ctx context.Context, p Product) (listing, error) {
@@ -431,7 +447,7 @@ func (r *run) product(ctx context.Context, p Product, before listing) error {
 	case before != nil && known && maps.Equal(before, after):
 		return fmt.Errorf("product %s: %w: it is as it was before the command, which wrote none of its files", name, ErrProduct)
 	}
-	a := Artifact{Name: name, Reference: r.mask.Text(fileURI(p.Path))}
+	a := Artifact{Name: name, Reference: r.mask.Text(fileURI(p.Path)), folder: r.folder(p.Path, t.File)}
 	if r.Unhashed {
 		r.rec.Products = append(r.rec.Products, a)
 		return nil

@@ -534,6 +534,8 @@ func TestGitURI(t *testing.T) {
 		"file:///srv/llm":                         "git+file:llm",
 		"":                                        "",
 		"https://%zz":                             "",
+		"ext::sh -c touch% ran":                   "",
+		"git@host:acme/my llm.git":                "git+ssh://host/acme/my%20llm.git",
 	} {
 		if got := gitURI(in); got != want {
 			t.Errorf("%s: %s, want %s", in, got, want)

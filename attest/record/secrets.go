@@ -1,7 +1,9 @@
 package record
 
 import (
+	"bytes"
 	"encoding/base64"
+	"encoding/hex"
 	"net/url"
 	"os"
 	"path"
@@ -9,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+
+	"github.com/opencontainers/go-digest"
 )
 
 // masked stands where a secret stood.
@@ -22,15 +26,23 @@ const minSecret = 6
 // form (tokens of the usual services, private keys, credentials in URLs), and by their value, when a variable of the environment
 // with such a name has it. What has none of these stays: a mask is a net, no proof. The zero value knows no values.
 type Mask struct {
-	values []string // longest first
+	secrets []string // as they are
+	values  []string // in all their forms, longest first
 }
 
 // NewMask returns a mask that knows the values of the secrets in the environment, which is written as os.Environ does.
 func NewMask(environ []string) *Mask {
 	m := &Mask{}
 	for _, entry := range environ {
-		if name, value, ok := strings.Cut(entry, "="); ok && secretName(name) {
+		name, value, ok := strings.Cut(entry, "=")
+		if ok && secretName(name) {
 			m.know(value)
+		}
+		for _, at := range urlPassword.FindAllStringSubmatch(value, -1) { // DATABASE_URL, HTTPS_PROXY
+			m.know(at[1])
+			if plain, err := url.PathUnescape(at[1]); err == nil {
+				m.know(plain)
+			}
 		}
 	}
 	m.sort()
@@ -43,7 +55,8 @@ func (m *Mask) know(value string) {
 	if len(value) < minSecret {
 		return
 	}
-	m.values = append(m.values, value, url.QueryEscape(value), url.PathEscape(value),
+	m.secrets = append(m.secrets, value)
+	m.values = append(m.values, value, url.QueryEscape(value), url.PathEscape(value), hex.EncodeToString([]byte(value)),
 		base64.StdEncoding.EncodeToString([]byte(value)), base64.URLEncoding.EncodeToString([]byte(value)))
 	if lines := strings.Split(value, "\n"); len(lines) > 1 {
 		for _, line := range lines {
@@ -52,6 +65,16 @@ func (m *Mask) know(value string) {
 			}
 		}
 	}
+}
+
+// maskEncoded masks base64 of a text with a secret in it, such as user:password.
+func (m *Mask) maskEncoded(run string) string {
+	text := strings.NewReplacer("-", "+", "_", "/").Replace(strings.TrimRight(run, "="))
+	data, err := base64.RawStdEncoding.DecodeString(text)
+	if err == nil && slices.ContainsFunc(m.secrets, func(secret string) bool { return bytes.Contains(data, []byte(secret)) }) {
+		return masked
+	}
+	return run
 }
 
 func (m *Mask) sort() {
@@ -77,13 +100,20 @@ func (m *Mask) Text(s string) string {
 	for _, value := range m.values {
 		s = strings.ReplaceAll(s, value, masked)
 	}
+	if len(m.secrets) > 0 {
+		s = encoded.ReplaceAllStringFunc(s, m.maskEncoded)
+	}
 	s = privateKey.ReplaceAllString(s, masked)
 	s = maskUserinfo(s)
 	s = header.ReplaceAllString(s, "${1}"+masked)
 	s = scheme.ReplaceAllString(s, "${1}"+masked)
 	s = userPassword.ReplaceAllString(s, "${1}"+masked)
 	s = wandbLogin.ReplaceAllString(s, "${1}"+masked)
+	s = userHost.ReplaceAllStringFunc(s, maskUserHost)
+	s = sshpass.ReplaceAllString(s, "${1}"+masked)
 	s = maskNamed(s, assignment)
+	s = maskNamed(s, pair)
+	s = maskNamed(s, element)
 	s = maskNamed(s, option)
 	s = maskNamed(s, query)
 	for _, form := range tokens {
@@ -120,6 +150,8 @@ func (m *Mask) arg(before, arg string) string {
 	switch {
 	case longOption.MatchString(arg) && !assigned:
 		return m.Text(arg) // a value does not look like this, and the option in front of it is a switch
+	case variable.MatchString(before) && secretName(before): // setx API_KEY x
+		return masked
 	case isOption && secretName(option), isOption && option == "p" && !port.MatchString(arg):
 		return masked
 	case isOption && slices.Contains([]string{"u", "user", "proxy-user", "U"}, option) && strings.Contains(arg, ":") && !strings.Contains(arg, "://"):
@@ -139,7 +171,7 @@ func (m *Mask) arg(before, arg string) string {
 // learned also knows the secrets that stand in the command line, when they look like no path and no word: they may stand a second
 // time where nothing tells them.
 func (m *Mask) learned(args []string) *Mask {
-	more := &Mask{values: slices.Clone(m.values)}
+	more := &Mask{secrets: slices.Clone(m.secrets), values: slices.Clone(m.values)}
 	for i, arg := range args {
 		name, value, ok := strings.Cut(strings.TrimLeft(arg, "-+"), "=")
 		if !ok && i > 0 {
@@ -175,20 +207,28 @@ func optionName(arg string) (string, bool) {
 }
 
 var (
+	variable      = regexp.MustCompile(`^[A-Z][A-Z0-9_]*$`)
 	longOption    = regexp.MustCompile(`^--[a-zA-Z][a-zA-Z0-9-]*(=.*)?$`)
 	port          = regexp.MustCompile(`^[0-9]{1,5}(:[0-9]{1,5})?$`)
 	shortPassword = regexp.MustCompile(`^-p[^-=/.,:\s]{4,}$`) // mysql -psecret
 	shortUser     = regexp.MustCompile(`^-u[^:/=\s]+:[^/\s]`)
 
+	urlPassword = regexp.MustCompile(`://[^\s:/@]*:([^\s/@]+)@`)
+	encoded     = regexp.MustCompile(`[A-Za-z0-9+/_-]{8,}={0,2}`)
+
 	privateKey   = regexp.MustCompile(`(?s)-----BEGIN [A-Z0-9 ]*PRIVATE KEY( BLOCK)?-----.*?(-----END [A-Z0-9 ]*PRIVATE KEY( BLOCK)?-----|$)`)
 	header       = regexp.MustCompile(`(?i)(\b(?:proxy-)?authorization["']?\s*[:=]\s*|\b(?:set-)?cookie["']?\s*:\s*|\bx-[a-z-]*(?:token|key|auth|signature|secret)["']?\s*:\s*|\b(?:private|job|deploy)-token["']?\s*:\s*)[^"'\r\n]+`)
 	scheme       = regexp.MustCompile(`(?i)(\b(?:bearer|basic)\s+)[a-z0-9._~+/=:-]{6,}`)
 	userPassword = regexp.MustCompile(`((?:^|\s)(?:-u|--user|--proxy-user)[\s=]*["']?[^\s:"'=]+:)[^\s"'/][^\s"']*`)
+	userHost     = regexp.MustCompile(`[A-Za-z0-9._%+-]+:[^\s:@/"'=]+@[A-Za-z][A-Za-z0-9.-]*:?`)
+	sshpass      = regexp.MustCompile(`(\bsshpass\s+-p\s*)["']?[^\s"']+`)
 	wandbLogin   = regexp.MustCompile(`(\bwandb\s+login\s+(?:--\S+\s+)*)[^\s-][^\s]*`)
 
 	// Each has a part in front, a name, a part between and a value.
 	value      = `(\\+"[^"]*"?|"(?:[^"\\]|\\.)*"?|'[^']*'?|[^\s"',;&|)}\]]+)`
-	assignment = regexp.MustCompile(`()([A-Za-z_][A-Za-z0-9_.-]*)(\\?["']?\s*[=:]\s*)` + value)
+	assignment = regexp.MustCompile(`()([A-Za-z_][A-Za-z0-9_.-]*)(\\?["']?\]?\s*(?::=|=>|==|=|:|%3[aAdD])\s*)` + strings.Replace(value, `(`, `([\[{(][^\]})]*[\]})]?|`, 1))
+	pair       = regexp.MustCompile(`()([A-Za-z_][A-Za-z0-9_.-]*)(\\*["']\s*,\s*)(\\+"[^"]*"?|"(?:[^"\\]|\\.)*"?|'[^']*'?)`) // setenv("API_KEY", "x"), ["--token", "x"]
+	element    = regexp.MustCompile(`(<)([A-Za-z_][A-Za-z0-9_.-]*)(>\s*)([^<\s][^<]*)`)
 	option     = regexp.MustCompile(`((?:^|[\s"'(])-{1,2})([A-Za-z][A-Za-z0-9_.-]*)(\s+)` + value)
 	query      = regexp.MustCompile(`([?&;])([^=&;\s?]+)(=)([^&\s"'#]+)`)
 
@@ -247,6 +287,16 @@ func maskNamed(s string, form *regexp.Regexp) string {
 // queryNames are parameters of URLs that carry secrets under names that are none elsewhere.
 var queryNames = []string{"sig", "se_sig", "signature", "code", "key", "x-amz-signature", "x-amz-credential", "x-amz-security-token", "x-goog-signature", "x-goog-credential",
 	"awsaccesskeyid", "googleaccessid", "access_token", "id_token", "refresh_token", "assertion", "client_assertion"}
+
+// maskUserHost masks the password in user:password@host, but not the tag in name:tag@sha256:digest.
+func maskUserHost(s string) string {
+	user, rest, _ := strings.Cut(s, ":")
+	_, host, _ := strings.Cut(rest, "@")
+	if algorithm, ok := strings.CutSuffix(host, ":"); ok && digest.Algorithm(algorithm).Available() {
+		return s
+	}
+	return user + ":" + masked + "@" + host
+}
 
 var withUserinfo = regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*://)([^\s"'<>]*)`)
 

@@ -2,6 +2,7 @@ package record
 
 import (
 	"encoding/base64"
+	"encoding/hex"
 	"net/url"
 	"strings"
 	"testing"
@@ -88,6 +89,24 @@ var planted = []struct {
 	{"Databricks", "dapi0123456789abcdef0123456789abcdef", []string{"dapi0123456789abcdef0123456789abcdef"}},
 	{"Vault", "hvs.CAESIabcdefghijABCDEFGHIJ", []string{"hvs.CAESIabcdefghijABCDEFGHIJ"}},
 	{"random", "aB3dE6gH9jK2mN5pQ8sT1vW4yZ7bC0", []string{"x", "aB3dE6gH9jK2mN5pQ8sT1vW4yZ7bC0"}},
+	{"list in JSON", "planted2", []string{`{"api_key":["planted1","planted2"]}`}},
+	{"tokens in JSON", "planted2", []string{`{"api_keys":["planted1", "planted2"]}`}},
+	{"object in JSON", "planted2", []string{`{"credentials":{"x":"planted2"}}`}},
+	{"no scheme", "s3cr3t", []string{"rsync", "me:s3cr3t@host.example/path"}},
+	{"variable in front", "planted1", []string{"setx", "WANDB_API_KEY", "planted1"}},
+	{"percent", "planted1", []string{"https://host/?q=token%3Dplanted1"}},
+	{"XML", "planted1", []string{"<password>planted1</password>"}},
+	{"sshpass in a shell", "planted1", []string{"sh", "-c", "sshpass -pplanted1 ssh host"}},
+	{"Python item", "planted1", []string{"-c", `os.environ['HF_TOKEN']='planted1'`}},
+	{"Python item with blanks", "planted1", []string{"-c", `os.environ["HF_TOKEN"] = "planted1"`}},
+	{"call with a pair", "planted1", []string{"-c", `os.putenv("API_KEY", "planted1")`}},
+	{"arguments as JSON", "planted1", []string{`["--token","planted1"]`}},
+	{"Go", "planted1", []string{`password := "planted1"`}},
+	{"Ruby", "planted1", []string{`:password => "planted1"`}},
+	{"comparison", "planted1", []string{`if password == "planted1": pass`}},
+	{"the same with a user in base64", base64.StdEncoding.EncodeToString([]byte("me:value-of-the-environment")), []string{base64.StdEncoding.EncodeToString([]byte("me:value-of-the-environment"))}},
+	{"the same in hexadecimal", hex.EncodeToString([]byte("value-of-the-environment")), []string{hex.EncodeToString([]byte("value-of-the-environment"))}},
+	{"the password of a URL of the environment", "proxy/pass", []string{"--note", "it is proxy/pass"}},
 	{"a second time", "hunter2hunter2", []string{"--password", "hunter2hunter2", "--note", "it-is-hunter2hunter2-again"}},
 	{"a value of the environment", "value-of-the-environment", []string{"--note", "value-of-the-environment"}},
 	{"the same in a word", "value-of-the-environment", []string{"x,value-of-the-environment.y"}},
@@ -95,7 +114,7 @@ var planted = []struct {
 	{"the same in a URL", url.QueryEscape("pass word/+of env"), []string{"https://host/" + url.QueryEscape("pass word/+of env")}},
 }
 
-var plantedEnvironment = []string{"MY_SERVICE_TOKEN=value-of-the-environment", "DB_PASSWORD=pass word/+of env", "EPOCHS=3", "HOME=/home/me", "SHORT_SECRET=a"}
+var plantedEnvironment = []string{"MY_SERVICE_TOKEN=value-of-the-environment", "DB_PASSWORD=pass word/+of env", "HTTPS_PROXY=http://me:proxy%2Fpass@proxy:3128", "EPOCHS=3", "HOME=/home/me", "SHORT_SECRET=a"}
 
 func TestPlantedSecretsAreMasked(t *testing.T) {
 	if len(planted) < 50 {
@@ -125,7 +144,7 @@ func TestMaskLeavesTheRest(t *testing.T) {
 		{"python", "train.py", "--epochs", "3", "--lr=2e-5", "--seed", "42"},
 		{"--max-tokens", "512"}, {"--max_new_tokens=512"}, {"--tokenizer", "./tok"}, {"--eos-token", "</s>"}, {"--pad_token_id", "0"}, {"--eos-token-id=2"}, {"--token-limit", "9"},
 		{"--special-tokens=a,b"}, {"sha256:" + sha}, {"oci:store@sha256:" + sha}, {"registry.example:5000/models/bot:v1@sha256:" + sha}, {"oci://registry.example:5000/bot@sha256:" + sha},
-		{"hf://org/repo@" + commit}, {"--revision", commit}, {"https://host/path?epochs=3"}, {"git@github.com:acme/llm.git"}, {"-u", "https://host/x"}, {"git push -u https://host/x"}, {"ssh://git@github.com/acme/llm"}, {"--port", "8080"}, {"-p", "8080"},
+		{"hf://org/repo@" + commit}, {"--revision", commit}, {"https://host/path?epochs=3"}, {"oci:store:v1@sha256:" + sha}, {"bot:v1@sha256:" + sha}, {"git@github.com:acme/llm.git"}, {"-u", "https://host/x"}, {"git push -u https://host/x"}, {"ssh://git@github.com/acme/llm"}, {"--port", "8080"}, {"-p", "8080"},
 		{"--model", "meta-llama/Meta-Llama-3-8B-Instruct"}, {"--secret-file", "/run/secrets/x"}, {"-m", "torch.distributed.run"}, {"--nproc_per_node=8"}, {"a: b"}, {"--use-auth-token", "--epochs", "3"},
 		{"--attention=flash"}, {"--author", "me"}, {"--monkey", "x"}, {"--keys", "a,b"}, {"550e8400-e29b-41d4-a716-446655440000"}, {"--password-file=p"}, {"--pin-memory", "true"}, {"pin_memory=True"}, {"--pass-rate=0.5"},
 	} {

@@ -68,7 +68,7 @@ var mayImport = map[string][]string{
 	"attest/documents":    {"attest"},
 	"attest/evaluation":   {"attest"},
 	"attest/signer":       {"attest"},
-	"attest/record":       {"attest", "manifest"},
+	"attest/record":       {"attest", "attest/link", "manifest"},
 	"policies":            {},
 	"policies/library":    {},
 	"policies/memory":     {},

@@ -20,6 +20,7 @@ type recordFlags struct {
 	bundle, push, name                  string
 	environmentOut, unsignedOut, report string
 	hostName                            bool
+	link                                recordLinkFlags
 	key                                 signWithFlags
 	store                               storeFlags
 }
@@ -27,7 +28,7 @@ type recordFlags struct {
 func (a *app) recordCommand() *cobra.Command {
 	var f recordFlags
 	cmd := &cobra.Command{
-		Use:   "record --step STEP --material ROLE=PATH|REF --product PATH (--bundle FILE | --push REF) (--key KEY | --keyless) -- COMMAND [ARG...]",
+		Use:   "record --step STEP --material ROLE=PATH|REF --product PATH (--bundle FILE | --push REF | --format link) (--key KEY | --keyless) -- COMMAND [ARG...]",
 		Short: "Run a step of a pipeline and sign what went in and what came out (SLSA provenance v1)",
 		Long: `Run a command as it is, and sign SLSA provenance v1 of what it made. The terminal, input and output are the command's; signals reach it.
 
@@ -39,10 +40,12 @@ virtual environment are recorded; these go into a CycloneDX file, whose digest i
 ROLE is one of ` + strings.Join(record.Roles(), ", ") + `. A dataset's split stands behind a colon: dataset:validation=PATH.
 The statement is about the products. It is written to --bundle; with --push REF the product is packed as pack does, in the same read, and the statement attached.
 
+With --format link it is in-toto link metadata in --links, for mlseal verify --layout.
 A command that fails signs nothing, and its exit status is that of mlseal. See docs/record.md.`,
 		Example: "  mlseal attest record --step fine-tune --material baseModel=oci:store:base --material dataset=./data --product ./out \\\n" +
 			"    --param epochs=3 --bundle out.sigstore.json --key trainer.key -- python train.py --epochs 3\n" +
-			"  mlseal attest record --step quantize --material baseModel=./model --product ./q4 --push oci:store:q4 --key trainer.key -- ./quantize.sh",
+			"  mlseal attest record --step quantize --material baseModel=./model --product ./q4 --push oci:store:q4 --key trainer.key -- ./quantize.sh\n" +
+			"  mlseal attest record --step convert --material baseModel=./model --product ./gguf --format link --links ./links --key trainer.key -- ./convert.sh",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return errors.New("no command to run: write it behind --, as in `-- python train.py`")
@@ -68,6 +71,7 @@ A command that fails signs nothing, and its exit status is that of mlseal. See d
 	flags.StringVar(&f.environmentOut, "environment-out", "", "where the list of Python packages is written (default beside the bundle, or STEP.environment.cdx.json)")
 	flags.StringVar(&f.unsignedOut, "unsigned-out", "", "where the predicate is written when the command succeeded and signing failed (default beside the bundle, or STEP.unsigned.json)")
 	flags.StringVar(&f.report, "report", "", "write a report as JSON here once the command has ended, whatever it ended with")
+	f.link.add(cmd)
 	f.key.add(cmd)
 	f.store.add(cmd)
 	_ = cmd.MarkFlagRequired("step")
@@ -107,6 +111,9 @@ func (a *app) record(ctx context.Context, args []string, f recordFlags) error {
 	if err != nil {
 		return err
 	}
+	if err := f.placeLink(plan, signing.key); err != nil {
+		return err
+	}
 	closeAll, err := a.openMaterials(ctx, f, plan)
 	defer closeAll()
 	if err != nil {
@@ -123,8 +130,11 @@ func (a *app) record(ctx context.Context, args []string, f recordFlags) error {
 }
 
 func (f *recordFlags) check() error {
+	if err := f.checkLink(); err != nil {
+		return err
+	}
 	switch {
-	case f.bundle == "" && f.push == "":
+	case !f.link.given() && f.bundle == "" && f.push == "":
 		return usage(errors.New("attest record: nowhere to put the statement: name a file with --bundle, or a package with --push"))
 	case f.push != "" && len(f.products) != 1:
 		return usage(errors.New("attest record: --push packs one product: name the others as byproducts, or in a directory with it"))

@@ -158,7 +158,7 @@ func (f *recordFlags) checkPlaces(p *record.Plan) error {
 	if f.push != "" && err != nil {
 		return err
 	}
-	for _, place := range []field{{"--bundle", f.bundle}, {"the layout", ref.Layout}, {"--report", f.report}, {"--environment-out", f.environmentOut}, {"--unsigned-out", f.unsignedOut}} {
+	for _, place := range []field{{"--bundle", f.bundle}, {"the layout", ref.Layout}, {"--report", f.report}, {"--environment-out", f.environmentOut}, {"--unsigned-out", f.unsignedOut}, {"--links", f.link.dir}} {
 		for _, tree := range slices.Concat(trees, f.products) {
 			if _, ok := record.Below(tree, place.value); ok && place.value != "" {
 				return usage(fmt.Errorf("attest record: %s %s lies in %s, which the statement is about", place.name, place.value, tree))
@@ -181,20 +181,25 @@ func (f *recordFlags) checkWritable() error {
 		if file.name == "" {
 			continue
 		}
-		if file.key != "" && !replaceable(file.name, file.key) {
-			return usage(fmt.Errorf("attest record: %s is there and is no file of an earlier run: it is not overwritten", file.name))
-		}
-		dir := filepath.Dir(file.name)
-		probe, err := os.CreateTemp(dir, ".mlseal-*")
-		if err != nil {
-			return fmt.Errorf("attest record: %s: %w", file.name, noSuch(dir, err))
-		}
-		_ = probe.Close()
-		if err := os.Remove(probe.Name()); err != nil {
+		if err := checkWritable(file.name, file.key); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// checkWritable tries a place that gets a JSON object with the key; any, when that is empty.
+func checkWritable(name, key string) error {
+	if key != "" && !replaceable(name, key) {
+		return usage(fmt.Errorf("attest record: %s is there and is no file of an earlier run: it is not overwritten", name))
+	}
+	dir := filepath.Dir(name)
+	probe, err := os.CreateTemp(dir, ".mlseal-*")
+	if err != nil {
+		return fmt.Errorf("attest record: %s: %w", name, noSuch(dir, err))
+	}
+	_ = probe.Close()
+	return os.Remove(probe.Name())
 }
 
 // maxReplaced bounds a file that is looked at before it is replaced, in bytes.

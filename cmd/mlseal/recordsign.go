@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,6 +32,7 @@ type recordReport struct {
 	Error         string                      `json:"error,omitempty"`
 	Subjects      []attest.ResourceDescriptor `json:"subjects,omitempty"`
 	Bundle        string                      `json:"bundle,omitempty"`
+	Link          string                      `json:"link,omitempty"`      // the file of the in-toto link
 	Reference     string                      `json:"reference,omitempty"` // where the product was packed to
 	Attached      []packAttached              `json:"attached,omitempty"`
 	Environment   string                      `json:"environment,omitempty"` // the list of Python packages
@@ -46,9 +48,12 @@ func (r *recordReport) add(name, value string) { r.fields = append(r.fields, fie
 func (a *app) sign(ctx context.Context, r *recorded) error {
 	err := r.prepare()
 	if err == nil {
-		if r.push != "" {
+		switch {
+		case r.link.given():
+			err = a.linkRecorded(ctx, r)
+		case r.push != "":
 			err = a.pushRecorded(ctx, r)
-		} else {
+		default:
 			err = a.bundleRecorded(ctx, r)
 		}
 	}
@@ -59,7 +64,7 @@ func (a *app) sign(ctx context.Context, r *recorded) error {
 		return fmt.Errorf("%w, and what would have been signed could not be kept: %w", err, kept)
 	}
 	r.report.Unsigned = r.unsignedOut
-	next := fmt.Sprintf("mlseal attest %s --type slsa-provenance --predicate %s --bundle %s --key KEY", r.products[0], r.unsignedOut, r.bundle)
+	next := fmt.Sprintf("mlseal attest %s --type slsa-provenance --predicate %s --bundle %s --key KEY", r.products[0], r.unsignedOut, cmp.Or(r.bundle, r.step+".sigstore.json"))
 	if r.push != "" {
 		next = fmt.Sprintf("mlseal pack %s %s --attest slsa-provenance=%s --key KEY", r.products[0], r.push, r.unsignedOut)
 	}

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"strings"
 
 	intoto "github.com/in-toto/in-toto-golang/in_toto"
 	"github.com/mlseal/mlseal/attest"
@@ -53,6 +54,24 @@ func makeLayout(ts *testscript.TestScript, neg bool, args []string) {
 	signLayout(ts, "inspected.layout", layout, owner)
 	layout.Inspect, layout.Expires = []intoto.Inspection{}, "2020-01-01T00:00:00Z"
 	signLayout(ts, "expired.layout", layout, owner)
+}
+
+// ownLayout LAYOUT.json WORKER.pub OUT signs a layout whose steps all are the worker's, and writes owner.pub.
+func ownLayout(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: ownlayout LAYOUT.json WORKER.pub OUT")
+	}
+	var l intoto.Layout
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[0])), &l))
+	var key intoto.Key
+	ts.Check(key.LoadKeyReaderDefaults(strings.NewReader(ts.ReadFile(args[1]))))
+	l.Keys = map[string]intoto.Key{key.KeyID: key}
+	for i := range l.Steps {
+		l.Steps[i].PubKeys = []string{key.KeyID}
+	}
+	owner := newLayoutKey(ts)
+	ts.Check(os.WriteFile(ts.MkAbs("owner.pub"), owner.PublicKeyPEM(), 0o644))
+	signLayout(ts, args[2], l, owner)
 }
 
 func newLayoutKey(ts *testscript.TestScript) *signer.Key {

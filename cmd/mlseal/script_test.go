@@ -67,6 +67,7 @@ func TestScripts(t *testing.T) {
 			"hub":       startHub,
 			"foreign":   packForeign,
 			"layout":    makeLayout,
+			"ownlayout": ownLayout,
 			"transit":   startTransit,
 			"flip":      flip,
 			"replace":   replaceText,
