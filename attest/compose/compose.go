@@ -31,6 +31,8 @@ const maxAttempts = 20
 // Facts are what a form builds on beside its answers.
 type Facts struct {
 	Now time.Time
+	// Artifact are the digests of what the statement is about, as far as they are known before it is signed.
+	Artifact map[string]string
 	// Statements are those about the artifact, as they were found: an inventory lists them, an approver chooses those that were read.
 	Statements []Statement
 	// Resolve makes a resource of the name of an artifact; nil where names stand for themselves.

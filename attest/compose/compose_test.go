@@ -121,6 +121,7 @@ func TestRefused(t *testing.T) {
 		"inherited, half a digest":      {"license-review", Answers{"concluded": {"MIT"}, "inherited": {"hf://x@sha256:12=MIT"}}, ErrAnswer, "no sha256 digest"},
 		"how bad":                       {"revocation", Answers{"reason": {"r"}, "severity": {"awful"}}, ErrAnswer, "critical"},
 		"a waiver that is over":         {"waiver", Answers{"id": {"1"}, "requirement": {"r"}, "until": {"2026-11-22"}, "reason": {"r"}}, ErrAnswer, "past"},
+		"an id that no policy has":      {"waiver", Answers{"id": {"1"}, "requirement": {"clean scan"}, "until": {"30d"}, "reason": {"r"}}, ErrAnswer, "requirement"},
 		"a waiver without an end":       {"waiver", Answers{"id": {"1"}, "requirement": {"r"}, "reason": {"r"}}, ErrMissing, "--until"},
 		"a long reason":                 {"revocation", Answers{"reason": {strings.Repeat("r", 4097)}, "severity": {"low"}}, ErrAnswer, "4096"},
 	} {

@@ -257,13 +257,31 @@ func revocation(facts Facts) *Form {
 		timeQuestion("effective-on", "effectiveOn", "when it begins to hold", facts.Now),
 		{Name: "replacement", key: "replacement", About: "the artifact to use instead: a PATH, a REF, or sha256:…", Optional: true,
 			value: func(s string) (any, error) {
+				named := resolve
 				if sha256Digest.MatchString(s) {
-					return resource(s)
+					named = resource
 				}
-				return resolve(s)
+				r, err := named(s)
+				if err == nil && r.is(facts.Artifact) {
+					err = fmt.Errorf("%w: it is the artifact itself that is revoked", ErrAnswer)
+				}
+				return r, err
 			}},
 	}}
 }
+
+// is reports whether a digest of the resource is one of these.
+func (r Resource) is(digests map[string]string) bool {
+	for algorithm, hex := range r.Digest {
+		if hex != "" && digests[algorithm] == hex {
+			return true
+		}
+	}
+	return false
+}
+
+// requirementID is what policies call their requirements.
+var requirementID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`)
 
 // waiver: that one requirement of a policy does not count for a while.
 func waiver(facts Facts) *Form {
@@ -281,7 +299,12 @@ func waiver(facts Facts) *Form {
 	}
 	return &Form{Name: "waiver", About: "that one requirement of a policy does not count for an artifact until a date", facts: facts, Questions: []Question{
 		{Name: "id", key: "id", About: "the waiver's own number, as the policy names it"},
-		{Name: "requirement", key: "requirement", About: "the id of the policy's requirement"},
+		{Name: "requirement", key: "requirement", About: "the id of the policy's requirement", check: func(s string) error {
+			if !requirementID.MatchString(s) {
+				return errors.New("no policy can have a requirement with this id: letters, digits, ., _ and -, at most 100")
+			}
+			return nil
+		}},
 		until,
 		{Name: "reason", key: "reason", About: "why"},
 	}}

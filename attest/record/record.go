@@ -39,7 +39,7 @@ type Material struct {
 	Artifact
 	// Tree is what is hashed before the command and looked at again after it; its FS is nil for a package, whose Artifact is complete.
 	Tree
-	// Again is asked after the command whether a package is still the same; it may be nil.
+	// Again is asked after the command whether a package is still the same, or a path still leads to the tree (SamePlace); it may be nil.
 	Again func(context.Context) error
 }
 
@@ -218,7 +218,7 @@ func (r *run) script() error {
 		return err
 	}
 	r.opened = append(r.opened, t)
-	r.Materials = append(r.Materials, Material{Artifact: Artifact{Role: RoleCode, Reference: name}, Tree: t})
+	r.Materials = append(r.Materials, Material{Artifact: Artifact{Role: RoleCode, Reference: name}, Tree: t, Again: SamePlace(name, t.File)})
 	return nil
 }
 
@@ -404,10 +404,10 @@ func (r *run) end(ctx context.Context) error {
 	for i, w := range r.watched {
 		m := r.Materials[i]
 		err := error(nil)
-		switch {
-		case w != nil:
+		if w != nil {
 			err = w.unchanged(ctx)
-		case m.Again != nil:
+		}
+		if err == nil && m.Again != nil {
 			err = m.Again(ctx)
 		}
 		if err != nil {
@@ -434,8 +434,11 @@ func (r *run) product(ctx context.Context, p Product, before listing) error {
 		return fmt.Errorf("product %s: %w: it is not there", name, ErrProduct)
 	}
 	t, err := r.Open(p.Path)
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("product %s: %w", name, err)
+	case err != nil: // what is wrong is what the command made, and not how mlseal was called
+		return fmt.Errorf("product %s: %w: %v", name, ErrProduct, err)
 	}
 	defer t.close()
 	after, known, err := list(ctx, t)
@@ -473,14 +476,13 @@ func (r *run) byproduct(ctx context.Context, b Artifact) error {
 		r.rec.Notes = append(r.rec.Notes, fmt.Sprintf("the byproduct %s (%s) is not there: it is left out", b.Name, b.Role))
 		return nil
 	}
-	t, err := r.Open(b.Reference)
-	if err != nil {
-		return fmt.Errorf("byproduct %s: %w", b.Name, err)
+	m, t, err := r.built(ctx, b.Reference)
+	if ctx.Err() != nil {
+		return fmt.Errorf("byproduct %s: %w", b.Name, ctx.Err())
 	}
-	defer t.close()
-	m, err := manifest.Build(ctx, t.FS, manifest.Options{File: t.File})
 	if err != nil {
-		return fmt.Errorf("byproduct %s: %w", b.Name, err)
+		r.rec.Notes = append(r.rec.Notes, fmt.Sprintf("the byproduct %s (%s) is left out: %v", b.Name, b.Role, err))
+		return nil
 	}
 	if t.File != "" {
 		b.MediaType = mediaType(t.File)
@@ -489,6 +491,17 @@ func (r *run) byproduct(ctx context.Context, b Artifact) error {
 	b.setTree(m, t.File != "", false)
 	r.rec.Byproducts = append(r.rec.Byproducts, b)
 	return nil
+}
+
+// built hashes what stands at the path.
+func (r *run) built(ctx context.Context, name string) (*manifest.Manifest, Tree, error) {
+	t, err := r.Open(name)
+	if err != nil {
+		return nil, t, err
+	}
+	defer t.close()
+	m, err := manifest.Build(ctx, t.FS, manifest.Options{File: t.File})
+	return m, t, err
 }
 
 // mediaTypes are those that the system may not know, or know otherwise.

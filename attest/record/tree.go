@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -105,6 +107,28 @@ func (w *watched) unchanged(ctx context.Context) error {
 		return fmt.Errorf("%w: %w", ErrChanged, d.Err())
 	}
 	return nil
+}
+
+// SamePlace is for Material.Again: whether the path still leads to the directory that it leads to now, or of one file to the directory that it is in. A
+// tree is looked at where it was opened: a link that leads elsewhere by now, or a directory that another one was put in the place of, it does not show.
+func SamePlace(name, file string) func(context.Context) error {
+	if file != "" {
+		name = filepath.Dir(name)
+	}
+	before, failed := os.Stat(name)
+	return func(context.Context) error {
+		if failed != nil {
+			return failed
+		}
+		after, err := os.Stat(name)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if err != nil || !os.SameFile(before, after) {
+			return fmt.Errorf("%w: another directory stands there", ErrChanged)
+		}
+		return nil
+	}
 }
 
 // ErrChanged says that a material is not what it was before the command. It wraps manifest.ErrChanged.

@@ -103,7 +103,11 @@ func (a *app) say(ctx context.Context, arg string, f *personFlags) error {
 	if err != nil {
 		return err
 	}
-	form := compose.New(f.kind, compose.Facts{Now: a.now(), Statements: statements,
+	var artifact map[string]string
+	if p != nil {
+		artifact = p.digests()
+	}
+	form := compose.New(f.kind, compose.Facts{Now: a.now(), Artifact: artifact, Statements: statements,
 		Resolve: func(name string) (compose.Resource, error) { return a.resolveArtifact(ctx, name, f.store) }})
 	answers, err := form.Fill(ctx, f.answers(), a.asker(f.noInput))
 	if err != nil {

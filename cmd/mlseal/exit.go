@@ -96,6 +96,11 @@ type unsignedError struct {
 
 func (e unsignedError) Unwrap() error { return e.error }
 
+// ranError marks what went wrong after a recorded command ended well. The command line was right when it began.
+type ranError struct{ error }
+
+func (e ranError) Unwrap() error { return e.error }
+
 // wrongCommandLine are the errors about what the command line or the policy says.
 var wrongCommandLine = []error{
 	atomicfile.ErrExists,
@@ -131,7 +136,7 @@ func exitStatus(err error) int {
 	var undelivered undeliveredError
 	var onPolicy *verify.PolicyError
 	var command *record.CommandError
-	var unsigned unsignedError
+	var ran ranError
 	var ofCommand commandError
 	switch {
 	case err == nil:
@@ -140,11 +145,11 @@ func exitStatus(err error) int {
 		return command.Status
 	case errors.As(err, &ofCommand):
 		return ofCommand.status
-	case errors.As(err, &unsigned):
-		if status := exitStatus(unsigned.error); status != statusUsage {
+	case errors.As(err, &ran):
+		if status := exitStatus(ran.error); status != statusUsage {
 			return status
 		}
-		return statusNotDecided // the command line was right when the command began
+		return statusNotDecided
 	case errors.As(err, &undelivered):
 		return statusNotDecided // whatever stood in the way
 	case isAny(err, memory.ErrUnreadable):

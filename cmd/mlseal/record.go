@@ -126,6 +126,9 @@ func (a *app) record(ctx context.Context, args []string, f recordFlags) error {
 	if err == nil {
 		err = a.sign(ctx, r)
 	}
+	if err != nil && rec != nil {
+		err = ranError{err}
+	}
 	return a.reportRecord(r, err)
 }
 

@@ -250,7 +250,7 @@ func (a *app) openMaterials(ctx context.Context, f recordFlags, p *record.Plan) 
 				m.URI = "hf://" + t.cache.Source.String()
 			}
 			a.noteCheckout(t, arg.of)
-			m.Tree = record.Tree{FS: t.fsys, File: t.file}
+			m.Tree, m.Again = record.Tree{FS: t.fsys, File: t.file}, record.SamePlace(arg.of, t.file)
 		}
 		p.Materials = append(p.Materials, m)
 	}

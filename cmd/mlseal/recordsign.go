@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/mlseal/mlseal/attest"
@@ -60,7 +62,7 @@ func (a *app) sign(ctx context.Context, r *recorded) error {
 	if err == nil || r.predicate == nil {
 		return err
 	}
-	if kept := atomicfile.Write(r.unsignedOut, r.predicate, atomicfile.Options{}); kept != nil {
+	if kept := r.keepUnsigned(); kept != nil {
 		return fmt.Errorf("%w, and what would have been signed could not be kept: %w", err, kept)
 	}
 	r.report.Unsigned = r.unsignedOut
@@ -69,6 +71,20 @@ func (a *app) sign(ctx context.Context, r *recorded) error {
 		next = fmt.Sprintf("mlseal pack %s %s --attest slsa-provenance=%s --key KEY", r.products[0], r.push, r.unsignedOut)
 	}
 	return unsignedError{error: err, file: r.unsignedOut, next: next}
+}
+
+// keepUnsigned writes the predicate where it was to be, or, when that place is gone or full, where temporary files are.
+func (r *recorded) keepUnsigned() error {
+	err := atomicfile.Write(r.unsignedOut, r.predicate, atomicfile.Options{})
+	if err == nil {
+		return nil
+	}
+	dir, failed := os.MkdirTemp("", "mlseal-")
+	if failed != nil {
+		return errors.Join(err, failed)
+	}
+	r.unsignedOut = filepath.Join(dir, filepath.Base(r.unsignedOut))
+	return atomicfile.Write(r.unsignedOut, r.predicate, atomicfile.Options{})
 }
 
 // prepare writes the list of packages and makes the predicate.
