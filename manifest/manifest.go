@@ -77,9 +77,9 @@ func New(files []File) (*Manifest, error) {
 }
 
 // DirHash is the tree's digest as lower-case hexadecimal without a prefix
-// (in-toto DigestSet v1.1, dirHash; golang.org/x/mod/sumdb/dirhash Hash1). It is empty when not every file's digest is known (Options.ShardsOnly).
+// (in-toto DigestSet v1.1, dirHash; golang.org/x/mod/sumdb/dirhash Hash1). It is empty for a tree without one (HasDirHash).
 func (m *Manifest) DirHash() string {
-	if slices.ContainsFunc(m.Files, func(f File) bool { return f.Digest == "" }) {
+	if !m.HasDirHash() {
 		return ""
 	}
 	h := sha256.New()

@@ -19,6 +19,7 @@ import (
 	"github.com/mlseal/mlseal/manifest/mount"
 	"github.com/mlseal/mlseal/manifest/oci"
 	"github.com/mlseal/mlseal/manifest/origin"
+	"github.com/mlseal/mlseal/manifest/parts"
 	"github.com/mlseal/mlseal/manifest/reader"
 	"github.com/mlseal/mlseal/policies"
 	"github.com/mlseal/mlseal/policies/library"
@@ -109,6 +110,7 @@ var wrongCommandLine = []error{
 	library.ErrTemplate, starter.ErrAnswer,
 	memory.ErrMisplaced, memory.ErrRollback,
 	oci.ErrCertificates, oci.ErrCredentials, oci.ErrPattern, oci.ErrReadOnly, oci.ErrReference, errUnpinned,
+	parts.ErrPlan,
 	policies.ErrPolicy, policytest.ErrFixture, policytest.ErrSuite,
 	record.ErrStep,
 	signer.ErrCertificate, signer.ErrKey, signer.ErrPINNeeded, signer.ErrPassword, signer.ErrPasswordNeeded, signer.ErrServiceURL, signer.ErrSigningConfig, signer.ErrToken,
@@ -122,6 +124,7 @@ var refusals = []error{
 	hfcache.ErrLink, hub.ErrAnswer, hub.ErrLimit, origin.ErrMismatch, origin.ErrPointer,
 	oci.ErrContent, oci.ErrExtra, oci.ErrLimit, oci.ErrManifest, oci.ErrNotLayout, oci.ErrNotPackage, oci.ErrNotPolicy, oci.ErrReferred,
 	oci.ErrNotFound, // of something that a package said is there: what the command line named is a usageError
+	parts.ErrDocument, parts.ErrParts, manifest.ErrAssembly, manifest.ErrMismatch,
 	policies.ErrDenied, errPolicyTest, errWarnings, errDiffers,
 	strictjson.ErrAmbiguous, strictjson.ErrLimit, strictjson.ErrSyntax,
 	reader.ErrMismatch, verify.ErrContent, verify.ErrFailed, verify.ErrLimit, errMixed, errTooLarge,
@@ -199,7 +202,7 @@ func hintFor(err error) string {
 	case isAny(err, hub.ErrUnavailable):
 		return "check HF_ENDPOINT and the network; nothing was packed under its name"
 	case isAny(err, manifest.ErrSymlink):
-		return "replace the link by the file that it points to (cp -L), or leave it out of the tree; sign and verify follow it with --allow-symlinks"
+		return "replace the link by the file that it points to (cp -L), or leave it out of the tree; hash, sign and verify follow it with --allow-symlinks"
 	case isAny(err, manifest.ErrBrokenLink):
 		return "remove the link, or leave it out with --ignore-paths"
 	case isAny(err, manifest.ErrName):
@@ -214,6 +217,10 @@ func hintFor(err error) string {
 		return "give them as flags, or run on a terminal to be asked"
 	case isAny(err, evaluation.ErrAsked):
 		return "--metric picks the metrics, --higher-is-better and --lower-is-better say how to read them, --harness NAME@VERSION which tool it was"
+	case isAny(err, parts.ErrParts):
+		return "hash the parts that are named again, of a tree that nobody writes to, and merge all of them"
+	case isAny(err, parts.ErrIsPart):
+		return "mlseal manifest merge makes the manifest of the tree of all its parts"
 	case isAny(err, attest.ErrPredicate):
 		return "mlseal schema NAME prints the schema of a predicate"
 	case isAny(err, atomicfile.ErrExists):

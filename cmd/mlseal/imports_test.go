@@ -31,6 +31,7 @@ import (
 	_ "github.com/mlseal/mlseal/manifest/mount"
 	_ "github.com/mlseal/mlseal/manifest/oci"
 	_ "github.com/mlseal/mlseal/manifest/origin"
+	_ "github.com/mlseal/mlseal/manifest/parts"
 	_ "github.com/mlseal/mlseal/manifest/reader"
 	_ "github.com/mlseal/mlseal/policies"
 	_ "github.com/mlseal/mlseal/policies/library"
@@ -55,6 +56,7 @@ var mayImport = map[string][]string{
 	"manifest/cache":      {"manifest"},
 	"manifest/format":     {},
 	"manifest/origin":     {"manifest"},
+	"manifest/parts":      {"manifest"},
 	"manifest/hfcache":    {"manifest", "manifest/origin"},
 	"manifest/hub":        {"manifest", "manifest/origin"},
 	"manifest/reader":     {"manifest"},

@@ -143,7 +143,7 @@ in-toto statements, and verifies signatures and digests against a policy before 
 	root.SetErr(a.stderr)
 	root.PersistentFlags().BoolVar(&a.quiet, "quiet", false, "show no progress; notes and errors are written all the same")
 	root.AddCommand(
-		a.hashCommand(), a.keysCommand(), a.signCommand(), a.verifyCommand(), a.packCommand(), a.pullCommand(), a.catCommand(), a.mountCommand(), a.pushCommand(), a.copyCommand(),
+		a.hashCommand(), a.manifestCommand(), a.keysCommand(), a.signCommand(), a.verifyCommand(), a.packCommand(), a.pullCommand(), a.catCommand(), a.mountCommand(), a.pushCommand(), a.copyCommand(),
 		a.lsCommand(), a.tagCommand(), a.rmCommand(), a.gcCommand(), a.loginCommand(), a.logoutCommand(),
 		a.attestCommand(), a.inspectCommand(), a.lineageCommand(), a.aibomCommand(), a.cacheCommand(), a.policyCommand(), a.schemaCommand(), a.versionCommand(), exitStatusTopic(),
 	)

@@ -75,6 +75,10 @@ func TestScripts(t *testing.T) {
 			"readonly":  startReadOnly,
 			"outage":    startOutage,
 			"same":      sameDecisions,
+
+			"shellblock": shellBlock,
+			"containers": containers,
+			"each":       each,
 		},
 	})
 }
