@@ -38,9 +38,9 @@ func newPipeline(t *testing.T) *pipeline {
 			t.Fatal(err)
 		}
 	}
-	p.write("project/train.py", "import os, pathlib, shutil\nassert 'MLSEAL_PASSWORD' not in os.environ\nassert not [n for n in os.environ if n.startswith('IN_')]\n"+
-		"shutil.copytree(pathlib.Path(__file__).parent / 'base', 'out', dirs_exist_ok=True)\npathlib.Path('out/notes.txt').write_text('trained')\n")
-	p.write("project/evaluate.py", "import json, pathlib, sys\nmodel, data, results = sys.argv[1:]\nassert (pathlib.Path(model) / 'notes.txt').read_text() == 'trained'\n"+
+	p.write("project/train.py", "import os, pathlib, shutil, sys\nassert 'MLSEAL_PASSWORD' not in os.environ\nassert not [n for n in os.environ if n.startswith('IN_')]\n"+
+		"shutil.copytree(pathlib.Path(__file__).parent / 'base', 'out', dirs_exist_ok=True)\npathlib.Path('out/notes.txt').write_text('trained ' + repr(sys.argv[1:]))\n")
+	p.write("project/evaluate.py", "import json, pathlib, sys\nmodel, data, results = sys.argv[1:]\nassert (pathlib.Path(model) / 'notes.txt').read_text().startswith('trained ')\n"+
 		"n = sum(1 for _ in open(pathlib.Path(data) / 'test.jsonl', 'rb'))\npathlib.Path(results).write_text(json.dumps({'epoch': 3.0, 'eval_accuracy': 0.7435, 'eval_loss': 0.9, 'eval_runtime': 1.0, 'eval_samples': n, 'eval_samples_per_second': 9.0, 'eval_steps_per_second': 1.0}))\n")
 	for _, name := range []string{"trainer", "evaluator"} {
 		p.run(p.mlseal, "keys", "generate", "--output-key-prefix", name)
@@ -638,7 +638,9 @@ type container struct {
 	Env        []struct {
 		Name, Value string
 		ValueFrom   struct {
-			FieldRef     struct{ FieldPath string } `yaml:"fieldRef"`
+			FieldRef struct {
+				FieldPath string `yaml:"fieldPath"`
+			} `yaml:"fieldRef"`
 			SecretKeyRef struct{ Name, Key string } `yaml:"secretKeyRef"`
 		} `yaml:"valueFrom"`
 	}
@@ -858,7 +860,7 @@ func TestInteropPipelinesArgo(t *testing.T) {
 	if out, err := run(c, map[string]string{"epochs": hostile, "ref": "registry.example/team/model:v2"}); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
-	if out, err := run(c, map[string]string{"threshold": "accuracy>=0.9", "ref": "registry.example/team/model:v3"}); err == nil || !strings.HasPrefix(err.Error(), "gate:") || !strings.Contains(out, "DENIED") {
+	if out, err := run(c, map[string]string{"threshold": "accuracy>=0.9", "epochs": "4", "ref": "registry.example/team/model:v3"}); err == nil || !strings.HasPrefix(err.Error(), "gate:") || !strings.Contains(out, "✓ built") || !strings.Contains(out, "✗ measured  CONDITION_FALSE") {
 		t.Errorf("a model below the threshold: %v\n%s", err, out)
 	}
 	for name, value := range map[string]string{"ref": hostile, "threshold": hostile} {
