@@ -4,9 +4,13 @@ package main
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"io/fs"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +18,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/mlseal/mlseal/internal/testenv"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -51,8 +56,17 @@ func newPipeline(t *testing.T) *pipeline {
 		p.keys[name] = string(key)
 	}
 	p.bin = filepath.Join(p.dir, "bin")
-	// go stands for the installation from the module proxy: it notes what it was asked for and puts the binary under test there.
-	p.write("bin/go", fmt.Sprintf("#!/bin/sh\nprintf '%%s\\n' \"$@\" >> %q\nmkdir -p \"$GOBIN\"\ncp %q \"$GOBIN/mlseal\"\n", filepath.Join(p.dir, "go.log"), p.mlseal))
+	// go stands for the build: it notes what it was asked for and puts the binary under test there.
+	p.write("bin/go", fmt.Sprintf(`#!/bin/sh
+printf '%%s\n' "$@" >> %q
+out="$GOBIN/mlseal"
+while [ $# -gt 0 ]; do
+  if [ "$1" = -o ]; then out=$2; fi
+  shift
+done
+mkdir -p "$(dirname "$out")"
+cp %q "$out"
+`, filepath.Join(p.dir, "go.log"), p.mlseal))
 	p.write("bin/docker", "#!/bin/sh\ntest \"$(cat)\" = the-token\n")
 	for _, name := range []string{"go", "docker"} {
 		if err := os.Chmod(filepath.Join(p.bin, name), 0o755); err != nil {
@@ -334,6 +348,10 @@ func (g *gitHub) action(with map[string]string) (string, string, error) {
 			if with["mlseal"] != "" {
 				continue
 			}
+		case "${{ inputs.command != '' }}":
+			if with["command"] == "" {
+				continue
+			}
 		default:
 			g.t.Fatalf("the test cannot decide %s", s.If)
 		}
@@ -353,11 +371,11 @@ func (g *gitHub) action(with map[string]string) (string, string, error) {
 func newGitHub(t *testing.T) *gitHub {
 	t.Helper()
 	p := newPipeline(t)
-	return &gitHub{p, map[string]string{"github.token": "the-token", "github.actor": "alice", "env.MLSEAL_VERSION": "latest",
+	return &gitHub{p, map[string]string{"github.token": "the-token", "github.actor": "alice",
 		"secrets.EVALUATOR_KEY": p.keys["evaluator"], "secrets.EVALUATOR_PASSWORD": "pw"},
 		map[string]string{"CI": "true", "GITHUB_ACTIONS": "true", "GITHUB_SERVER_URL": "https://github.com", "GITHUB_REPOSITORY": "acme/bot", "GITHUB_RUN_ID": "77", "GITHUB_RUN_ATTEMPT": "2",
 			"GITHUB_WORKFLOW_REF": "acme/bot/.github/workflows/model.yml@refs/heads/main", "RUNNER_ENVIRONMENT": "github-hosted", "RUNNER_TEMP": t.TempDir(),
-			"PATH": p.bin + ":" + os.Getenv("PATH"), "TRAINER_KEY": p.keys["trainer"]}}
+			"PATH": p.bin + ":" + os.Getenv("PATH"), "TRAINER_KEY": p.keys["trainer"], "GITHUB_ACTION_PATH": filepath.Join(testenv.Root(t), "docs", "pipelines", "github")}}
 }
 
 const (
@@ -369,16 +387,21 @@ const (
 func TestInteropPipelinesGitHub(t *testing.T) {
 	g := newGitHub(t)
 	var workflow struct {
-		Env  map[string]string
 		Jobs struct{ Train, Evaluate, Gate struct{ Steps []step } }
 	}
 	decode(t, "github/example.yml", &workflow)
 	model := g.registryAddr + "/acme/bot/model:0123"
 	g.values["env.MODEL"] = model
-	g.env["MODEL"], g.env["MLSEAL_VERSION"] = model, workflow.Env["MLSEAL_VERSION"]
+	g.env["MODEL"] = model
+	path := g.env["PATH"]
 	for _, job := range [][]step{workflow.Jobs.Train.Steps, workflow.Jobs.Evaluate.Steps, workflow.Jobs.Gate.Steps} {
+		g.env["PATH"] = path // each job has a machine of its own
 		for _, s := range job {
 			switch {
+			case strings.HasPrefix(s.Uses, "mlseal/mlseal/docs/pipelines/github@") && s.With == nil:
+				if _, out, err := g.action(nil); err != nil {
+					t.Fatalf("%v\n%s", err, out)
+				}
 			case strings.HasPrefix(s.Uses, "mlseal/mlseal/docs/pipelines/github@"):
 				if s.With["keyless"] != "true" {
 					t.Error("the example is not keyless")
@@ -406,7 +429,7 @@ func TestInteropPipelinesGitHub(t *testing.T) {
 			}
 		}
 	}
-	if got := g.read("go.log"); !strings.Contains(got, "install\ngithub.com/mlseal/mlseal/cmd/mlseal@latest\n") {
+	if got := g.read("go.log"); strings.Count(got, "build\n-C\n") != 3 {
 		t.Errorf("go was asked for %q", got)
 	}
 	g.denied(model, gitHubBuilder)
@@ -452,6 +475,61 @@ func TestInteropPipelinesGitHubHostile(t *testing.T) {
 		}
 	}
 	g.notPwned()
+}
+
+// TestInteropPipelinesGitHubInstall tries each way in which the action comes by a binary.
+func TestInteropPipelinesGitHubInstall(t *testing.T) {
+	g := newGitHub(t)
+	binary, err := os.ReadFile(g.mlseal)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write(binary) }))
+	defer server.Close()
+	g.write("authority.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})))
+	g.env["CURL_CA_BUNDLE"] = filepath.Join(g.dir, "authority.pem")
+	good := fmt.Sprintf("%x", sha256.Sum256(binary))
+	installed := filepath.Join(g.env["RUNNER_TEMP"], "mlseal-bin", "mlseal")
+	for name, with := range map[string]map[string]string{
+		"no digest":      {"url": server.URL},
+		"no url":         {"sha256": good},
+		"another digest": {"url": server.URL, "sha256": strings.Repeat("0", 64)},
+		"http":           {"url": strings.Replace(server.URL, "https", "http", 1), "sha256": good},
+		"hostile":        {"url": hostile, "sha256": hostile},
+		"hostile url":    {"url": server.URL + "/" + hostile + "\n--help", "sha256": strings.Repeat("0", 64)},
+	} {
+		if _, out, err := g.action(with); err == nil {
+			t.Errorf("%s: it succeeded\n%s", name, out)
+		}
+		if _, err := os.Stat(installed); err == nil {
+			t.Errorf("%s: something was installed", name)
+		}
+	}
+	g.notPwned()
+	if _, out, err := g.action(map[string]string{"url": server.URL, "sha256": good}); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if out, err := g.shell(g.dir, g.environ(g.env), "mlseal", "version"); err != nil {
+		t.Errorf("it is not on PATH: %v\n%s", err, out)
+	}
+	// And built by Go itself, from the commit that the action stands in.
+	if err := os.Remove(installed); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"GOCACHE", "GOPATH", "GOPROXY", "GOSUMDB", "GOFLAGS"} {
+		value, err := exec.Command("go", "env", name).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		g.env[name] = strings.TrimSpace(string(value))
+	}
+	g.env["PATH"] = os.Getenv("PATH")
+	if _, out, err := g.action(nil); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if out, err := g.shell(g.dir, g.environ(g.env), "mlseal", "version"); err != nil {
+		t.Errorf("what was built does not run: %v\n%s", err, out)
+	}
 }
 
 // shellQuote makes one word of text.
