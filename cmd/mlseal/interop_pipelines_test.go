@@ -696,11 +696,14 @@ type pod struct {
 			Arguments               parameters
 		}
 	}
-	Inputs parameters
+	Inputs, Outputs parameters
 }
 
 type parameters struct {
-	Parameters []struct{ Name, Value string }
+	Parameters []struct {
+		Name, Value string
+		ValueFrom   struct{ Path string } `yaml:"valueFrom"`
+	}
 }
 
 type podVolume struct {
@@ -737,13 +740,14 @@ type container struct {
 type cluster struct {
 	*pipeline
 	fields     map[string]string // what the downward API and Secrets give
+	outputs    map[string][]byte // of Argo's tasks
 	substitute func(string) string
 }
 
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
 	p := newPipeline(t)
-	c := &cluster{pipeline: p, substitute: func(text string) string { return text }, fields: map[string]string{"metadata.name": "model-x1", "metadata.namespace": "ml", "spec.serviceAccountName": "trainer", "spec.nodeName": "node-7",
+	c := &cluster{pipeline: p, outputs: map[string][]byte{}, substitute: func(text string) string { return text }, fields: map[string]string{"metadata.name": "model-x1", "metadata.namespace": "ml", "spec.serviceAccountName": "trainer", "spec.nodeName": "node-7",
 		"mlseal-trainer/password": "pw", "mlseal-evaluator/password": "pw"}}
 	p.write("volumes/key/trainer.key", p.keys["trainer"])
 	if err := os.Rename(filepath.Join(p.dir, "project"), filepath.Join(p.dir, "volumes", "data")); err != nil {
@@ -760,6 +764,9 @@ const (
 	kubernetesBuilder = "https://mlseal.dev/builders/kubernetes/v1"
 	kubernetesPod     = "kubernetes:ml/model-x1"
 )
+
+// kubernetesReference is what a kubelet expands in command and arguments.
+var kubernetesReference = regexp.MustCompile(`\$\([A-Za-z_][A-Za-z0-9_]*\)`)
 
 // runPod runs the containers of a pod one after the other.
 func (c *cluster) runPod(name string, p pod) (string, error) {
@@ -783,6 +790,17 @@ func (c *cluster) runPod(name string, p pod) (string, error) {
 		log += out
 		if err != nil {
 			return log, fmt.Errorf("%s: %s: %w", name, one.Name, err)
+		}
+	}
+	for _, output := range p.Outputs.Parameters {
+		for _, m := range p.Container.VolumeMounts {
+			if below, ok := strings.CutPrefix(output.ValueFrom.Path, m.MountPath+"/"); ok {
+				text, err := os.ReadFile(filepath.Join(places[m.Name], below))
+				if err != nil {
+					c.t.Fatal(err)
+				}
+				c.outputs[name+".outputs.parameters."+output.Name] = text
+			}
 		}
 	}
 	return log, nil
@@ -823,7 +841,12 @@ func (c *cluster) runContainer(one container, places map[string]string) (string,
 	}
 	var argv []string
 	for _, arg := range append(append([]string{}, one.Command...), one.Args...) {
-		argv = append(argv, local(arg))
+		argv = append(argv, kubernetesReference.ReplaceAllStringFunc(local(arg), func(reference string) string {
+			if value, ok := env[reference[2:len(reference)-1]]; ok {
+				return value
+			}
+			return reference
+		}))
 	}
 	dir := c.dir
 	if one.WorkingDir != "" {
@@ -846,7 +869,7 @@ func TestInteropPipelinesKubernetes(t *testing.T) {
 	if out, err := c.runPod("job", spec); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	ref := c.registryAddr + "/team/model:v1"
+	ref := c.registryAddr + "/team/model:model-x1"
 	c.policy("policy.yaml", kubernetesBuilder, kubernetesPod, `
   - id: details
     attestation: slsa-provenance
@@ -860,7 +883,7 @@ func TestInteropPipelinesKubernetes(t *testing.T) {
 
 	main := &spec.Containers[0]
 	for i, arg := range main.Args {
-		main.Args[i] = strings.NewReplacer("epochs=3", "epochs="+hostile, "model:v1", "model:v2").Replace(arg)
+		main.Args[i] = strings.NewReplacer("epochs=3", "epochs="+hostile, "model:$(POD_NAME)", "model:v2").Replace(arg)
 	}
 	if out, err := c.runPod("job", spec); err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -890,61 +913,93 @@ func TestInteropPipelinesArgo(t *testing.T) {
 		template.Volumes = append(template.Volumes, workflow.Spec.Volumes...)
 		templates[template.Name] = template
 	}
-	run := func(c *cluster, given map[string]string) (string, error) {
+	// run gives parameters their values as the controller does; between is called after the recording.
+	runs := 0
+	run := func(c *cluster, given map[string]string, between func(ref string)) (string, error) {
 		var log string
+		runs++
 		done := map[string]bool{"": true}
+		values := map[string]string{"{{workflow.uid}}": fmt.Sprintf("run-%d", runs)}
+		for _, p := range workflow.Spec.Arguments.Parameters {
+			value, ok := given[p.Name]
+			if !ok {
+				value = strings.ReplaceAll(p.Value, "registry.example/team/model", c.registryAddr+"/team/model")
+			}
+			values["{{workflow.parameters."+p.Name+"}}"] = value
+		}
 		for _, task := range templates["main"].DAG.Tasks {
 			if !done[task.Depends] {
 				t.Fatalf("task %s comes before %s", task.Name, task.Depends)
-			}
-			values := map[string]string{}
-			for _, p := range workflow.Spec.Arguments.Parameters {
-				values["{{workflow.parameters."+p.Name+"}}"] = p.Value
-				if value, ok := given[p.Name]; ok {
-					values["{{workflow.parameters."+p.Name+"}}"] = value
-				}
 			}
 			inputs := map[string]string{}
 			for _, argument := range task.Arguments.Parameters {
 				for _, input := range templates[task.Template].Inputs.Parameters {
 					if input.Name == argument.Name {
-						inputs["{{inputs.parameters."+input.Name+"}}"] = values[argument.Value]
+						inputs["{{inputs.parameters."+input.Name+"}}"] = replaceTags(t, c.jsonpath(argument.Value), values)
 					}
 				}
 			}
-			c.substitute = func(text string) string {
-				for placeholder, value := range inputs {
-					text = strings.ReplaceAll(text, placeholder, strings.ReplaceAll(value, "registry.example/team/model", c.registryAddr+"/team/model"))
-				}
-				if strings.Contains(text, "{{") {
-					t.Fatalf("task %s: nothing gives %s", task.Name, text)
-				}
-				return text
-			}
-			out, err := c.runPod(task.Name, templates[task.Template])
+			c.substitute = func(text string) string { return replaceTags(t, text, inputs) }
+			out, err := c.runPod("tasks."+task.Name, templates[task.Template])
 			log += out
 			if err != nil {
 				return log, err
 			}
 			done[task.Name] = true
+			if task.Name == "record" && between != nil {
+				between(inputs["{{inputs.parameters.ref}}"])
+			}
 		}
 		return log, nil
 	}
 	c := newCluster(t)
-	if out, err := run(c, nil); err != nil {
+	if out, err := run(c, nil, nil); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	c.denied(c.registryAddr+"/team/model:v1", kubernetesBuilder)
-	if out, err := run(c, map[string]string{"epochs": hostile, "ref": "registry.example/team/model:v2"}); err != nil {
+	c.denied(c.registryAddr+"/team/model:run-1", kubernetesBuilder)
+	if out, err := run(c, map[string]string{"epochs": hostile}, nil); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
-	if out, err := run(c, map[string]string{"threshold": "accuracy>=0.9", "epochs": "4", "ref": "registry.example/team/model:v3"}); err == nil || !strings.HasPrefix(err.Error(), "gate:") || !strings.Contains(out, "✓ built") || !strings.Contains(out, "✗ measured  CONDITION_FALSE") {
+	if out, err := run(c, map[string]string{"threshold": "accuracy>=0.9", "epochs": "4"}, nil); err == nil || !strings.HasPrefix(err.Error(), "tasks.gate:") || !strings.Contains(out, "✓ built") || !strings.Contains(out, "✗ measured  CONDITION_FALSE") {
 		t.Errorf("a model below the threshold: %v\n%s", err, out)
 	}
-	for name, value := range map[string]string{"ref": hostile, "threshold": hostile} {
-		if out, err := run(c, map[string]string{name: value}); err == nil {
+	// Whoever moves the tag meanwhile changes nothing: the tasks go on from the digest.
+	moved := func(ref string) { c.run(c.mlseal, "pack", "volumes/data/base", ref) }
+	if out, err := run(c, map[string]string{"epochs": "5"}, moved); err != nil {
+		t.Errorf("the tag was moved: %v\n%s", err, out)
+	}
+	for name, value := range map[string]string{"repository": hostile, "threshold": hostile} {
+		if out, err := run(c, map[string]string{name: value}, nil); err == nil {
 			t.Errorf("%s: it succeeded\n%s", name, out)
 		}
 	}
 	c.notPwned()
+}
+
+// replaceTags puts values in the place of Argo's tags. All are replaced at once: a value with a tag in it stays as it is.
+func replaceTags(t *testing.T, text string, values map[string]string) string {
+	t.Helper()
+	return argoTag.ReplaceAllStringFunc(text, func(tag string) string {
+		value, ok := values[tag]
+		if !ok {
+			t.Fatalf("nothing gives %s", tag)
+		}
+		return value
+	})
+}
+
+var (
+	argoTag      = regexp.MustCompile(`\{\{[^}]*\}\}`)
+	argoJSONPath = regexp.MustCompile(`\{\{=jsonpath\(([^,]+), '\$\.subjects\[0\]\.digest\.sha256'\)\}\}`)
+)
+
+// jsonpath evaluates the one expression that the Workflow has.
+func (c *cluster) jsonpath(text string) string {
+	return argoJSONPath.ReplaceAllStringFunc(text, func(tag string) string {
+		var report recordReport
+		if err := json.Unmarshal(c.outputs[argoJSONPath.FindStringSubmatch(tag)[1]], &report); err != nil || len(report.Subjects) == 0 {
+			c.t.Fatalf("%s: %v", tag, err)
+		}
+		return report.Subjects[0].Digest["sha256"]
+	})
 }
