@@ -23,17 +23,35 @@ type Source struct {
 	Digest attest.DigestSet `json:"digest,omitempty"`
 }
 
+// Owner is what only the owner of data knows; what is empty is left out.
+type Owner struct {
+	CreatedOn      string     `json:"createdOn,omitempty"` // RFC 3339
+	Sensitive      *Sensitive `json:"sensitive,omitempty"`
+	Classification string     `json:"classification,omitempty"`
+	Retention      string     `json:"retention,omitempty"`
+	Residency      string     `json:"residency,omitempty"`
+	OptOut         string     `json:"optOut,omitempty"`
+}
+
+// Sensitive says whether there are personal data, and how that was found out.
+type Sensitive struct {
+	PII    string `json:"pii"` // none, redacted or present
+	Method string `json:"method,omitempty"`
+}
+
 // DatasetOptions are what the predicate is made of. What a flag says comes before what a document says.
 type DatasetOptions struct {
 	Name, Version, License, Concluded string
 	Sources                           []Source
 	Splits                            []Split
-	Records                           int64 // -1 when it is to be told by the files
-	Files                             []File
-	Croissant                         *Croissant
-	CroissantSum                      attest.DigestSet
-	CroissantPath                     string // in the dataset; empty when it is no part of it
-	Card                              *Card
+	// Owner is what the owner's rules say of the data, which no document tells.
+	Owner
+	Records       int64 // -1 when it is to be told by the files
+	Files         []File
+	Croissant     *Croissant
+	CroissantSum  attest.DigestSet
+	CroissantPath string // in the dataset; empty when it is no part of it
+	Card          *Card
 	// TreeDigest gives the digest of several files as one tree.
 	TreeDigest func([]File) (string, error)
 }
@@ -72,8 +90,10 @@ func Dataset(o DatasetOptions) (json.RawMessage, error) {
 		License   license          `json:"license"`
 		Croissant attest.DigestSet `json:"croissant,omitempty"`
 		IsLive    *bool            `json:"isLive,omitempty"`
+		Owner
 	}
 	p.Croissant, p.IsLive, p.License.Concluded = o.CroissantSum, o.Croissant.IsLive, o.Concluded
+	p.Owner = o.Owner
 	var err error
 	for _, step := range []func() error{
 		func() error { p.Name, err = told("--name", "name", o.Name, o.Croissant.Name, o.Card.Name); return err },

@@ -44,6 +44,7 @@ type Options struct {
 	Report     resource    // the result file
 	SampleSize string      // an integer
 	Seed       string      // an integer
+	FinishedOn string      // RFC 3339
 	Metrics    []string    // patterns (path.Match) of the metrics that are taken; see Predicate
 	Thresholds []Threshold // each must fit a metric
 	Higher     []string    // patterns of metrics that are better when higher
@@ -104,7 +105,7 @@ func (r *Report) Predicate(o Options) (*Result, error) {
 		Report     *resource   `json:"report,omitempty"`
 	}{
 		Evaluator: evaluator{o.Evaluator.Name, o.Evaluator.Version}, Harness: named{over(r.Harness, o.Harness), o.HarnessSum},
-		Dataset: o.Dataset, Results: entries, FinishedOn: r.FinishedOn,
+		Dataset: o.Dataset, Results: entries, FinishedOn: either(o.FinishedOn, r.FinishedOn),
 		SampleSize: json.Number(either(o.SampleSize, r.SampleSize)), Seed: json.Number(either(o.Seed, r.Seed)),
 	}
 	if p.Harness.Version == "" {
@@ -127,6 +128,7 @@ func (r *Report) Predicate(o Options) (*Result, error) {
 func (r *Report) contradicted(o Options) error {
 	for _, c := range []struct{ what, said, found string }{
 		{"the tool's version", o.Harness.Version, r.Harness.Version}, {"the seed", o.Seed, r.Seed}, {"the sample size", o.SampleSize, r.SampleSize},
+		{"the time at which it finished", o.FinishedOn, r.FinishedOn},
 	} {
 		if c.said != "" && c.found != "" && c.said != c.found {
 			return fmt.Errorf("%s is %s in the file, not %s", c.what, c.found, c.said)

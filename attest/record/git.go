@@ -57,6 +57,22 @@ func findCode(ctx context.Context, dir string, except []string) *Code {
 	return c
 }
 
+// hasRepository reports whether dir is in a git repository, whatever git says of it.
+func hasRepository(dir string) bool {
+	dir, err := filepath.Abs(dir)
+	for err == nil {
+		if _, err := os.Lstat(filepath.Join(dir, ".git")); err == nil {
+			return true
+		}
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			break
+		}
+		dir = parent
+	}
+	return false
+}
+
 // line is an answer of one line. A path may end with white space.
 func line(answer []byte) string { return strings.TrimSuffix(string(answer), "\n") }
 
@@ -116,6 +132,8 @@ func gitURI(address string) string {
 		}
 		if i := strings.LastIndexByte(host, '@'); i >= 0 {
 			host = host[i+1:]
+		} else if at, _, _ := strings.Cut(name, "/"); strings.Contains(at, "@") {
+			return "" // user:password@host, a URL without its scheme
 		}
 		return "git+" + (&url.URL{Scheme: "ssh", Host: host, Path: "/" + strings.TrimPrefix(name, "/")}).String()
 	}

@@ -112,3 +112,22 @@ func TestRecordInARepository(t *testing.T) {
 		t.Errorf("%s", predicate)
 	}
 }
+
+// TestRecordInAnothersRepository: a commit that is missing from a record must not go unnoticed.
+func TestRecordInAnothersRepository(t *testing.T) {
+	dir := repository(t)
+	t.Setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+	p := testPlan(t, "make")
+	p.Command.Dir = dir
+	p.Products[0].Path = filepath.Join(dir, "out")
+	rec, err := Run(context.Background(), p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rec.Code != nil || !strings.Contains(strings.Join(rec.Notes, "\n"), "safe.directory") {
+		t.Errorf("%+v %q", rec.Code, rec.Notes)
+	}
+	if hasRepository(t.TempDir()) {
+		t.Error("a repository where there is none")
+	}
+}

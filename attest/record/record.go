@@ -194,7 +194,9 @@ func (r *run) begin(ctx context.Context) error {
 	if dir == "" {
 		dir = "."
 	}
-	r.rec.Code = findCode(ctx, dir, except)
+	if r.rec.Code = findCode(ctx, dir, except); r.rec.Code == nil && hasRepository(dir) {
+		r.rec.Notes = append(r.rec.Notes, "no git commit is recorded: git is not there, or does not read this repository, which has no commit yet or is another user's (git config --global --add safe.directory DIR)")
+	}
 	r.describe()
 	if err := r.environment(ctx); err != nil || r.Ready == nil {
 		return err

@@ -535,6 +535,7 @@ func TestGitURI(t *testing.T) {
 		"":                                        "",
 		"https://%zz":                             "",
 		"ext::sh -c touch% ran":                   "",
+		"me:tok@host/acme/llm.git":                "",
 		"git@host:acme/my llm.git":                "git+ssh://host/acme/my%20llm.git",
 	} {
 		if got := gitURI(in); got != want {

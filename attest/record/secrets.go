@@ -11,8 +11,6 @@ import (
 	"slices"
 	"strings"
 	"unicode"
-
-	"github.com/opencontainers/go-digest"
 )
 
 // masked stands where a secret stood.
@@ -221,6 +219,7 @@ var (
 	scheme       = regexp.MustCompile(`(?i)(\b(?:bearer|basic)\s+)[a-z0-9._~+/=:-]{6,}`)
 	userPassword = regexp.MustCompile(`((?:^|\s)(?:-u|--user|--proxy-user)[\s=]*["']?[^\s:"'=]+:)[^\s"'/][^\s"']*`)
 	userHost     = regexp.MustCompile(`[A-Za-z0-9._%+-]+:[^\s:@/"'=]+@[A-Za-z][A-Za-z0-9.-]*:?`)
+	algorithm    = regexp.MustCompile(`^(?:sha|blake)[0-9a-z]+:$`)
 	sshpass      = regexp.MustCompile(`(\bsshpass\s+-p\s*)["']?[^\s"']+`)
 	wandbLogin   = regexp.MustCompile(`(\bwandb\s+login\s+(?:--\S+\s+)*)[^\s-][^\s]*`)
 
@@ -288,11 +287,14 @@ func maskNamed(s string, form *regexp.Regexp) string {
 var queryNames = []string{"sig", "se_sig", "signature", "code", "key", "x-amz-signature", "x-amz-credential", "x-amz-security-token", "x-goog-signature", "x-goog-credential",
 	"awsaccesskeyid", "googleaccessid", "access_token", "id_token", "refresh_token", "assertion", "client_assertion"}
 
-// maskUserHost masks the password in user:password@host, but not the tag in name:tag@sha256:digest.
+// schemes stand in front of a name that is no user's.
+var schemes = []string{"file", "oci", "oci-archive", "hf", "npm", "pkg", "mailto"}
+
+// maskUserHost masks the password in user:password@host, but neither the tag in name:tag@sha256:digest nor the path in file:model@v2.
 func maskUserHost(s string) string {
 	user, rest, _ := strings.Cut(s, ":")
 	_, host, _ := strings.Cut(rest, "@")
-	if algorithm, ok := strings.CutSuffix(host, ":"); ok && digest.Algorithm(algorithm).Available() {
+	if algorithm.MatchString(host) || slices.Contains(schemes, user) {
 		return s
 	}
 	return user + ":" + masked + "@" + host

@@ -144,7 +144,7 @@ func TestMaskLeavesTheRest(t *testing.T) {
 		{"python", "train.py", "--epochs", "3", "--lr=2e-5", "--seed", "42"},
 		{"--max-tokens", "512"}, {"--max_new_tokens=512"}, {"--tokenizer", "./tok"}, {"--eos-token", "</s>"}, {"--pad_token_id", "0"}, {"--eos-token-id=2"}, {"--token-limit", "9"},
 		{"--special-tokens=a,b"}, {"sha256:" + sha}, {"oci:store@sha256:" + sha}, {"registry.example:5000/models/bot:v1@sha256:" + sha}, {"oci://registry.example:5000/bot@sha256:" + sha},
-		{"hf://org/repo@" + commit}, {"--revision", commit}, {"https://host/path?epochs=3"}, {"oci:store:v1@sha256:" + sha}, {"bot:v1@sha256:" + sha}, {"git@github.com:acme/llm.git"}, {"-u", "https://host/x"}, {"git push -u https://host/x"}, {"ssh://git@github.com/acme/llm"}, {"--port", "8080"}, {"-p", "8080"},
+		{"file:model@v2"}, {"oci:store@v1"}, {"name:tag@blake3:" + sha}, {"name:tag@sha512:" + sha + sha}, {"hf://org/repo@" + commit}, {"--revision", commit}, {"https://host/path?epochs=3"}, {"oci:store:v1@sha256:" + sha}, {"bot:v1@sha256:" + sha}, {"git@github.com:acme/llm.git"}, {"-u", "https://host/x"}, {"git push -u https://host/x"}, {"ssh://git@github.com/acme/llm"}, {"--port", "8080"}, {"-p", "8080"},
 		{"--model", "meta-llama/Meta-Llama-3-8B-Instruct"}, {"--secret-file", "/run/secrets/x"}, {"-m", "torch.distributed.run"}, {"--nproc_per_node=8"}, {"a: b"}, {"--use-auth-token", "--epochs", "3"},
 		{"--attention=flash"}, {"--author", "me"}, {"--monkey", "x"}, {"--keys", "a,b"}, {"550e8400-e29b-41d4-a716-446655440000"}, {"--password-file=p"}, {"--pin-memory", "true"}, {"pin_memory=True"}, {"--pass-rate=0.5"},
 	} {

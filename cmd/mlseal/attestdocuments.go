@@ -147,6 +147,8 @@ type datasetFlags struct {
 	name, version, license, concluded string
 	sources, splits                   []string
 	records                           int64
+	owner                             documents.Owner
+	pii, piiMethod                    string
 }
 
 func (a *app) attestDatasetCommand() *cobra.Command {
@@ -170,13 +172,23 @@ file's. What is not known is left out, or asked for by name; nothing is made up.
 	flags.StringVar(&f.version, "dataset-version", "", "version of the dataset")
 	flags.StringVar(&f.license, "license", "", "license that the source declares, best an SPDX expression")
 	flags.StringVar(&f.concluded, "license-concluded", "", "license that a review concluded")
-	flags.StringArrayVar(&f.sources, "source", nil, "`URI` where the data came from (repeatable)")
+	flags.StringArrayVar(&f.sources, "source", nil, "`URI` where the data came from, or URI,sha256:HEX with the digest of what was got there (repeatable)")
 	flags.StringArrayVar(&f.splits, "split", nil, "`NAME=PATTERN` of a split's files, such as train=train-*.jsonl (repeatable)")
 	flags.Int64Var(&f.records, "records", -1, "how many records the dataset has (default counted, where that is exact)")
+	flags.StringVar(&f.owner.CreatedOn, "created-on", "", "when the dataset was made, as in 2026-01-31T12:00:00Z")
+	flags.Var(&choice{&f.pii, []string{"none", "redacted", "present"}}, "pii", "whether it has personal data: none, redacted, present")
+	flags.StringVar(&f.piiMethod, "pii-method", "", "how that was found out")
+	flags.StringVar(&f.owner.OptOut, "opt-out", "", "how opt-outs were honoured, in the owner's words")
+	flags.StringVar(&f.owner.Classification, "classification", "", "the owner's classification, such as internal")
+	flags.StringVar(&f.owner.Retention, "retention", "", "how long it may be kept")
+	flags.StringVar(&f.owner.Residency, "residency", "", "where it must stay")
 	f.madeStatement.add(cmd)
 	cmd.RunE = a.do(func(cmd *cobra.Command, args []string) error {
 		if err := f.check(args[0]); err != nil {
 			return err
+		}
+		if err := f.ownersWord(); err != nil {
+			return usage(err)
 		}
 		if cmd.Flags().Changed("records") && f.records < 0 {
 			return usage(errors.New("attest: --records is a count"))
@@ -187,7 +199,7 @@ file's. What is not known is left out, or asked for by name; nothing is made up.
 }
 
 func (a *app) attestDataset(ctx context.Context, about string, f datasetFlags) error {
-	o := documents.DatasetOptions{Name: f.name, Version: f.version, License: f.license, Concluded: f.concluded, Records: f.records, TreeDigest: treeDigest}
+	o := documents.DatasetOptions{Name: f.name, Version: f.version, License: f.license, Concluded: f.concluded, Records: f.records, Owner: f.owner, TreeDigest: treeDigest}
 	if err := f.sourcesAndSplits(&o); err != nil {
 		return err
 	}
@@ -221,12 +233,39 @@ func (a *app) attestDataset(ctx context.Context, about string, f datasetFlags) e
 	return f.make(ctx, a, about, attest.DatasetPredicateType, predicate)
 }
 
+// ownersWord checks what the owner says.
+func (f *datasetFlags) ownersWord() error {
+	if f.piiMethod != "" && f.pii == "" {
+		return errors.New("attest: --pii-method says how --pii was found out: give both")
+	}
+	if f.pii != "" {
+		f.owner.Sensitive = &documents.Sensitive{PII: f.pii, Method: f.piiMethod}
+	}
+	return checkTime("--created-on", f.owner.CreatedOn)
+}
+
+// parseSource reads URI or URI,sha256:HEX.
+func parseSource(text string) (documents.Source, error) {
+	uri, sum, found := strings.Cut(text, ",sha256:")
+	if u, err := url.Parse(uri); err != nil || u.Scheme == "" {
+		return documents.Source{}, fmt.Errorf("attest: --source %s: want a URI, or URI,sha256:HEX", text)
+	}
+	if !found {
+		return documents.Source{URI: uri}, nil
+	}
+	if digest.NewDigestFromEncoded(digest.SHA256, sum).Validate() != nil {
+		return documents.Source{}, fmt.Errorf("attest: --source %s: want sha256: and 64 lower-case hexadecimal digits behind the comma", text)
+	}
+	return documents.Source{URI: uri, Digest: attest.DigestSet{"sha256": sum}}, nil
+}
+
 func (f datasetFlags) sourcesAndSplits(o *documents.DatasetOptions) error {
 	for _, uri := range f.sources {
-		if u, err := url.Parse(uri); err != nil || u.Scheme == "" {
-			return usage(fmt.Errorf("attest: --source %s: want a URI", uri))
+		source, err := parseSource(uri)
+		if err != nil {
+			return usage(err)
 		}
-		o.Sources = append(o.Sources, documents.Source{URI: uri})
+		o.Sources = append(o.Sources, source)
 	}
 	splits, err := pairs("--split", f.splits)
 	if err != nil {

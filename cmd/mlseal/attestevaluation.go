@@ -23,7 +23,7 @@ type evaluationFlags struct {
 	results, format                                string
 	evaluator, harness, harnessDigest, suite       string
 	dataset                                        string
-	seed, samples                                  string
+	seed, samples, finishedOn                      string
 	metrics, thresholds, higherBetter, lowerBetter []string
 }
 
@@ -55,6 +55,7 @@ dataset before it: arc_easy:acc. What a file does not say is asked for by flags 
 	flags.StringVar(&f.suite, "suite", "", "NAME or NAME@VERSION of the suite or task, where the file does not say")
 	flags.StringVar(&f.seed, "seed", "", "the seed, where the file does not say")
 	flags.StringVar(&f.samples, "sample-size", "", "how many samples were evaluated, where the file does not say")
+	flags.StringVar(&f.finishedOn, "finished-on", "", "when the evaluation finished, as in 2026-01-31T12:00:00Z, where the file does not say")
 	flags.StringArrayVar(&f.metrics, "metric", nil, "take the metrics of this `PATTERN`, where * stands for any characters (repeatable)")
 	flags.StringArrayVar(&f.thresholds, "threshold", nil, "`METRIC>=NUMBER` that a metric must clear; also >, <=, < and == (repeatable)")
 	flags.StringArrayVar(&f.higherBetter, "higher-is-better", nil, "`PATTERN` of metrics that are better when higher, where neither file nor name tells (repeatable)")
@@ -155,7 +156,7 @@ func (f evaluationFlags) options() (o evaluation.Options, err error) {
 		return o, errors.New("attest: --evaluator is empty")
 	}
 	o = evaluation.Options{
-		Evaluator: evaluation.Named{Name: f.evaluator}, Harness: named(f.harness), Suite: named(f.suite), SampleSize: f.samples, Seed: f.seed,
+		Evaluator: evaluation.Named{Name: f.evaluator}, Harness: named(f.harness), Suite: named(f.suite), SampleSize: f.samples, Seed: f.seed, FinishedOn: f.finishedOn,
 		Metrics: f.metrics, Higher: f.higherBetter, Lower: f.lowerBetter,
 	}
 	if f.harnessDigest != "" {
@@ -169,6 +170,9 @@ func (f evaluationFlags) options() (o evaluation.Options, err error) {
 		if n, err := strconv.ParseInt(text, 10, 64); text != "" && (err != nil || strconv.FormatInt(n, 10) != text || flag == "--sample-size" && n < 1) {
 			return o, fmt.Errorf("attest: %s %s: want a whole number", flag, text)
 		}
+	}
+	if err := checkTime("--finished-on", f.finishedOn); err != nil {
+		return o, err
 	}
 	for _, text := range f.thresholds {
 		t, err := evaluation.ParseThreshold(text)

@@ -6,7 +6,9 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"path/filepath"
+	"time"
 
 	"github.com/mlseal/mlseal/attest"
 	"github.com/mlseal/mlseal/manifest"
@@ -81,6 +83,14 @@ func (f *madeStatement) files(ctx context.Context, a *app, about string) (*manif
 func descriptor(file, mediaType string, data []byte) attest.ResourceDescriptor {
 	sum := sha256.Sum256(data)
 	return attest.ResourceDescriptor{Name: filepath.Base(file), Digest: attest.DigestSet{"sha256": hex.EncodeToString(sum[:])}, MediaType: mediaType}
+}
+
+// checkTime wants a time as the schemas have it, or none.
+func checkTime(flag, text string) error {
+	if _, err := time.Parse(time.RFC3339, text); text != "" && err != nil {
+		return fmt.Errorf("attest: %s %s: want a time with its zone, as in 2026-01-31T12:00:00Z", flag, text)
+	}
+	return nil
 }
 
 // asked marks an error about what the command line asked for.

@@ -116,9 +116,10 @@ func (f *fineTune) train() {
 	f.seal("attest", "dataset", "oci:store:data", "--card", "data/README.md", "--split", "train=train.jsonl", "--dataset-version", "1.0.0", "--license", "Unicode-3.0", "--license-concluded", "Unicode-3.0",
 		"--source", "pkg:pypi/babel@2.18.0", "--records", fmt.Sprint(strings.Count(f.read("data/train.jsonl"), "\n")), "--key", "data-office.key")
 
+	f.seal("pull", "oci:store:base", "start")
 	cmd := f.command(f.mlseal, "attest", "record", "--step", "fine-tune", "--material", "baseModel=oci:store:base", "--material", "dataset=oci:store:data", "--product", "out",
 		"--push", "oci:store:v1", "--param", "epochs=12", "--param", "alpha=0.00001", "--env", "TRACKER_*", "--builder-id", fineTuneBuilder, "--key", "trainer.key", "--report", "report.json",
-		"--", f.python, f.script, "finetune", "--base", "base", "--data", "data", "--out", "out", "--epochs", "12", "--token", plantedToken)
+		"--", f.python, f.script, "finetune", "--base", "start", "--data", "data", "--out", "out", "--epochs", "12", "--token", plantedToken)
 	cmd.Env = append(cmd.Env, "TRACKER_API_KEY="+plantedKey, "TRACKER_PROJECT=langid")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		f.t.Fatalf("the fine-tune is not recorded: %v\n%s", err, out)

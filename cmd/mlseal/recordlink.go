@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strconv"
 
@@ -32,7 +33,7 @@ func (f *recordLinkFlags) add(cmd *cobra.Command) {
 	f.format = formatProvenance
 	flags := cmd.Flags()
 	flags.Var(&choice{&f.format, []string{formatProvenance, formatLink}}, "format", "what is signed: SLSA provenance, or in-toto link metadata for a layout (slsa-provenance, link)")
-	flags.StringVar(&f.dir, "links", "", "with --format link: the directory that gets the link, STEP.KEYID.link")
+	flags.StringVar(&f.dir, "links", "", "with --format link: the directory that gets the link, STEP.KEYID.link; it is made")
 	flags.StringVar(&f.step, "link-step", "", "with --format link: the step's name in the layout (default that of --step)")
 	flags.StringVar(&f.keyID, "link-key-id", "", "with --format link: the id that the layout has for the key (default in-toto-golang's)")
 }
@@ -83,6 +84,9 @@ func (f *recordFlags) placeLink(p *record.Plan, key *signingKey) error {
 			return usage(fmt.Errorf("attest record: --format link: %w", err))
 		}
 		return nil
+	}
+	if err := os.MkdirAll(l.dir, 0o755); err != nil {
+		return usage(fmt.Errorf("attest record: --links: %w", err))
 	}
 	return checkWritable(l.file, "payloadType")
 }

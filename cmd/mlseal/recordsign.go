@@ -187,7 +187,7 @@ func (a *app) reportRecord(r *recorded, err error) error {
 	}
 	r.report.Signed = err == nil
 	if err != nil {
-		r.report.Error = err.Error()
+		r.report.Error = record.NewMask(a.environment()).Text(err.Error())
 	}
 	if r.recordFlags.report != "" {
 		data, failed := report.Marshal(r.report)

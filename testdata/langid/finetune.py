@@ -102,7 +102,7 @@ def main() -> None:
     classifier = new_classifier(options.seed, options.alpha)
     needed = {"finetune": options.base, "evaluate": options.model}.get(options.step, options.data)
     if needed is None:
-        parser.error("finetune needs --base, evaluate needs --model")
+        parser.error({"finetune": "finetune needs --base", "evaluate": "evaluate needs --model"}[options.step])
     if options.step == "evaluate":
         evaluate(load(needed, classifier), options.data, options.out)
         return

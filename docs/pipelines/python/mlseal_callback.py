@@ -81,4 +81,4 @@ class MlsealCallback(TrainerCallback):
 
 def checkpoint(args: TrainingArguments, step: int) -> Path:
     """Where the Trainer saves the checkpoint of a step."""
-    return Path(args.output_dir) / f"checkpoint-{step}"
+    return Path(str(args.output_dir)) / f"checkpoint-{step}"

@@ -22,7 +22,7 @@ def run(*arguments: str | os.PathLike[str], mlseal: str = "mlseal") -> str:
     The password of a key is in MLSEAL_PASSWORD, and in no argument: other users see those.
     There is no standard input, so that a job never waits for an answer.
     """
-    command = [mlseal, *map(os.fspath, arguments)]
+    command = [mlseal, *(os.fspath(argument) for argument in arguments)]
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", errors="replace")
     except OSError as error:

@@ -27,7 +27,7 @@ class MlflowTest(SealedCase):
     def finished_run(self) -> str:
         with mlflow.start_run() as run:
             mlflow.log_metrics({"accuracy": 0.30000000000000004, "log_loss": 1e-05})
-        return run.info.run_id
+        return str(run.info.run_id)
 
     def tags(self, run_id: str) -> dict[str, str]:
         tags = self.client.get_run(run_id).data.tags
