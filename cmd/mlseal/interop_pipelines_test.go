@@ -22,8 +22,9 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// hostile is text that runs something wherever a shell reads it as a part of its script, and that names a directory.
-const hostile = "a'b\" $(touch pwned) `touch pwned` ;touch pwned; ${IFS} *"
+// hostile is text that runs something wherever a shell reads it as a part of its script, without quotes and within either kind, and that names a
+// directory.
+const hostile = "$(touch pwned) `touch pwned` ';touch pwned;' \";touch pwned;\" ;touch pwned; ${IFS} *"
 
 // pipeline is a project on a platform: its sources, the keys of trainer and evaluator, a registry, and the commands that the platform has.
 type pipeline struct {
@@ -37,6 +38,7 @@ type pipeline struct {
 func newPipeline(t *testing.T) *pipeline {
 	t.Helper()
 	p := &pipeline{lab: newLab(t), keys: map[string]string{}}
+	t.Cleanup(p.notPwned)
 	p.registryAddr = p.registry()
 	for _, name := range []string{"base", "dataset", "evalset"} {
 		if err := os.CopyFS(filepath.Join(p.dir, "project", name), os.DirFS("../../testdata/langid/"+name)); err != nil {
@@ -464,7 +466,6 @@ func TestInteropPipelinesGitHubHostile(t *testing.T) {
 	}
 	g.policy("policy.yaml", gitHubBuilder, gitHubRun, "")
 	g.run(g.mlseal, "verify", "project/out "+hostile, "--policy", "policy.yaml", "--attestations", "project/statement "+hostile+".json")
-	g.notPwned()
 	// Each input that is refused is refused as one argument; and the command's first failure is the step's.
 	for name, more := range map[string]map[string]string{
 		"step": {"step": hostile}, "materials": {"materials": "dataset=" + hostile + "/none"}, "push": {"push": hostile, "bundle": ""}, "key": {"key": hostile}, "flag": {"step": "fine-tune --help"},
@@ -474,7 +475,6 @@ func TestInteropPipelinesGitHubHostile(t *testing.T) {
 			t.Errorf("%s: it succeeded with %q\n%s", name, digest, out)
 		}
 	}
-	g.notPwned()
 }
 
 // TestInteropPipelinesGitHubInstall tries each way in which the action comes by a binary.
@@ -674,7 +674,6 @@ func TestInteropPipelinesGitLab(t *testing.T) {
 					t.Errorf("%s: it succeeded\n%s", name, out)
 				}
 			}
-			p.notPwned()
 		})
 	}
 }
@@ -778,10 +777,11 @@ func (c *cluster) runPod(name string, p pod) (string, error) {
 	for _, v := range p.Volumes {
 		places[v.Name] = filepath.Join(c.dir, "volumes", v.Name)
 		if v.EmptyDir != nil {
-			places[v.Name] = filepath.Join(c.t.TempDir(), v.Name)
-			if err := os.MkdirAll(places[v.Name], 0o755); err != nil {
+			dir, err := os.MkdirTemp(c.dir, v.Name)
+			if err != nil {
 				c.t.Fatal(err)
 			}
+			places[v.Name] = dir
 		}
 	}
 	var log string
@@ -889,7 +889,6 @@ func TestInteropPipelinesKubernetes(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	c.run(c.mlseal, "verify", c.registryAddr+"/team/model:v2", "--policy", "policy.yaml")
-	c.notPwned()
 }
 
 // TestInteropPipelinesArgo runs the Workflow's tasks in the order of its graph, with and without hostile parameters.
@@ -973,7 +972,6 @@ func TestInteropPipelinesArgo(t *testing.T) {
 			t.Errorf("%s: it succeeded\n%s", name, out)
 		}
 	}
-	c.notPwned()
 }
 
 // replaceTags puts values in the place of Argo's tags. All are replaced at once: a value with a tag in it stays as it is.
