@@ -4,9 +4,13 @@ package main
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"io/fs"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +18,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/mlseal/mlseal/internal/testenv"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -53,8 +58,17 @@ func newPipeline(t *testing.T) *pipeline {
 		p.keys[name] = string(key)
 	}
 	p.bin = filepath.Join(p.dir, "bin")
-	// go stands for the installation from the module proxy: it notes what it was asked for and puts the binary under test there.
-	p.write("bin/go", fmt.Sprintf("#!/bin/sh\nprintf '%%s\\n' \"$@\" >> %q\nmkdir -p \"$GOBIN\"\ncp %q \"$GOBIN/mlseal\"\n", filepath.Join(p.dir, "go.log"), p.mlseal))
+	// go stands for the build: it notes what it was asked for and puts the binary under test there.
+	p.write("bin/go", fmt.Sprintf(`#!/bin/sh
+printf '%%s\n' "$@" >> %q
+out="$GOBIN/mlseal"
+while [ $# -gt 0 ]; do
+  if [ "$1" = -o ]; then out=$2; fi
+  shift
+done
+mkdir -p "$(dirname "$out")"
+cp %q "$out"
+`, filepath.Join(p.dir, "go.log"), p.mlseal))
 	p.write("bin/docker", "#!/bin/sh\ntest \"$(cat)\" = the-token\n")
 	for _, name := range []string{"go", "docker"} {
 		if err := os.Chmod(filepath.Join(p.bin, name), 0o755); err != nil {
@@ -336,6 +350,10 @@ func (g *gitHub) action(with map[string]string) (string, string, error) {
 			if with["mlseal"] != "" {
 				continue
 			}
+		case "${{ inputs.command != '' }}":
+			if with["command"] == "" {
+				continue
+			}
 		default:
 			g.t.Fatalf("the test cannot decide %s", s.If)
 		}
@@ -355,11 +373,11 @@ func (g *gitHub) action(with map[string]string) (string, string, error) {
 func newGitHub(t *testing.T) *gitHub {
 	t.Helper()
 	p := newPipeline(t)
-	return &gitHub{p, map[string]string{"github.token": "the-token", "github.actor": "alice", "env.MLSEAL_VERSION": "latest",
+	return &gitHub{p, map[string]string{"github.token": "the-token", "github.actor": "alice",
 		"secrets.EVALUATOR_KEY": p.keys["evaluator"], "secrets.EVALUATOR_PASSWORD": "pw"},
 		map[string]string{"CI": "true", "GITHUB_ACTIONS": "true", "GITHUB_SERVER_URL": "https://github.com", "GITHUB_REPOSITORY": "acme/bot", "GITHUB_RUN_ID": "77", "GITHUB_RUN_ATTEMPT": "2",
 			"GITHUB_WORKFLOW_REF": "acme/bot/.github/workflows/model.yml@refs/heads/main", "RUNNER_ENVIRONMENT": "github-hosted", "RUNNER_TEMP": t.TempDir(),
-			"PATH": p.bin + ":" + os.Getenv("PATH"), "TRAINER_KEY": p.keys["trainer"]}}
+			"PATH": p.bin + ":" + os.Getenv("PATH"), "TRAINER_KEY": p.keys["trainer"], "GITHUB_ACTION_PATH": filepath.Join(testenv.Root(t), "docs", "pipelines", "github")}}
 }
 
 const (
@@ -371,16 +389,21 @@ const (
 func TestInteropPipelinesGitHub(t *testing.T) {
 	g := newGitHub(t)
 	var workflow struct {
-		Env  map[string]string
 		Jobs struct{ Train, Evaluate, Gate struct{ Steps []step } }
 	}
 	decode(t, "github/example.yml", &workflow)
 	model := g.registryAddr + "/acme/bot/model:0123"
 	g.values["env.MODEL"] = model
-	g.env["MODEL"], g.env["MLSEAL_VERSION"] = model, workflow.Env["MLSEAL_VERSION"]
+	g.env["MODEL"] = model
+	path := g.env["PATH"]
 	for _, job := range [][]step{workflow.Jobs.Train.Steps, workflow.Jobs.Evaluate.Steps, workflow.Jobs.Gate.Steps} {
+		g.env["PATH"] = path // each job has a machine of its own
 		for _, s := range job {
 			switch {
+			case strings.HasPrefix(s.Uses, "mlseal/mlseal/docs/pipelines/github@") && s.With == nil:
+				if _, out, err := g.action(nil); err != nil {
+					t.Fatalf("%v\n%s", err, out)
+				}
 			case strings.HasPrefix(s.Uses, "mlseal/mlseal/docs/pipelines/github@"):
 				if s.With["keyless"] != "true" {
 					t.Error("the example is not keyless")
@@ -408,7 +431,7 @@ func TestInteropPipelinesGitHub(t *testing.T) {
 			}
 		}
 	}
-	if got := g.read("go.log"); !strings.Contains(got, "install\ngithub.com/mlseal/mlseal/cmd/mlseal@latest\n") {
+	if got := g.read("go.log"); strings.Count(got, "build\n-C\n") != 3 {
 		t.Errorf("go was asked for %q", got)
 	}
 	g.denied(model, gitHubBuilder)
@@ -451,6 +474,61 @@ func TestInteropPipelinesGitHubHostile(t *testing.T) {
 		if digest, out, err := g.action(with(more)); err == nil || digest != "" {
 			t.Errorf("%s: it succeeded with %q\n%s", name, digest, out)
 		}
+	}
+}
+
+// TestInteropPipelinesGitHubInstall tries each way in which the action comes by a binary.
+func TestInteropPipelinesGitHubInstall(t *testing.T) {
+	g := newGitHub(t)
+	binary, err := os.ReadFile(g.mlseal)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write(binary) }))
+	defer server.Close()
+	g.write("authority.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})))
+	g.env["CURL_CA_BUNDLE"] = filepath.Join(g.dir, "authority.pem")
+	good := fmt.Sprintf("%x", sha256.Sum256(binary))
+	installed := filepath.Join(g.env["RUNNER_TEMP"], "mlseal-bin", "mlseal")
+	for name, with := range map[string]map[string]string{
+		"no digest":      {"url": server.URL},
+		"no url":         {"sha256": good},
+		"another digest": {"url": server.URL, "sha256": strings.Repeat("0", 64)},
+		"http":           {"url": strings.Replace(server.URL, "https", "http", 1), "sha256": good},
+		"hostile":        {"url": hostile, "sha256": hostile},
+		"hostile url":    {"url": server.URL + "/" + hostile + "\n--help", "sha256": strings.Repeat("0", 64)},
+	} {
+		if _, out, err := g.action(with); err == nil {
+			t.Errorf("%s: it succeeded\n%s", name, out)
+		}
+		if _, err := os.Stat(installed); err == nil {
+			t.Errorf("%s: something was installed", name)
+		}
+	}
+	g.notPwned()
+	if _, out, err := g.action(map[string]string{"url": server.URL, "sha256": good}); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if out, err := g.shell(g.dir, g.environ(g.env), "mlseal", "version"); err != nil {
+		t.Errorf("it is not on PATH: %v\n%s", err, out)
+	}
+	// And built by Go itself, from the commit that the action stands in.
+	if err := os.Remove(installed); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"GOCACHE", "GOPATH", "GOPROXY", "GOSUMDB", "GOFLAGS"} {
+		value, err := exec.Command("go", "env", name).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		g.env[name] = strings.TrimSpace(string(value))
+	}
+	g.env["PATH"] = os.Getenv("PATH")
+	if _, out, err := g.action(nil); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if out, err := g.shell(g.dir, g.environ(g.env), "mlseal", "version"); err != nil {
+		t.Errorf("what was built does not run: %v\n%s", err, out)
 	}
 }
 
@@ -617,11 +695,14 @@ type pod struct {
 			Arguments               parameters
 		}
 	}
-	Inputs parameters
+	Inputs, Outputs parameters
 }
 
 type parameters struct {
-	Parameters []struct{ Name, Value string }
+	Parameters []struct {
+		Name, Value string
+		ValueFrom   struct{ Path string } `yaml:"valueFrom"`
+	}
 }
 
 type podVolume struct {
@@ -658,13 +739,14 @@ type container struct {
 type cluster struct {
 	*pipeline
 	fields     map[string]string // what the downward API and Secrets give
+	outputs    map[string][]byte // of Argo's tasks
 	substitute func(string) string
 }
 
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
 	p := newPipeline(t)
-	c := &cluster{pipeline: p, substitute: func(text string) string { return text }, fields: map[string]string{"metadata.name": "model-x1", "metadata.namespace": "ml", "spec.serviceAccountName": "trainer", "spec.nodeName": "node-7",
+	c := &cluster{pipeline: p, outputs: map[string][]byte{}, substitute: func(text string) string { return text }, fields: map[string]string{"metadata.name": "model-x1", "metadata.namespace": "ml", "spec.serviceAccountName": "trainer", "spec.nodeName": "node-7",
 		"mlseal-trainer/password": "pw", "mlseal-evaluator/password": "pw"}}
 	p.write("volumes/key/trainer.key", p.keys["trainer"])
 	if err := os.Rename(filepath.Join(p.dir, "project"), filepath.Join(p.dir, "volumes", "data")); err != nil {
@@ -681,6 +763,9 @@ const (
 	kubernetesBuilder = "https://mlseal.dev/builders/kubernetes/v1"
 	kubernetesPod     = "kubernetes:ml/model-x1"
 )
+
+// kubernetesReference is what a kubelet expands in command and arguments.
+var kubernetesReference = regexp.MustCompile(`\$\([A-Za-z_][A-Za-z0-9_]*\)`)
 
 // runPod runs the containers of a pod one after the other.
 func (c *cluster) runPod(name string, p pod) (string, error) {
@@ -705,6 +790,17 @@ func (c *cluster) runPod(name string, p pod) (string, error) {
 		log += out
 		if err != nil {
 			return log, fmt.Errorf("%s: %s: %w", name, one.Name, err)
+		}
+	}
+	for _, output := range p.Outputs.Parameters {
+		for _, m := range p.Container.VolumeMounts {
+			if below, ok := strings.CutPrefix(output.ValueFrom.Path, m.MountPath+"/"); ok {
+				text, err := os.ReadFile(filepath.Join(places[m.Name], below))
+				if err != nil {
+					c.t.Fatal(err)
+				}
+				c.outputs[name+".outputs.parameters."+output.Name] = text
+			}
 		}
 	}
 	return log, nil
@@ -745,7 +841,12 @@ func (c *cluster) runContainer(one container, places map[string]string) (string,
 	}
 	var argv []string
 	for _, arg := range append(append([]string{}, one.Command...), one.Args...) {
-		argv = append(argv, local(arg))
+		argv = append(argv, kubernetesReference.ReplaceAllStringFunc(local(arg), func(reference string) string {
+			if value, ok := env[reference[2:len(reference)-1]]; ok {
+				return value
+			}
+			return reference
+		}))
 	}
 	dir := c.dir
 	if one.WorkingDir != "" {
@@ -768,7 +869,7 @@ func TestInteropPipelinesKubernetes(t *testing.T) {
 	if out, err := c.runPod("job", spec); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	ref := c.registryAddr + "/team/model:v1"
+	ref := c.registryAddr + "/team/model:model-x1"
 	c.policy("policy.yaml", kubernetesBuilder, kubernetesPod, `
   - id: details
     attestation: slsa-provenance
@@ -782,7 +883,7 @@ func TestInteropPipelinesKubernetes(t *testing.T) {
 
 	main := &spec.Containers[0]
 	for i, arg := range main.Args {
-		main.Args[i] = strings.NewReplacer("epochs=3", "epochs="+hostile, "model:v1", "model:v2").Replace(arg)
+		main.Args[i] = strings.NewReplacer("epochs=3", "epochs="+hostile, "model:$(POD_NAME)", "model:v2").Replace(arg)
 	}
 	if out, err := c.runPod("job", spec); err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -811,60 +912,92 @@ func TestInteropPipelinesArgo(t *testing.T) {
 		template.Volumes = append(template.Volumes, workflow.Spec.Volumes...)
 		templates[template.Name] = template
 	}
-	run := func(c *cluster, given map[string]string) (string, error) {
+	// run gives parameters their values as the controller does; between is called after the recording.
+	runs := 0
+	run := func(c *cluster, given map[string]string, between func(ref string)) (string, error) {
 		var log string
+		runs++
 		done := map[string]bool{"": true}
+		values := map[string]string{"{{workflow.uid}}": fmt.Sprintf("run-%d", runs)}
+		for _, p := range workflow.Spec.Arguments.Parameters {
+			value, ok := given[p.Name]
+			if !ok {
+				value = strings.ReplaceAll(p.Value, "registry.example/team/model", c.registryAddr+"/team/model")
+			}
+			values["{{workflow.parameters."+p.Name+"}}"] = value
+		}
 		for _, task := range templates["main"].DAG.Tasks {
 			if !done[task.Depends] {
 				t.Fatalf("task %s comes before %s", task.Name, task.Depends)
-			}
-			values := map[string]string{}
-			for _, p := range workflow.Spec.Arguments.Parameters {
-				values["{{workflow.parameters."+p.Name+"}}"] = p.Value
-				if value, ok := given[p.Name]; ok {
-					values["{{workflow.parameters."+p.Name+"}}"] = value
-				}
 			}
 			inputs := map[string]string{}
 			for _, argument := range task.Arguments.Parameters {
 				for _, input := range templates[task.Template].Inputs.Parameters {
 					if input.Name == argument.Name {
-						inputs["{{inputs.parameters."+input.Name+"}}"] = values[argument.Value]
+						inputs["{{inputs.parameters."+input.Name+"}}"] = replaceTags(t, c.jsonpath(argument.Value), values)
 					}
 				}
 			}
-			c.substitute = func(text string) string {
-				for placeholder, value := range inputs {
-					text = strings.ReplaceAll(text, placeholder, strings.ReplaceAll(value, "registry.example/team/model", c.registryAddr+"/team/model"))
-				}
-				if strings.Contains(text, "{{") {
-					t.Fatalf("task %s: nothing gives %s", task.Name, text)
-				}
-				return text
-			}
-			out, err := c.runPod(task.Name, templates[task.Template])
+			c.substitute = func(text string) string { return replaceTags(t, text, inputs) }
+			out, err := c.runPod("tasks."+task.Name, templates[task.Template])
 			log += out
 			if err != nil {
 				return log, err
 			}
 			done[task.Name] = true
+			if task.Name == "record" && between != nil {
+				between(inputs["{{inputs.parameters.ref}}"])
+			}
 		}
 		return log, nil
 	}
 	c := newCluster(t)
-	if out, err := run(c, nil); err != nil {
+	if out, err := run(c, nil, nil); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	c.denied(c.registryAddr+"/team/model:v1", kubernetesBuilder)
-	if out, err := run(c, map[string]string{"epochs": hostile, "ref": "registry.example/team/model:v2"}); err != nil {
+	c.denied(c.registryAddr+"/team/model:run-1", kubernetesBuilder)
+	if out, err := run(c, map[string]string{"epochs": hostile}, nil); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
-	if out, err := run(c, map[string]string{"threshold": "accuracy>=0.9", "epochs": "4", "ref": "registry.example/team/model:v3"}); err == nil || !strings.HasPrefix(err.Error(), "gate:") || !strings.Contains(out, "✓ built") || !strings.Contains(out, "✗ measured  CONDITION_FALSE") {
+	if out, err := run(c, map[string]string{"threshold": "accuracy>=0.9", "epochs": "4"}, nil); err == nil || !strings.HasPrefix(err.Error(), "tasks.gate:") || !strings.Contains(out, "✓ built") || !strings.Contains(out, "✗ measured  CONDITION_FALSE") {
 		t.Errorf("a model below the threshold: %v\n%s", err, out)
 	}
-	for name, value := range map[string]string{"ref": hostile, "threshold": hostile} {
-		if out, err := run(c, map[string]string{name: value}); err == nil {
+	// Whoever moves the tag meanwhile changes nothing: the tasks go on from the digest.
+	moved := func(ref string) { c.run(c.mlseal, "pack", "volumes/data/base", ref) }
+	if out, err := run(c, map[string]string{"epochs": "5"}, moved); err != nil {
+		t.Errorf("the tag was moved: %v\n%s", err, out)
+	}
+	for name, value := range map[string]string{"repository": hostile, "threshold": hostile} {
+		if out, err := run(c, map[string]string{name: value}, nil); err == nil {
 			t.Errorf("%s: it succeeded\n%s", name, out)
 		}
 	}
+}
+
+// replaceTags puts values in the place of Argo's tags. All are replaced at once: a value with a tag in it stays as it is.
+func replaceTags(t *testing.T, text string, values map[string]string) string {
+	t.Helper()
+	return argoTag.ReplaceAllStringFunc(text, func(tag string) string {
+		value, ok := values[tag]
+		if !ok {
+			t.Fatalf("nothing gives %s", tag)
+		}
+		return value
+	})
+}
+
+var (
+	argoTag      = regexp.MustCompile(`\{\{[^}]*\}\}`)
+	argoJSONPath = regexp.MustCompile(`\{\{=jsonpath\(([^,]+), '\$\.subjects\[0\]\.digest\.sha256'\)\}\}`)
+)
+
+// jsonpath evaluates the one expression that the Workflow has.
+func (c *cluster) jsonpath(text string) string {
+	return argoJSONPath.ReplaceAllStringFunc(text, func(tag string) string {
+		var report recordReport
+		if err := json.Unmarshal(c.outputs[argoJSONPath.FindStringSubmatch(tag)[1]], &report); err != nil || len(report.Subjects) == 0 {
+			c.t.Fatalf("%s: %v", tag, err)
+		}
+		return report.Subjects[0].Digest["sha256"]
+	})
 }
