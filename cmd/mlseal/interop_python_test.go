@@ -16,7 +16,7 @@ import (
 // MLSEAL_PEER_TRAINER names a Python with transformers and torch, with a real Trainer. Torch is 5 GB from the package index, which is too much to install for this.
 func TestInteropPython(t *testing.T) {
 	t.Run("hooks", func(t *testing.T) {
-		runPython(t, peer(t, "HOOKS"), 9, "test_mlseal_callback", "test_mlseal_mlflow")
+		runPython(t, peer(t, "HOOKS"), 10, "test_mlseal_callback", "test_mlseal_mlflow")
 	})
 	t.Run("trainer", func(t *testing.T) {
 		python := os.Getenv("MLSEAL_PEER_TRAINER")

@@ -74,7 +74,7 @@ class MlsealCallback(TrainerCallback):
                 raise FileNotFoundError(f"{directory} has none of {', '.join(RESULTS)} to attest")
         digest = mlseal_command.pack(directory, ref, self.key, self.mlseal)
         if self.evaluation is not None and results is not None:
-            self.evaluation.attest(ref, results, self.mlseal)
+            self.evaluation.attest(mlseal_command.pinned(ref, digest), results, self.mlseal)
         self.digests[ref] = digest
         return digest
 

@@ -59,3 +59,11 @@ class Evaluation:
 def pack(directory: str | os.PathLike[str], ref: str, key: str, mlseal: str = "mlseal") -> str:
     """Packs a directory as REF, signed, and returns the package's digest."""
     return run("pack", directory, ref, "--key", key, "-o", "digest", mlseal=mlseal).strip()
+
+
+def pinned(ref: str, digest: str) -> str:
+    """REF with the digest in the place of its tag, so that what follows is about that package whoever moves the tag."""
+    head, colon, tag = ref.rpartition(":")
+    if colon and "/" not in tag and head not in ("oci", "oci-archive"):
+        ref = head
+    return f"{ref}@{digest}"

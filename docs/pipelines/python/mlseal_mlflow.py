@@ -37,7 +37,7 @@ def seal_run(run_id: str, model_dir: str | os.PathLike[str], ref: str, key: str,
         with tempfile.TemporaryDirectory() as folder:
             results = Path(folder) / RESULTS
             results.write_text(json.dumps(described, indent=4) + "\n", "utf-8")
-            evaluation.attest(ref, results, mlseal)
+            evaluation.attest(mlseal_command.pinned(ref, digest), results, mlseal)
             client.log_artifact(run_id, str(results))
     for tag, value in (("digest", digest), ("reference", ref), ("attested", "signature" if evaluation is None else "signature, evaluation")):
         client.set_tag(run_id, f"mlseal.{tag}", value)

@@ -4,6 +4,8 @@ from __future__ import annotations
 import importlib.util
 import unittest
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 from transformers import TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import CallbackHandler, DefaultFlowCallback
@@ -43,6 +45,23 @@ class CallbackTest(SealedCase):
         self.assertIn("ALLOWED", self.allowed("oci:store:v1", self.evaluated(passed)))
         with self.assertRaisesRegex(MlsealError, "exit status 1"):
             self.allowed("oci:store:v1", self.evaluated('predicate.results.exists(r, r.value == "0.5")'))
+
+    def test_the_evaluation_is_about_what_was_packed(self) -> None:
+        for ref, want in {"oci:store:v1": "oci:store@D", "oci:store": "oci:store@D", "oci:dir/store:v1": "oci:dir/store@D", "oci-archive:a.tar": "oci-archive:a.tar@D", "oci-archive:a.tar:v1": "oci-archive:a.tar@D",
+                          "localhost:5000/team/model": "localhost:5000/team/model@D", "localhost:5000/team/model:v1": "localhost:5000/team/model@D", "registry.example/model:v1": "registry.example/model@D"}.items():
+            self.assertEqual(mlseal_command.pinned(ref, "D"), want)
+        self.save(Path("other"))
+        pack = mlseal_command.pack
+
+        def packed_and_moved(*args: Any) -> str:
+            digest = pack(*args)
+            mlseal_command.run("pack", "other", "oci:store:v1", mlseal=MLSEAL)
+            return digest
+
+        callback = MlsealCallback("oci:store:v1", "trainer.key", evaluation=self.evaluation("accuracy>=0.70"), mlseal=MLSEAL)
+        with mock.patch.object(mlseal_command, "pack", packed_and_moved):
+            self.end(callback)
+        self.assertIn("ALLOWED", self.allowed("oci:store@" + callback.digests["oci:store:v1"], self.evaluated("true")))
 
     def test_each_save_and_the_best(self) -> None:
         callback = MlsealCallback("oci:store:v1", "trainer.key", every_save=True, mlseal=MLSEAL)
