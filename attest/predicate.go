@@ -29,6 +29,8 @@ const (
 	RevocationPredicateType    = "https://mlseal.dev/attestation/revocation/v0.1"
 	WaiverPredicateType        = "https://mlseal.dev/attestation/waiver/v0.1"
 
+	// ReferencePredicateType names documents by digest (in-toto).
+	ReferencePredicateType = "https://in-toto.io/attestation/reference/v0.1"
 	// SignaturePredicateType says nothing but "signed": what `cosign sign` of v2.6 and v3 writes.
 	SignaturePredicateType = "https://sigstore.dev/cosign/sign/v1"
 	// VSAPredicateType and SVRPredicateType are what `mlseal verify` can say of its decision.
@@ -52,7 +54,7 @@ var shortNames = map[string]string{
 	"spdx":            "https://spdx.dev/Document/v3",
 	"test-result":     "https://in-toto.io/attestation/test-result/v0.1",
 	"vulns":           "https://in-toto.io/attestation/vulns/v0.2",
-	"reference":       "https://in-toto.io/attestation/reference/v0.1",
+	"reference":       ReferencePredicateType,
 	"vsa":             VSAPredicateType,
 	"svr":             SVRPredicateType,
 	"approval":        ApprovalPredicateType,
@@ -95,6 +97,24 @@ func ShortNames() []string {
 	return names
 }
 
+// SchemaNames lists the short names of the predicate types that have a schema, sorted.
+func SchemaNames() []string {
+	var names []string
+	for _, name := range ShortNames() {
+		if schemas[shortNames[name]] != "" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// Schema returns the JSON Schema of a predicate type, which has a URI or a short name; false when it has none.
+func Schema(name string) ([]byte, bool) {
+	uri, _ := PredicateType(name)
+	data, err := schemaFiles.ReadFile(schemas[uri])
+	return data, err == nil
+}
+
 // CheckPredicate reports how predicate fails the schema of its type, each place on a line; the error wraps
 // ErrPredicate. A predicate of a type without a schema must be an object that parsers read alike.
 func CheckPredicate(predicateType string, predicate []byte) error {
@@ -126,6 +146,37 @@ func CheckPredicate(predicateType string, predicate []byte) error {
 		return checkCoverage(predicate)
 	}
 	return nil
+}
+
+// CheckOwn holds the predicate of a statement to its schema where it is of a type that mlseal defines, or SLSA provenance of one of mlseal's build
+// types. held is false for all others, which are their specification's matter.
+func CheckOwn(s *Statement) (held bool, err error) {
+	switch {
+	case schemas[s.PredicateType] == "":
+		return false, nil
+	case s.PredicateType == ProvenancePredicateType:
+		var p struct {
+			BuildDefinition struct {
+				BuildType string `json:"buildType"`
+			} `json:"buildDefinition"`
+		}
+		if json.Unmarshal(s.Predicate, &p) == nil && !strings.HasPrefix(p.BuildDefinition.BuildType, buildTypes) {
+			return false, nil
+		}
+	}
+	return true, CheckPredicate(s.PredicateType, s.Predicate)
+}
+
+// buildTypes is what the URIs of mlseal's build types begin with.
+const buildTypes = "https://mlseal.dev/buildtypes/"
+
+// NewPredicate writes v as the predicate of a type, and holds it to the type's schema. The error wraps ErrPredicate.
+func NewPredicate(predicateType string, v any) (json.RawMessage, error) {
+	predicate, err := marshal(v)
+	if err != nil {
+		return nil, fmt.Errorf("attest: %w: %w", ErrPredicate, err)
+	}
+	return predicate, CheckPredicate(predicateType, predicate)
 }
 
 // checkCoverage holds a scan to its own numbers: every file was scanned or is listed as skipped.
@@ -166,17 +217,27 @@ func checkPassed(predicate []byte) error {
 		if r.Comparator == "" {
 			continue
 		}
-		value, ok1 := new(big.Rat).SetString(r.Value)
-		threshold, ok2 := new(big.Rat).SetString(r.Threshold)
-		if !ok1 || !ok2 {
-			return fmt.Errorf("attest: %w: results[%d]: not a decimal", ErrPredicate, i)
+		passed, err := Clears(r.Value, r.Comparator, r.Threshold)
+		if err != nil {
+			return fmt.Errorf("attest: %w: results[%d]: %w", ErrPredicate, i, err)
 		}
-		if clears(value.Cmp(threshold), r.Comparator) != r.Passed {
+		if passed != r.Passed {
 			return fmt.Errorf("attest: %w: results[%d] (%s): passed is %t, but %s %s %s is %t",
 				ErrPredicate, i, r.Metric, r.Passed, r.Value, r.Comparator, r.Threshold, !r.Passed)
 		}
 	}
 	return nil
+}
+
+// Clears reports whether a value clears a threshold, without rounding either: both are decimals, as the schema of an
+// evaluation has them.
+func Clears(value, comparator, threshold string) (bool, error) {
+	v, ok1 := new(big.Rat).SetString(value)
+	t, ok2 := new(big.Rat).SetString(threshold)
+	if !ok1 || !ok2 {
+		return false, errors.New("not a decimal")
+	}
+	return clears(v.Cmp(t), comparator), nil
 }
 
 func clears(cmp int, comparator string) bool {

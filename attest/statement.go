@@ -56,11 +56,20 @@ func NewStatement(subjects []ResourceDescriptor, predicateType string, predicate
 
 // Marshal returns the statement as compact JSON: the bytes that are signed.
 func (s *Statement) Marshal() ([]byte, error) {
+	data, err := marshal(s)
+	if err != nil {
+		return nil, fmt.Errorf("attest: %w: %w", ErrStatement, err)
+	}
+	return data, nil
+}
+
+// marshal writes compact JSON in which `<`, `>` and `&` stay readable.
+func marshal(v any) ([]byte, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
-	if err := enc.Encode(s); err != nil {
-		return nil, fmt.Errorf("attest: %w: %w", ErrStatement, err)
+	if err := enc.Encode(v); err != nil {
+		return nil, err
 	}
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }

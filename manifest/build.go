@@ -2,7 +2,6 @@ package manifest
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -11,10 +10,13 @@ import (
 	"sync"
 	"time"
 
+	"github.com/opencontainers/go-digest"
+
+	"github.com/mlseal/mlseal/internal/hashing"
 	"github.com/mlseal/mlseal/internal/parallel"
 )
 
-// readBuffer is what one hashing goroutine holds in memory, in bytes.
+// readBuffer is what one Copy holds in memory, in bytes.
 const readBuffer = 1 << 20
 
 // Options of Build and Compare. The zero value takes the whole tree and every processor.
@@ -25,13 +27,17 @@ type Options struct {
 	Ignore []string
 	// IncludeGit keeps the top-level git files, which are left out otherwise.
 	IncludeGit bool
-	// Serialization says how the tree's resources are made; the sha256 of every file is computed in any case, in the same
-	// read.
+	// Serialization says how the tree's resources are made; the sha256 of every file is computed in any case but ShardsOnly, in the
+	// same read.
 	Serialization Serialization
+	// ShardsOnly says that the SHA-256 of a file that has several shards is not wanted, so that they can be hashed at the same time. Where that
+	// is done its File has no digest, and the tree no dirHash.
+	ShardsOnly bool
+	streams    shardStreams
 	// Listed, when it is not nil, has the paths of the files that count: what stands beside them is named in
 	// Manifest.Unlisted and not read, a directory that leads to none of them as a whole, with a slash behind its name.
 	Listed map[string]bool
-	// Concurrency is how many files are read at once; 0 means one for each processor.
+	// Concurrency is how many files are read at once; 0 means as many as are hashed fastest.
 	Concurrency int
 	// Found, when it is not nil, is told the files once, sorted and without their digests, before anything is read. Its error
 	// ends Build.
@@ -44,6 +50,9 @@ type Options struct {
 	// Digests remembers digests from one Build to another; nil for none. It is not asked when Serialization wants more than the
 	// files' sha256, nor may it be set where somebody else's claim about the files is checked.
 	Digests Digests
+	// Hashed, when it is not nil, is told each file and its resources once they are known, in any order and from several
+	// goroutines at once. Its error ends Build.
+	Hashed func(f File, resources []Resource) error
 	// Total is told once, before anything is read, how many bytes there are to read.
 	Total func(bytes int64)
 	// Progress is told the number of bytes read, from several goroutines at once.
@@ -69,11 +78,15 @@ func Build(ctx context.Context, fsys fs.FS, opts Options) (*Manifest, error) {
 	if opts.Serialization.AllowSymlinks {
 		fsys = following{fsys}
 	}
+	opts.streams = newShardStreams()
 	files := w.files
 	m := &Manifest{Serialization: opts.Serialization, Files: make([]File, len(files)), Unlisted: w.unlisted, LeftOut: w.leftOut}
 	resources := make([][]Resource, len(files))
-	err = parallel.Do(ctx, len(files), opts.Concurrency, func(ctx context.Context, i int) (err error) {
+	err = parallel.Do(ctx, len(files), opts.atOnce(len(files)), func(ctx context.Context, i int) (err error) {
 		m.Files[i], resources[i], err = opts.file(ctx, fsys, files[i])
+		if err == nil && opts.Hashed != nil {
+			err = opts.Hashed(m.Files[i], resources[i])
+		}
 		return err
 	})
 	if err != nil {
@@ -81,6 +94,21 @@ func Build(ctx context.Context, fsys fs.FS, opts Options) (*Manifest, error) {
 	}
 	m.resources = slices.Concat(resources...)
 	return m, nil
+}
+
+// copiesAtOnce bounds how many files are copied at the same time when Concurrency is 0: each has buffers of its own, and a disk is not
+// the faster for writing more.
+const copiesAtOnce = 16
+
+// atOnce is how many of n files are read at the same time.
+func (o Options) atOnce(n int) int {
+	switch {
+	case o.Concurrency > 0:
+		return o.Concurrency
+	case o.Copy != nil:
+		n = min(n, copiesAtOnce)
+	}
+	return hashing.Default().AtOnce(n)
 }
 
 // announce checks and tells what was found, before anything is read.
@@ -172,21 +200,21 @@ func hashFile(ctx context.Context, fsys fs.FS, e entry, to FileCopy, opts Option
 		return File{}, nil, err
 	}
 	defer func() { _ = file.Close() }()
-	h := sha256.New()
-	shards := &sharder{Serialization: opts.Serialization, path: e.path}
-	var w io.Writer = h
-	if !opts.Serialization.NamesFiles() {
-		w = io.MultiWriter(h, shards)
+	if from, ok := file.f.(io.ReaderAt); ok && opts.apart(file.Size()) {
+		return hashShards(ctx, file, from, e.path, opts)
 	}
+	shards := &sharder{Serialization: opts.Serialization, path: e.path}
 	var from io.Reader = file
+	var also []io.Writer
+	if !opts.Serialization.NamesFiles() {
+		also = append(also, shards)
+	}
 	if clone, ok := to.(Clone); ok {
 		from = clone.Shared()
 	} else if to != (nowhere{}) {
-		beside := newBeside(w, to)
-		defer beside.Close()
-		w = beside
+		also = append(also, to)
 	}
-	n, err := Copy(ctx, w, from, opts.Progress)
+	sum, n, err := hashing.Default().Sum(ctx, from, file.Size(), opts.tee(also))
 	if err != nil {
 		return File{}, nil, fmt.Errorf("manifest: %s: %w", e.path, err)
 	}
@@ -194,11 +222,24 @@ func hashFile(ctx context.Context, fsys fs.FS, e entry, to FileCopy, opts Option
 	if err := file.Unchanged(); err != nil {
 		return File{}, nil, err
 	}
-	f := File{Path: e.path, Size: n, Digest: newDigest(SHA256, h)}
+	f := File{Path: e.path, Size: n, Digest: digest.NewDigestFromBytes(digest.SHA256, sum[:])}
 	if opts.Serialization.NamesFiles() {
 		return f, nil, nil
 	}
 	return f, shards.resources(), nil
+}
+
+// tee gives each piece of a file to all writers, and tells Progress of it.
+func (o Options) tee(to []io.Writer) func(p []byte) error {
+	return func(p []byte) error {
+		for _, w := range to {
+			if _, err := w.Write(p); err != nil {
+				return err
+			}
+		}
+		o.report(int64(len(p)))
+		return nil
+	}
 }
 
 var buffers = sync.Pool{New: func() any { b := make([]byte, readBuffer); return &b }}

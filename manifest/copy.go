@@ -41,33 +41,3 @@ type nowhere struct{}
 func (nowhere) Write(p []byte) (int, error) { return len(p), nil }
 func (nowhere) Commit(File) error           { return nil }
 func (nowhere) Abort()                      {}
-
-// beside writes each piece to two writers at the same time, so that a file is hashed while it is copied. The first one is a
-// hash, which never fails.
-type beside struct {
-	to     io.Writer
-	pieces chan []byte
-	done   chan struct{}
-}
-
-func newBeside(hash, to io.Writer) *beside {
-	b := &beside{to, make(chan []byte), make(chan struct{})}
-	go func() {
-		for piece := range b.pieces {
-			_, _ = hash.Write(piece)
-			b.done <- struct{}{}
-		}
-	}()
-	return b
-}
-
-// Write implements io.Writer.
-func (b *beside) Write(p []byte) (int, error) {
-	b.pieces <- p
-	n, err := b.to.Write(p)
-	<-b.done
-	return n, err
-}
-
-// Close ends the goroutine that hashes.
-func (b *beside) Close() { close(b.pieces) }

@@ -77,8 +77,11 @@ func New(files []File) (*Manifest, error) {
 }
 
 // DirHash is the tree's digest as lower-case hexadecimal without a prefix
-// (in-toto DigestSet v1.1, dirHash; golang.org/x/mod/sumdb/dirhash Hash1).
+// (in-toto DigestSet v1.1, dirHash; golang.org/x/mod/sumdb/dirhash Hash1). It is empty for a tree without one (HasDirHash).
 func (m *Manifest) DirHash() string {
+	if !m.HasDirHash() {
+		return ""
+	}
 	h := sha256.New()
 	_ = m.WriteSums(h) // a hash never fails to write
 	return hex.EncodeToString(h.Sum(nil))

@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -9,7 +10,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/fstest"
@@ -273,5 +277,62 @@ func BenchmarkHashTypes(b *testing.B) {
 				_, _ = h.New().Write(data)
 			}
 		})
+	}
+}
+
+// TestShardsOnly hashes shards at the same time and gets what one after the other gives.
+func TestShardsOnly(t *testing.T) {
+	data := bytes.Repeat([]byte("0123456789abcdef!"), 5<<20/17)
+	fsys := os.DirFS(t.TempDir())
+	for name, size := range map[string]int{"large": len(data), "even": 3 << 20, "one": 1 << 20, "empty": 0} {
+		if err := os.WriteFile(filepath.Join(fmt.Sprint(fsys), name), data[:size], 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	opts := Options{Serialization: Serialization{ShardSize: parallelShard}}
+	want, err := Build(t.Context(), fsys, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var total atomic.Int64
+	opts.ShardsOnly, opts.Progress = true, func(n int) { total.Add(int64(n)) }
+	got, err := Build(t.Context(), fsys, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(got.Resources(), want.Resources()) || total.Load() != want.Size() || got.Size() != want.Size() {
+		t.Errorf("shards at the same time: %v, %d bytes told of, want %v", got.Resources(), total.Load(), want.Resources())
+	}
+	if got.DirHash() != "" || want.DirHash() == "" || got.OMSRoot() != want.OMSRoot() {
+		t.Errorf("dirHash %q, OMS root %s", got.DirHash(), got.OMSRoot())
+	}
+	for _, f := range got.Files {
+		if known := f.Digest != ""; known != (f.Size <= parallelShard) {
+			t.Errorf("%s of %d bytes has the digest %q", f.Path, f.Size, f.Digest)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	opts.Progress = func(int) { cancel() }
+	if _, err := Build(ctx, fsys, opts); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+}
+
+// TestShardsOnlyOfAFileThatChanges is noticed like a change of any other.
+func TestShardsOnlyOfAFileThatChanges(t *testing.T) {
+	dir := t.TempDir()
+	name := filepath.Join(dir, "large")
+	if err := os.WriteFile(name, make([]byte, 3<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for what, change := range map[string]func(){
+		"shrinks": func() { _ = os.Truncate(name, 2<<20) },
+		"grows":   func() { _ = os.WriteFile(name, make([]byte, 4<<20), 0o600) },
+	} {
+		var once sync.Once
+		opts := Options{Serialization: Serialization{ShardSize: parallelShard}, ShardsOnly: true, Progress: func(int) { once.Do(change) }}
+		if _, err := Build(t.Context(), os.DirFS(dir), opts); !errors.Is(err, ErrChanged) {
+			t.Errorf("a file that %s: %v", what, err)
+		}
 	}
 }

@@ -38,6 +38,7 @@ func OpenStable(fsys fs.FS, name string, seen fs.FileInfo) (*StableFile, error) 
 		_ = f.Close()
 		return nil, fmt.Errorf("manifest: %s: %w", name, ErrChanged)
 	}
+	adviseSequential(f, info.Size())
 	return &StableFile{f: f, fsys: fsys, name: name, before: info}, nil
 }
 

@@ -51,6 +51,7 @@ const (
 	VerdictFailed          Code = "VERDICT_FAILED"            // another gate, whose verdicts are accepted, says no
 	VerdictNotAccepted     Code = "VERDICT_NOT_ACCEPTED"      // another gate's verdict that does not stand for anything here
 	StatementUnusable      Code = "STATEMENT_UNUSABLE"        // not a statement that is understood
+	SchemaMismatch         Code = "SCHEMA_MISMATCH"           // a predicate that fails the schema of its type, where that was asked for
 )
 
 // Evidence is one statement that was found, as the verifier leaves it: who signed it was

@@ -161,7 +161,8 @@
 //
 // An evidence-set (https://mlseal.dev/attestation/evidence-set/v0.1) holds when every statement in its attestations, named by
 // predicateType and the sha256 of its bundle, is among the evidence; one that is missing is a TYPE_MISSING. So a registry that hides a failing
-// evaluation is found out. When it says `complete: true`, older statements of the policy's signers that it leaves out are noted.
+// evaluation is found out. When it says `complete: true`, older statements of the policy's signers that it leaves
+// out are noted, but for other inventories.
 //
 // # Conditions
 //

@@ -41,7 +41,10 @@ func (e *evaluation) incomplete(it *item, t target) (Code, string) {
 
 func (e *evaluation) noteUnlisted(set *item, t target, listed map[string]bool) {
 	for _, it := range e.around(t) {
-		if it.trusted && it != set && !listed[it.ID] && it.timed() && set.timed() && it.Time.Before(set.Time) && e.policy.aboutAny(it.Subjects, t.Subject) {
+		if it.PredicateType == evidenceSetType {
+			continue // inventories list statements, not one another: no second one would be like the first
+		}
+		if it.trusted && !listed[it.ID] && it.timed() && set.timed() && it.Time.Before(set.Time) && e.policy.aboutAny(it.Subjects, t.Subject) {
 			e.notes = append(e.notes, fmt.Sprintf("statement %s of type %s is not in the evidence set %s, which says that it is complete",
 				cut(it.ID), foreign(it.PredicateType), cut(set.ID)))
 		}

@@ -327,6 +327,10 @@ func TestEvidenceSet(t *testing.T) {
 		if len(d.Notes) != 1 || !strings.Contains(d.Notes[0], "sha256:343434343434… of type "+dataset+" is not in the evidence set") {
 			t.Errorf("notes %q", d.Notes)
 		}
+		earlier := statement("earlier", evidenceSet, `{"attestations":[`+entry("1", evaluation)+`]}`, by("data"))
+		if d := want(t, p, "complete", "", good, earlier, set(`,"complete":true`, entry("1", evaluation))); len(d.Notes) != 0 {
+			t.Errorf("an earlier inventory is noted: %q", d.Notes)
+		}
 		d = want(t, p, "complete", "", good, other, set("", entry("1", evaluation)))
 		if len(d.Notes) != 0 {
 			t.Errorf("notes %q", d.Notes)

@@ -49,6 +49,9 @@ type Verifier struct {
 	// Trust reads the keys, the authorities and the trusted root of a policy's signers. Without it there is no decision, nor for a policy
 	// with keyless signers when neither the policy nor Trust has a trusted root: then the error wraps ErrNoRoot.
 	Trust Trust
+	// CheckSchemas holds what the policy's signers said in a predicate that mlseal defines to its schema. A statement that fails does
+	// not count, and denies: nobody knows whether it would have said no.
+	CheckSchemas bool
 }
 
 // Verify decides about target with what was found for it: each bundle's signature is checked with
@@ -95,6 +98,7 @@ func (v *Verifier) decide(ctx context.Context, target Target, found []Found, pol
 	d := policy.Evaluate(target.Subject, c.evidence, v.Now)
 	addContent(d, target.Content)
 	c.addIncomplete(d)
+	c.addSchemas(d)
 	d.Notes = append(d.Notes, target.Notes...)
 	return d, c, nil
 }
@@ -120,7 +124,7 @@ func (v *Verifier) collect(ctx context.Context, target Target, found []Found, po
 	if err != nil {
 		return nil, err
 	}
-	c := &collector{signers: signers, types: policy.StatementTypes(), seen: map[string]bool{}}
+	c := &collector{signers: signers, types: policy.StatementTypes(), schemas: v.CheckSchemas, seen: map[string]bool{}}
 	if err := c.add(ctx, found); err != nil {
 		return nil, err
 	}
@@ -156,10 +160,36 @@ func (c *collector) addIncomplete(d *policies.Decision) {
 	}
 }
 
+// addSchemas says how the predicates fared that were held to their schemas. It denies when one fails that a signer of the policy signed; those of
+// strangers do not count anyhow, and must not be able to deny.
+func (c *collector) addSchemas(d *policies.Decision) {
+	if !c.schemas {
+		return
+	}
+	r := policies.Requirement{ID: "schemas", Passed: true}
+	signed := 0
+	for _, e := range c.evidence {
+		if len(e.SignedBy) == 0 {
+			continue
+		}
+		signed++
+		if e.Problem == policies.SchemaMismatch && r.Passed {
+			d.Verdict = policies.Deny
+			r.Passed, r.Code, r.Detail = false, policies.SchemaMismatch, fmt.Sprintf("%s of %s, signed by %s: %s", e.ID, e.PredicateType, strings.Join(e.SignedBy, ", "), e.ProblemDetail)
+			r.Fix = "mlseal schema prints the schema; have its signer make the statement anew and remove this one"
+		}
+	}
+	if r.Passed {
+		r.Detail = fmt.Sprintf("the %d statements by the policy's signers satisfy their schemas, where mlseal has one", signed)
+	}
+	d.Requirements = append([]policies.Requirement{r}, d.Requirements...)
+}
+
 // collector turns what was found into evidence, each bundle once.
 type collector struct {
 	signers  *signers
 	types    []string // of statements that the policy accepts
+	schemas  bool     // predicates are held to theirs
 	seen     map[string]bool
 	evidence []policies.Evidence
 	// incomplete is why not everything could be listed; others counts what was no statement.
@@ -245,6 +275,11 @@ func (c *collector) read(f Found) policies.Evidence {
 	}
 	if err := strictjson.Unmarshal(b.Envelope.Payload, &e.Statement, strictjson.Limits{MaxBytes: attest.MaxStatementBytes}); err != nil {
 		return problem(err)
+	}
+	if c.schemas {
+		if _, err := attest.CheckOwn(s); err != nil {
+			e.Problem, e.ProblemDetail = policies.SchemaMismatch, err.Error()
+		}
 	}
 	return e
 }

@@ -35,6 +35,19 @@ func (s *SignedTree) Serialization() manifest.Serialization {
 	return out
 }
 
+// Expected is what was signed of each file, by its path: its shards, sorted, or its one digest. Who reads a file and holds it to that reads what was
+// signed, whatever else stands in the tree. file is the one file that is read, which a signed bare file is called after; empty for a tree.
+func (s *SignedTree) Expected(file string) map[string][]manifest.Resource {
+	expected := map[string][]manifest.Resource{}
+	for _, r := range resourcesAs(s.oms, file) {
+		expected[r.Path] = append(expected[r.Path], r)
+	}
+	return expected
+}
+
+// HasShards reports whether the files were signed in shards. Those without contents were not signed then.
+func (s *SignedTree) HasShards() bool { return s.oms.Serialization.ShardSize > 0 }
+
 // CheckListing reports what is wrong already by a listing of the tree's files, before anything of them is read: files that are
 // missing or not signed, and sha256 digests that are known beforehand and are not the signed ones. published maps each path to
 // its digest, empty where none is known. Passing it is no verification: Check is. The error wraps ErrFailed.

@@ -30,6 +30,8 @@ type TreeOptions struct {
 	// AllowSymlinks takes bundles that were made with allow_symlinks, and follows links in the tree; see
 	// manifest.Serialization.
 	AllowSymlinks bool
+	// FailFast ends at the first file that is not as it was signed, instead of naming all of them.
+	FailFast bool
 	// Concurrency, Total and Progress are as in manifest.Options.
 	Concurrency int
 	Total       func(bytes int64)
@@ -155,17 +157,18 @@ func describeSerialization(oms *attest.OMS) string {
 
 func (r *TreeResult) checkFiles(ctx context.Context, fsys fs.FS, oms *attest.OMS, opts TreeOptions) error {
 	r.Ignored, r.IgnoredHere = signersChoice(oms.IgnorePaths, opts), opts.Ignore
-	want := oms.Resources
-	if opts.File != "" && oms.SingleFile {
-		// The reference implementation names a bare file "."; whatever it is called here is its name.
-		want = slices.Clone(want)
-		for i := range want {
-			want[i].Path = opts.File
-		}
+	want := resourcesAs(oms, opts.File)
+	build := buildOptions(oms, opts)
+	if opts.FailFast {
+		stopAtFirst(&build, want)
 	}
-	got, err := manifest.Build(ctx, fsys, buildOptions(oms, opts))
+	got, err := manifest.Build(ctx, fsys, build)
 	if err != nil {
-		if manifest.IsRefusal(err) {
+		var first *firstError
+		if errors.As(err, &first) {
+			r.Diff = first.diff
+		}
+		if first != nil || manifest.IsRefusal(err) {
 			return r.fail("files", err)
 		}
 		return err
@@ -189,9 +192,70 @@ func (r *TreeResult) checkFiles(ctx context.Context, fsys fs.FS, oms *attest.OMS
 	return nil
 }
 
+// firstError is the first difference, at which Build was ended.
+type firstError struct{ diff *manifest.Diff }
+
+func (e *firstError) Error() string {
+	return "stopped at the first difference, the rest was not looked at: " + e.diff.Err().Error()
+}
+
+// firstOf is nil when there is no difference.
+func firstOf(d *manifest.Diff) error {
+	if d.Equal() {
+		return nil
+	}
+	d.Sort()
+	return &firstError{d}
+}
+
+// stopAtFirst ends a Build before it reads anything when files are missing or extra, and otherwise at the first file that differs
+// from what is wanted.
+func stopAtFirst(build *manifest.Options, want []manifest.Resource) {
+	s := build.Serialization
+	listed := map[string][]manifest.Resource{}
+	for _, r := range want {
+		listed[r.Path] = append(listed[r.Path], r)
+	}
+	build.Found = func(files []manifest.File) error {
+		d, found := &manifest.Diff{}, map[string]bool{}
+		for _, f := range files {
+			found[f.Path] = true
+			// OMS v1.0 section 6.3.2: files with zero bytes have no shards.
+			if listed[f.Path] == nil && (s.ShardSize == 0 || f.Size > 0) {
+				d.Extra = append(d.Extra, f.Path)
+			}
+		}
+		for name := range listed {
+			if !found[name] {
+				d.Missing = append(d.Missing, name)
+			}
+		}
+		return firstOf(d)
+	}
+	build.Hashed = func(f manifest.File, resources []manifest.Resource) error {
+		if s.NamesFiles() {
+			resources = []manifest.Resource{{Path: f.Path, Digest: f.Digest}}
+		}
+		return firstOf(manifest.DiffResources(listed[f.Path], resources))
+	}
+}
+
+// resourcesAs are the signed resources, for the one file that is looked at or, when it is empty, for a tree. The reference implementation names a
+// bare file "."; whatever it is called here is its name.
+func resourcesAs(oms *attest.OMS, file string) []manifest.Resource {
+	if file == "" || !oms.SingleFile {
+		return oms.Resources
+	}
+	out := slices.Clone(oms.Resources)
+	for i := range out {
+		out[i].Path = file
+	}
+	return out
+}
+
 func buildOptions(oms *attest.OMS, opts TreeOptions) manifest.Options {
 	out := manifest.Options{File: opts.File, Ignore: slices.Concat(oms.IgnorePaths, opts.Ignore),
-		IncludeGit: opts.IncludeGit || listsGit(oms.Files()), Serialization: oms.Serialization,
+		IncludeGit: opts.IncludeGit || listsGit(oms.Files()), Serialization: oms.Serialization, ShardsOnly: true,
 		Concurrency: opts.Concurrency, Total: opts.Total, Progress: opts.Progress}
 	// The verifier's own choice: a tree of links to the signed contents, such as a cache, is as good as the contents.
 	out.Serialization.AllowSymlinks = opts.AllowSymlinks

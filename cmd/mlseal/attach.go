@@ -5,10 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"time"
 
 	"github.com/mlseal/mlseal/attest"
+	"github.com/mlseal/mlseal/internal/strictjson"
 	"github.com/mlseal/mlseal/manifest/oci"
 	"github.com/mlseal/mlseal/verify"
 	"github.com/mlseal/mlseal/verify/trust"
@@ -17,7 +19,13 @@ import (
 )
 
 func replaceFlag(cmd *cobra.Command) *bool {
-	return cmd.Flags().Bool("replace", false, "remove earlier statements of the type that the same signer made about the package, once the new one is attached")
+	var replace bool
+	addReplaceFlag(cmd, &replace)
+	return &replace
+}
+
+func addReplaceFlag(cmd *cobra.Command, replace *bool) {
+	cmd.Flags().BoolVar(replace, "replace", false, "remove earlier statements of the type that the same signer made about the package, once the new one is attached")
 }
 
 // attach signs a statement about the package ref and attaches it as a referrer.
@@ -30,6 +38,11 @@ func (a *app) attach(ctx context.Context, ref string, what attachment, flags sto
 	if err != nil {
 		return err
 	}
+	return a.attachTo(ctx, p, key, what)
+}
+
+// attachTo does so with a package that is open.
+func (a *app) attachTo(ctx context.Context, p *openedPackage, key *signingKey, what attachment) error {
 	family, note, err := p.family(ctx)
 	if err != nil {
 		return err
@@ -86,7 +99,7 @@ func (p *openedPackage) attachOnce(ctx context.Context, key *signingKey, bundle 
 	if err != nil {
 		return done, err
 	}
-	if same := identical(earlier, bundle); same != nil && !what.replace {
+	if same := identical(earlier, bundle, what.undated); same != nil && !what.replace {
 		return attachedOnce{digest: same.desc.Digest.String(), status: "already attached"}, nil
 	}
 	referrer, err := oci.AttachBundle(ctx, p.target, p.pkg.Descriptor, bundle.JSON(), what.predicateType, now)
@@ -146,15 +159,36 @@ func (k *signingKey) made(other, own *attest.Bundle) bool {
 	return result.Err() == nil && result.Signer == who.Subject && result.Issuer == who.Issuer
 }
 
-// identical finds the statement that says what bundle says, byte for byte, and is witnessed as well.
-func identical(earlier []earlierStatement, bundle *attest.Bundle) *earlierStatement {
+// identical finds the statement that says what bundle says, byte for byte or but for when it was made, and is witnessed as well.
+func identical(earlier []earlierStatement, bundle *attest.Bundle, undated bool) *earlierStatement {
 	for _, e := range earlier {
-		if bytes.Equal(e.bundle.Envelope.Payload, bundle.Envelope.Payload) && e.bundle.Envelope.PayloadType == bundle.Envelope.PayloadType &&
+		if saysTheSame(e.bundle.Envelope.Payload, bundle.Envelope.Payload, undated) && e.bundle.Envelope.PayloadType == bundle.Envelope.PayloadType &&
 			len(e.bundle.Material.TlogEntries) >= len(bundle.Material.TlogEntries) && len(e.bundle.Material.Timestamps) >= len(bundle.Material.Timestamps) {
 			return &e
 		}
 	}
 	return nil
+}
+
+// saysTheSame compares the payloads of two statements.
+func saysTheSame(one, other []byte, undated bool) bool {
+	if !undated {
+		return bytes.Equal(one, other)
+	}
+	a, errA := withoutTimestamp(one)
+	b, errB := withoutTimestamp(other)
+	return errA == nil && errB == nil && reflect.DeepEqual(a, b)
+}
+
+func withoutTimestamp(payload []byte) (map[string]any, error) {
+	var statement map[string]any
+	if err := strictjson.Unmarshal(payload, &statement, strictjson.Limits{MaxBytes: attest.MaxStatementBytes}); err != nil {
+		return nil, err
+	}
+	if predicate, ok := statement["predicate"].(map[string]any); ok {
+		delete(predicate, "timestamp")
+	}
+	return statement, nil
 }
 
 // replace removes the earlier statements, and what is attached to them.

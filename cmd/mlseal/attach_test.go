@@ -44,7 +44,7 @@ func TestForgedStatementIsNobodys(t *testing.T) {
 		return b
 	}
 	first, second := sign(own), sign(own)
-	if !own.made(first, second) || identical([]earlierStatement{{bundle: first}}, second) == nil {
+	if !own.made(first, second) || identical([]earlierStatement{{bundle: first}}, second, false) == nil {
 		t.Error("one's own statement is not known again")
 	}
 	forged, err := attest.Parse(bytes.ReplaceAll(sign(stranger).JSON(), []byte(stranger.hint), []byte(own.hint)))

@@ -6,21 +6,29 @@ import (
 	"syscall"
 
 	"github.com/mlseal/mlseal/attest"
+	"github.com/mlseal/mlseal/attest/compose"
+	"github.com/mlseal/mlseal/attest/documents"
+	"github.com/mlseal/mlseal/attest/evaluation"
+	"github.com/mlseal/mlseal/attest/record"
 	"github.com/mlseal/mlseal/attest/signer"
 	"github.com/mlseal/mlseal/internal/atomicfile"
 	"github.com/mlseal/mlseal/internal/strictjson"
 	"github.com/mlseal/mlseal/manifest"
 	"github.com/mlseal/mlseal/manifest/hfcache"
 	"github.com/mlseal/mlseal/manifest/hub"
+	"github.com/mlseal/mlseal/manifest/mount"
 	"github.com/mlseal/mlseal/manifest/objectstore"
 	"github.com/mlseal/mlseal/manifest/oci"
 	"github.com/mlseal/mlseal/manifest/origin"
+	"github.com/mlseal/mlseal/manifest/parts"
+	"github.com/mlseal/mlseal/manifest/reader"
 	"github.com/mlseal/mlseal/policies"
 	"github.com/mlseal/mlseal/policies/library"
 	"github.com/mlseal/mlseal/policies/memory"
 	"github.com/mlseal/mlseal/policies/policytest"
 	"github.com/mlseal/mlseal/policies/starter"
 	"github.com/mlseal/mlseal/verify"
+	"github.com/mlseal/mlseal/verify/layout"
 	"github.com/spf13/cobra"
 )
 
@@ -42,6 +50,9 @@ const (
      (registry down, no Sigstore trusted root, file not readable, disk full, cancelled),
      or it is yes and a report could not be written, signed or attached
   4  a bug in mlseal
+
+attest record ends with the status of the command that it ran when that fails, 128 and the signal's number when a signal
+ended it, 126 when it cannot be started and 127 when it is not there; its --report says whose status it is.
 
 Everything but 0 stops a deployment. Hostile input gives 1, never 3: whoever makes it does not get to
 pick the softer status.
@@ -78,29 +89,76 @@ type undeliveredError struct{ error }
 
 func (e undeliveredError) Unwrap() error { return e.error }
 
+// unsignedError marks that a recorded command succeeded, and that no statement about it could be made. What would have been signed is in a file.
+type unsignedError struct {
+	error
+	file, next string // the next command
+}
+
+func (e unsignedError) Unwrap() error { return e.error }
+
+// ranError marks what went wrong after a recorded command ended well. The command line was right when it began.
+type ranError struct{ error }
+
+func (e ranError) Unwrap() error { return e.error }
+
+// wrongCommandLine are the errors about what the command line or the policy says.
+var wrongCommandLine = []error{
+	atomicfile.ErrExists,
+	compose.ErrAnswer, compose.ErrMissing,
+	hub.ErrEndpoint, hub.ErrNotFound, hub.ErrReference,
+	layout.ErrKey,
+	library.ErrTemplate, starter.ErrAnswer,
+	memory.ErrMisplaced, memory.ErrRollback,
+	objectstore.ErrNothing, objectstore.ErrPlainHTTP, objectstore.ErrURL,
+	oci.ErrCertificates, oci.ErrCredentials, oci.ErrPattern, oci.ErrReadOnly, oci.ErrReference, errUnpinned,
+	parts.ErrPlan,
+	policies.ErrPolicy, policytest.ErrFixture, policytest.ErrSuite,
+	record.ErrStep,
+	signer.ErrCertificate, signer.ErrKey, signer.ErrPINNeeded, signer.ErrPassword, signer.ErrPasswordNeeded, signer.ErrServiceURL, signer.ErrSigningConfig, signer.ErrToken,
+	verify.ErrAuthority, verify.ErrKey, verify.ErrNoIdentity, verify.ErrRoot,
+}
+
+// refusals are the errors that say no, beside those of package manifest.
+var refusals = []error{
+	attest.ErrBundle, attest.ErrOMS, attest.ErrPredicate, attest.ErrStatement,
+	documents.ErrDocument, evaluation.ErrReport, record.ErrProduct,
+	hfcache.ErrLink, hub.ErrAnswer, hub.ErrLimit, origin.ErrMismatch, origin.ErrPointer,
+	oci.ErrContent, oci.ErrExtra, oci.ErrLimit, oci.ErrManifest, oci.ErrNotLayout, oci.ErrNotPackage, oci.ErrNotPolicy, oci.ErrReferred,
+	oci.ErrNotFound, // of something that a package said is there: what the command line named is a usageError
+	parts.ErrDocument, parts.ErrParts, manifest.ErrAssembly, manifest.ErrMismatch,
+	policies.ErrDenied, errPolicyTest, errWarnings, errDiffers,
+	strictjson.ErrAmbiguous, strictjson.ErrLimit, strictjson.ErrSyntax,
+	reader.ErrMismatch, verify.ErrContent, verify.ErrFailed, verify.ErrLimit, errMixed, errTooLarge,
+}
+
 // exitStatus is the one switch from errors to exit statuses.
 func exitStatus(err error) int {
 	var onUsage usageError
 	var undelivered undeliveredError
 	var onPolicy *verify.PolicyError
+	var command *record.CommandError
+	var ran ranError
+	var ofCommand commandError
 	switch {
 	case err == nil:
 		return statusDone
+	case errors.As(err, &command):
+		return command.Status
+	case errors.As(err, &ofCommand):
+		return ofCommand.status
+	case errors.As(err, &ran):
+		if status := exitStatus(ran.error); status != statusUsage {
+			return status
+		}
+		return statusNotDecided
 	case errors.As(err, &undelivered):
 		return statusNotDecided // whatever stood in the way
 	case isAny(err, memory.ErrUnreadable):
 		return statusNotDecided // whatever makes it so
-	case errors.As(err, &onUsage), errors.As(err, &onPolicy), isAny(err, memory.ErrRollback, memory.ErrMisplaced, policies.ErrPolicy, policytest.ErrSuite, policytest.ErrFixture, starter.ErrAnswer, library.ErrTemplate, oci.ErrReference, oci.ErrPattern, oci.ErrReadOnly, errUnpinned, oci.ErrCredentials, oci.ErrCertificates, hub.ErrReference, hub.ErrEndpoint, hub.ErrNotFound,
-		objectstore.ErrURL, objectstore.ErrNothing, objectstore.ErrPlainHTTP,
-		signer.ErrKey, signer.ErrCertificate, signer.ErrPassword, signer.ErrPasswordNeeded, signer.ErrPINNeeded,
-		signer.ErrToken, signer.ErrSigningConfig, signer.ErrServiceURL,
-		verify.ErrKey, verify.ErrAuthority, verify.ErrRoot, verify.ErrNoIdentity, atomicfile.ErrExists):
+	case errors.As(err, &onUsage), errors.As(err, &onPolicy), isAny(err, wrongCommandLine...):
 		return statusUsage
-	case isAny(err, policies.ErrDenied, errPolicyTest, errWarnings, errDiffers, verify.ErrFailed, verify.ErrLimit, verify.ErrContent, errTooLarge, errMixed, oci.ErrNotLayout, oci.ErrContent, oci.ErrNotPackage, oci.ErrNotPolicy, oci.ErrManifest, oci.ErrReferred, oci.ErrLimit, oci.ErrExtra,
-		origin.ErrMismatch, origin.ErrPointer, hfcache.ErrLink, hub.ErrAnswer, hub.ErrLimit,
-		oci.ErrNotFound, // of something that a package said is there: what the command line named is a usageError
-		attest.ErrBundle, attest.ErrStatement, attest.ErrOMS, attest.ErrPredicate, strictjson.ErrSyntax, strictjson.ErrAmbiguous, strictjson.ErrLimit),
-		manifest.IsRefusal(err):
+	case manifest.IsRefusal(err), isAny(err, refusals...):
 		return statusNo
 	}
 	return statusNotDecided
@@ -120,7 +178,13 @@ func hintFor(err error) string {
 	var onUsage usageError
 	var undelivered undeliveredError
 	var onPolicy *verify.PolicyError
+	var command *record.CommandError
+	var unsigned unsignedError
 	switch {
+	case errors.As(err, &command):
+		return "" // the command has said itself what is wrong
+	case errors.As(err, &unsigned):
+		return "the command succeeded; what would have been signed is in " + unsigned.file + ": " + unsigned.next
 	case errors.As(err, &undelivered):
 		return "the decision stands; mend what is named and run the command again"
 	case isAny(err, signer.ErrPINNeeded):
@@ -152,7 +216,7 @@ func hintFor(err error) string {
 	case isAny(err, hub.ErrUnavailable):
 		return "check HF_ENDPOINT and the network; nothing was packed under its name"
 	case isAny(err, manifest.ErrSymlink):
-		return "replace the link by the file that it points to (cp -L), or leave it out of the tree; sign and verify follow it with --allow-symlinks"
+		return "replace the link by the file that it points to (cp -L), or leave it out of the tree; hash, sign and verify follow it with --allow-symlinks"
 	case isAny(err, manifest.ErrBrokenLink):
 		return "remove the link, or leave it out with --ignore-paths"
 	case isAny(err, manifest.ErrName):
@@ -161,8 +225,18 @@ func hintFor(err error) string {
 		return "something writes to the files; stop it and run the command again"
 	case isAny(err, manifest.ErrEmpty):
 		return "name a directory that holds the model's or dataset's files"
+	case isAny(err, layout.ErrInspections):
+		return "look at what they are for; --unsafe-skip-inspections verifies the rest, and says that they were not done"
+	case isAny(err, compose.ErrMissing):
+		return "give them as flags, or run on a terminal to be asked"
+	case isAny(err, evaluation.ErrAsked):
+		return "--metric picks the metrics, --higher-is-better and --lower-is-better say how to read them, --harness NAME@VERSION which tool it was"
+	case isAny(err, parts.ErrParts):
+		return "hash the parts that are named again, of a tree that nobody writes to, and merge all of them"
+	case isAny(err, parts.ErrIsPart):
+		return "mlseal manifest merge makes the manifest of the tree of all its parts"
 	case isAny(err, attest.ErrPredicate):
-		return "the schemas of mlseal's predicates are in attest/schema of its source"
+		return "mlseal schema NAME prints the schema of a predicate"
 	case isAny(err, atomicfile.ErrExists):
 		return "choose another --output-key-prefix, or move the old key away"
 	case isAny(err, syscall.EXDEV):
@@ -187,6 +261,10 @@ func hintFor(err error) string {
 		return "verify with the public key of whoever signed it"
 	case isAny(err, errMixed):
 		return "write oci:DIR to mean the layout; a directory that is deployed must not hold one"
+	case isAny(err, mount.ErrUnsupported):
+		return "mounting needs Linux, /dev/fuse, and root or fusermount3 (in a container: --device /dev/fuse --cap-add SYS_ADMIN); mlseal cat and mlseal pull need none of it"
+	case isAny(err, reader.ErrMismatch):
+		return "the file was altered or cut off, or is another one; nothing of the wrong part was given out. Get it again from where it was published"
 	case isAny(err, oci.ErrExtra):
 		return "pull into an empty directory, or remove those files"
 	case isAny(err, memory.ErrUnreadable):

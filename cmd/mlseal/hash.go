@@ -1,20 +1,33 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/mlseal/mlseal/internal/progress"
 	"github.com/mlseal/mlseal/manifest"
-	"github.com/opencontainers/go-digest"
+	"github.com/mlseal/mlseal/manifest/parts"
 	"github.com/spf13/cobra"
 )
 
+// hashFlags say what is hashed and where it goes.
+type hashFlags struct {
+	output string
+	hash   string
+	shards sizeFlag
+	part   partFlag
+	saved  string // where the manifest is written
+	tree   treeFlags
+	cache  cacheFlags
+	store  storeFlags
+}
+
 func (a *app) hashCommand() *cobra.Command {
-	var output, hashType string
-	var cache cacheFlags
-	var store storeFlags
+	var f hashFlags
 	cmd := &cobra.Command{
 		Use:   "hash PATH",
 		Short: "Hash a directory or file: each file, and one digest for the tree",
@@ -30,34 +43,113 @@ PATH may be in an object store: s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or azblob
 
 A file that did not change since an earlier run is not read again (mlseal cache); --no-cache reads them all.
 
-The dirHash is always of sha256 digests. With --hash the files' digests and the OMS root are what sign --hash signs.`,
-		Example: "  mlseal hash ./model\n  mlseal hash ./model -o digest\n  mlseal hash ./model -o json\n  mlseal hash 's3://models/llm?region=eu-west-1'",
-		Args:    takes("PATH"),
+The dirHash is always of sha256 digests. With --hash the files' digests and the OMS root are what sign --hash signs, with --shards
+what sign --shards signs; then -o digest prints the OMS root, which binds no file names.
+
+On several machines, --part 3/8 hashes the third of eight parts, which are about equal in bytes; with --shards also inside files. Each part is
+written to --manifest FILE, and mlseal manifest merge proves that none is missing and makes the manifest of the whole.`,
+		Example: "  mlseal hash ./model\n  mlseal hash ./model -o digest\n  mlseal hash ./model -o json\n" +
+			"  mlseal hash ./model --manifest model.json\n  mlseal hash ./model --shards 1GB --part 1/4 --manifest part-1.json\n" +
+			"  mlseal hash 's3://models/llm?region=eu-west-1'",
+		Args: takes("PATH"),
 	}
-	outputFlag(cmd, &output, "text", "json", "digest")
-	hashFlag(cmd, &hashType, "digests of the files")
-	cache.add(cmd)
-	store.add(cmd)
-	cmd.RunE = a.do(func(cmd *cobra.Command, args []string) error {
-		t, err := a.open(cmd.Context(), args[0], store)
-		if err != nil {
-			return err
-		}
-		defer t.Close()
-		opts := manifest.Options{Serialization: manifest.Serialization{Hash: manifest.HashType(hashType)}}
-		done, err := a.remember(&opts, t, cache)
-		if err != nil {
-			return err
-		}
-		defer done()
-		defer a.notePointers(t)()
-		m, err := a.buildTree(cmd.Context(), t, opts)
-		if err != nil {
-			return err
-		}
-		return a.printManifest(m, t, output)
-	})
+	outputFlag(cmd, &f.output, "text", "json", "digest")
+	hashFlag(cmd, &f.hash, "digests of the files")
+	cmd.Flags().Var(&f.shards, "shards", "hash the files in shards of so many bytes, such as 1GB or 16MiB (default whole files)")
+	cmd.Flags().Var(&f.part, "part", "hash one part, I/N: the Ith of N, from 1/N to N/N")
+	manifestFlag(cmd, &f.saved)
+	f.tree.add(cmd)
+	f.cache.add(cmd)
+	f.store.add(cmd)
+	cmd.RunE = a.do(func(cmd *cobra.Command, args []string) error { return a.hash(cmd.Context(), args[0], f) })
 	return cmd
+}
+
+func (a *app) hash(ctx context.Context, path string, f hashFlags) error {
+	t, err := f.tree.open(ctx, a, path, f.store)
+	if err != nil {
+		return err
+	}
+	defer t.Close()
+	about, err := f.about(t)
+	if err != nil {
+		return err
+	}
+	if err := f.check(t); err != nil {
+		return err
+	}
+	if err := placeForManifest(f.saved, t, about.IgnorePaths); err != nil {
+		return err
+	}
+	opts := manifest.Options{Ignore: about.IgnorePaths, IncludeGit: about.IncludeGit, Serialization: about.Serialization}
+	done, err := a.remember(&opts, t, f.cache)
+	if err != nil {
+		return err
+	}
+	defer done()
+	defer a.notePointers(t)()
+	if f.part.of > 0 {
+		return a.hashPart(ctx, t, about, opts, f)
+	}
+	m, err := a.buildTree(ctx, t, opts)
+	if err != nil {
+		return err
+	}
+	return a.giveManifest(&parts.Document{About: about, Tree: m}, f.saved, f.output)
+}
+
+// check refuses what makes no sense together.
+func (f hashFlags) check(t *tree) error {
+	switch {
+	case f.part.of == 0:
+	case f.output == "digest":
+		return usage(errors.New("hash: a part has no digest; mlseal manifest merge -o digest prints that of the whole"))
+	case f.saved == "" && f.output != "json":
+		return usage(errors.New("hash: name the file for the part's manifest with --manifest, or print it with -o json"))
+	case f.shards > 0 && t.cache != nil:
+		return usage(errors.New("hash: a file of a Hugging Face cache is held to its name as a whole: leave --shards out, or copy the files into a directory of their own (cp -rL)"))
+	}
+	return nil
+}
+
+// about says what tree is hashed, and how.
+func (f hashFlags) about(t *tree) (parts.About, error) {
+	ignore, err := f.tree.ignored(t)
+	if err != nil {
+		return parts.About{}, err
+	}
+	s := manifest.Serialization{Hash: manifest.HashType(f.hash), ShardSize: int64(f.shards), AllowSymlinks: f.tree.symlinks}
+	return parts.About{Name: t.name, Source: t.source, SingleFile: t.file != "", IgnorePaths: ignore, IncludeGit: !f.tree.git, Serialization: s}, nil
+}
+
+func (a *app) hashPart(ctx context.Context, t *tree, about parts.About, opts manifest.Options, f hashFlags) error {
+	meter := a.progress("hashing", 0)
+	defer meter.Done()
+	opts.File, opts.Total, opts.Progress, opts.Concurrency = t.file, meter.SetTotal, meter.Add, t.concurrency()
+	part, err := parts.Hash(ctx, t.fsys, about, opts, f.part.index, f.part.of)
+	if err != nil {
+		return err
+	}
+	if m, err := manifest.New(part.Files); err == nil {
+		a.noteUnchecked(t, m)
+		if err := t.checkStated(m); err != nil {
+			return err
+		}
+	}
+	if err := saveManifest(f.saved, part); err != nil {
+		return err
+	}
+	if f.output == "json" {
+		return a.printJSON(part)
+	}
+	return a.printPart(part, f.saved)
+}
+
+// printPart tells of a part, which is written to saved when that is not empty.
+func (a *app) printPart(p *parts.Part, saved string) error {
+	what := fmt.Sprintf("%d, %s (the tree has %d, %s)", len(p.Files), progress.Bytes(p.Bytes()), p.Total.Files, progress.Bytes(p.Total.Bytes))
+	return a.printFields("text", field{"part", p.Name + ", " + partFlag{p.Index, p.Of}.String()}, field{"files", what}, field{"source", p.Source},
+		field{"plan", p.Plan.String()}, field{"manifest", saved}, field{"left out", strings.Join(p.LeftOut, ", ")})
 }
 
 // hashTree hashes an opened tree with a progress line, without what stands at the paths in ignore. It reads every file.
@@ -90,54 +182,85 @@ func (a *app) noteUnchecked(t *tree, m *manifest.Manifest) {
 	}
 }
 
-// hashReport is `hash -o json`.
-type hashReport struct {
-	Name    string          `json:"name"`
-	Source  string          `json:"source,omitempty"`
-	DirHash string          `json:"dirHash"`
-	OMSRoot string          `json:"omsRoot"`
-	Bytes   int64           `json:"bytes"`
-	Files   []manifest.File `json:"files"`
-	LeftOut []string        `json:"leftOut,omitempty"`
-	// Resources has the digests of another hash type than sha256.
-	Resources []hashedResource `json:"resources,omitempty"`
-}
-
-type hashedResource struct {
-	Name   string        `json:"name"`
-	Digest digest.Digest `json:"digest"`
-}
-
-func newHashReport(m *manifest.Manifest, t *tree) hashReport {
-	r := hashReport{Name: t.name, Source: t.source, DirHash: m.DirHash(), OMSRoot: m.OMSRoot(), Bytes: m.Size(), Files: m.Files, LeftOut: m.LeftOut}
-	if !m.Serialization.NamesFiles() {
-		for _, resource := range m.Resources() {
-			r.Resources = append(r.Resources, hashedResource{resource.Name(), resource.Digest})
-		}
-	}
-	return r
-}
-
-func (a *app) printManifest(m *manifest.Manifest, t *tree, output string) error {
-	switch output {
-	case "json":
-		return a.printJSON(newHashReport(m, t))
-	case "digest":
-		_, err := fmt.Fprintf(a.stdout, "dirHash:%s\n", m.DirHash())
+// giveManifest prints a manifest, and writes it to saved when that is not empty.
+func (a *app) giveManifest(d *parts.Document, saved, output string) error {
+	if err := saveManifest(saved, d); err != nil {
 		return err
 	}
-	resources := m.Resources() // one a file
-	for i, f := range m.Files {
-		if err := a.printf("%s  %9s  %s\n", resources[i].Digest.Encoded(), progress.Bytes(f.Size), f.Path); err != nil {
-			return err
+	return a.printManifest(d, output)
+}
+
+func (a *app) printManifest(d *parts.Document, output string) error {
+	m := d.Tree
+	switch output {
+	case "json":
+		return a.printJSON(d)
+	case "digest":
+		if m.Serialization.ShardSize > 0 {
+			return a.printf("omsRoot:%s\n", m.OMSRoot())
 		}
+		return a.printf("dirHash:%s\n", m.DirHash())
 	}
-	if err := a.printf("\n%d files, %s\n", len(m.Files), progress.Bytes(m.Size())); err != nil {
+	if err := a.printResources(m); err != nil {
+		return err
+	}
+	shards := ""
+	if size := m.Serialization.ShardSize; size > 0 {
+		shards = fmt.Sprintf(", %d shards of at most %d bytes", len(m.Resources()), size)
+	}
+	if err := a.printf("\n%d files, %s%s\n", len(m.Files), progress.Bytes(m.Size()), shards); err != nil {
 		return err
 	}
 	return a.printFields("text",
-		field{"source", t.source},
-		field{"dirHash", m.DirHash()},
+		field{"source", d.Source},
+		field{"dirHash", cmp.Or(m.DirHash(), "not known from shards")},
 		field{"OMS root", m.OMSRoot() + "  (binds no file names: not an identity)"},
 		field{"left out", strings.Join(m.LeftOut, ", ")})
+}
+
+// printResources prints a line for each file, or where there are shards for each of them and for each empty file.
+func (a *app) printResources(m *manifest.Manifest) error {
+	resources := m.Resources()
+	for _, f := range m.Files {
+		if m.Serialization.ShardSize > 0 && f.Size == 0 {
+			if err := a.printf("(empty)  %s\n", f.Path); err != nil {
+				return err
+			}
+		}
+		for len(resources) > 0 && resources[0].Path == f.Path {
+			r := resources[0]
+			size := f.Size
+			if r.End > 0 {
+				size = r.End - r.Start
+			}
+			if err := a.printf("%s  %9s  %s\n", r.Digest.Encoded(), progress.Bytes(size), r.Name()); err != nil {
+				return err
+			}
+			resources = resources[1:]
+		}
+	}
+	return nil
+}
+
+// partFlag is a flag that takes a part of several, I/N.
+type partFlag struct{ index, of int }
+
+func (p *partFlag) Type() string { return "I/N" }
+
+func (p partFlag) String() string {
+	if p.of == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d/%d", p.index, p.of)
+}
+
+func (p *partFlag) Set(text string) error {
+	first, second, _ := strings.Cut(text, "/")
+	index, err1 := strconv.Atoi(first)
+	of, err2 := strconv.Atoi(second)
+	if err1 != nil || err2 != nil || index < 1 || index > of || of > parts.MaxParts || text != (partFlag{index, of}).String() {
+		return fmt.Errorf("want I/N, one of 1/N to N/N, such as 3/8 (N at most %d)", parts.MaxParts)
+	}
+	*p = partFlag{index, of}
+	return nil
 }

@@ -119,6 +119,9 @@ func (t *tree) inside(name string) (string, error) {
 // noSuch makes an error about a path on the command line: not being there, in whatever way, is a mistake there,
 // not being readable is not.
 func noSuch(path string, err error) error {
+	if objectstore.IsURL(path) {
+		return usage(fmt.Errorf("%s: what lies in an object store is not taken here: name a path on this machine", objectstore.Redact(path)))
+	}
 	for _, target := range []error{fs.ErrNotExist, syscall.ENOTDIR, syscall.ELOOP, syscall.ENAMETOOLONG} {
 		if errors.Is(err, target) {
 			return usage(fmt.Errorf("%s: no such file or directory", signer.Redact(path)))
@@ -355,12 +358,16 @@ func (a *app) printJSON(v any) error {
 	return err
 }
 
-// progress shows bytes, rate and time left on a terminal once the work takes over a second.
+// progress shows bytes, rate and time left: on a terminal once the work takes over a second, elsewhere as a line every ten
+// seconds, and not at all with --quiet.
 func (a *app) progress(what string, total int64) *progress.Meter {
-	if !a.terminal {
+	switch {
+	case a.quiet:
 		return progress.New(io.Discard, what, total)
+	case a.terminal:
+		return progress.New(a.stderr, what, total)
 	}
-	return progress.New(a.stderr, what, total)
+	return progress.NewLines(a.stderr, what, total)
 }
 
 // outputFlag adds -o with its choices, the first being the default.

@@ -24,19 +24,38 @@ func main() { os.Exit(run()) }
 
 // run is main with the exit status as a value, for the tests that run the real command.
 func run() int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	context.AfterFunc(ctx, func() {
-		stop() // a second signal ends the process at once
-		time.Sleep(cancelPatience)
-		os.Exit(statusNotDecided) // something does not listen, such as a read from a pipe that nobody writes to
-	})
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
 	a := &app{
-		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, lookupEnv: os.LookupEnv, now: time.Now,
+		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, lookupEnv: os.LookupEnv, environ: os.Environ, now: time.Now,
 		terminal: term.IsTerminal(int(os.Stderr.Fd())), userCacheDir: os.UserCacheDir,
 	}
 	a.color = term.IsTerminal(int(os.Stdout.Fd())) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+	a.signals = make(chan os.Signal, 1)
+	a.takeSignals(true)
+	go a.cancelOnSignal(cancel)
 	return a.main(ctx, os.Args[1:])
+}
+
+// takeSignals says whether signals cancel what runs. They do not while they are for a command that attest record runs, which listens
+// for them itself then.
+func (a *app) takeSignals(take bool) {
+	switch {
+	case a.signals == nil: // in a test
+	case take:
+		signal.Notify(a.signals, os.Interrupt, syscall.SIGTERM)
+	default:
+		signal.Stop(a.signals)
+	}
+}
+
+// cancelOnSignal cancels what runs on the first signal.
+func (a *app) cancelOnSignal(cancel context.CancelFunc) {
+	<-a.signals
+	cancel()
+	signal.Stop(a.signals) // a second signal ends the process at once
+	time.Sleep(cancelPatience)
+	os.Exit(statusNotDecided) // something does not listen, such as a read from a pipe that nobody writes to
 }
 
 // cancelPatience is how long a cancelled command may take to clean up after itself.
@@ -48,13 +67,17 @@ type app struct {
 	stdout    io.Writer
 	stderr    io.Writer
 	lookupEnv func(string) (string, bool)
+	environ   func() []string // the whole environment; nil for none
 	now       func() time.Time
 	// userCacheDir is where the user's caches are; nil for no cache.
 	userCacheDir func() (string, error)
 
-	terminal bool // stderr is a terminal: progress may be shown
+	terminal bool // stderr is a terminal: progress is one line that is written anew
+	quiet    bool // no progress
 	color    bool // stdout is a terminal that shows colours
 	started  bool // a command's own work has begun: errors are no longer about usage
+
+	signals chan os.Signal // that cancel what runs; nil for none
 }
 
 // main runs one command line and returns the exit status.
@@ -118,10 +141,11 @@ in-toto statements, and verifies signatures and digests against a policy before 
 	}
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
+	root.PersistentFlags().BoolVar(&a.quiet, "quiet", false, "show no progress; notes and errors are written all the same")
 	root.AddCommand(
-		a.hashCommand(), a.keysCommand(), a.signCommand(), a.verifyCommand(), a.packCommand(), a.pullCommand(), a.pushCommand(), a.copyCommand(),
+		a.hashCommand(), a.manifestCommand(), a.keysCommand(), a.signCommand(), a.verifyCommand(), a.packCommand(), a.pullCommand(), a.catCommand(), a.mountCommand(), a.pushCommand(), a.copyCommand(),
 		a.lsCommand(), a.tagCommand(), a.rmCommand(), a.gcCommand(), a.loginCommand(), a.logoutCommand(),
-		a.attestCommand(), a.inspectCommand(), a.lineageCommand(), a.aibomCommand(), a.cacheCommand(), a.policyCommand(), a.versionCommand(), exitStatusTopic(),
+		a.attestCommand(), a.inspectCommand(), a.lineageCommand(), a.aibomCommand(), a.cacheCommand(), a.policyCommand(), a.schemaCommand(), a.versionCommand(), exitStatusTopic(),
 	)
 	root.SetHelpCommand(helpCommand())
 	return root
@@ -182,6 +206,9 @@ func (c *checkedWriter) Write(p []byte) (int, error) {
 func (a *app) do(work func(cmd *cobra.Command, args []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		a.started = true
+		if err := a.chooseEngine(); err != nil {
+			return err
+		}
 		return work(cmd, args)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-containerregistry/pkg/registry"
@@ -32,7 +33,7 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs every .txtar file over the real main, one process a command.
 func TestScripts(t *testing.T) {
-	root := testenv.Root(t)
+	root, mounts := testenv.Root(t), sync.OnceValues(canMount)
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("testdata", "script"),
 		UpdateScripts:       *update,
@@ -42,6 +43,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("MLSEAL_PASSWORD", "pw")
 			env.Setenv("COSIGN_PASSWORD", "")
 			env.Setenv("TESTDATA", filepath.Join(root, "testdata"))
+			env.Setenv("RESULTS", filepath.Join(root, "attest", "evaluation", "testdata"))
 			env.Setenv("DOCS", filepath.Join(root, "docs"))
 			env.Setenv("HOME", env.WorkDir)
 			env.Setenv("KEYLESS", filepath.Join(root, "testdata", "keyless"))
@@ -49,7 +51,14 @@ func TestScripts(t *testing.T) {
 			env.Setenv("WHO", "https://github.com/acme/llm/.github/workflows/train.yml@refs/heads/main")
 			return readmeSession(root, env.WorkDir)
 		},
+		Condition: func(name string) (bool, error) {
+			if name == "mounts" {
+				return mounts()
+			}
+			return false, fmt.Errorf("no such condition: %s", name)
+		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"attach":    attachBundle,
 			"exits":     exits,
 			"sigstore":  startSigstore(t),
 			"authority": startAuthority,
@@ -58,6 +67,8 @@ func TestScripts(t *testing.T) {
 			"hub":       startHub,
 			"objects":   startObjects,
 			"foreign":   packForeign,
+			"layout":    makeLayout,
+			"ownlayout": ownLayout,
 			"transit":   startTransit,
 			"flip":      flip,
 			"replace":   replaceText,
@@ -65,6 +76,10 @@ func TestScripts(t *testing.T) {
 			"readonly":  startReadOnly,
 			"outage":    startOutage,
 			"same":      sameDecisions,
+
+			"shellblock": shellBlock,
+			"containers": containers,
+			"each":       each,
 		},
 	})
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"github.com/mlseal/mlseal/attest"
 	"github.com/mlseal/mlseal/internal/progress"
 	"github.com/mlseal/mlseal/manifest"
+	"github.com/mlseal/mlseal/manifest/parts"
 	"github.com/spf13/cobra"
 )
 
@@ -18,18 +20,29 @@ func (a *app) signCommand() *cobra.Command {
 	var output string
 	var f signFlags
 	var store storeFlags
+	var from string
 	cmd := &cobra.Command{
-		Use:   "sign PATH|REF (--key KEY | --keyless)",
+		Use:   "sign PATH|REF|--from-manifest FILE (--key KEY | --keyless)",
 		Short: "Sign a directory or file (OMS bundle) or a package (as a referrer)",
 		Long: `Sign a directory or file: every file is hashed, and an OpenSSF Model Signing v1.0 bundle is written to
 --signature, which the model-signing package verifies too. The digests are sha256 of whole files unless --hash or --shards
 say otherwise; a policy's gate, which knows a directory by its dirHash, takes only those.
 
 Sign a package (oci:DIR:TAG or registry/repo:tag): a statement that cosign verifies too is attached to it. One about a car
-image is about the package beside which it was made too, when that is in the same store and holds the same files, and is attached to both.`,
+image is about the package beside which it was made too, when that is in the same store and holds the same files, and is attached to both.
+
+Sign a manifest that hash or manifest merge wrote: the bundle is the one that signing the directory would give, and no file is read. You
+sign what the manifest says: take it only from machines that you trust with the digests.
+  mlseal sign --from-manifest model.json --key trainer.key --signature model.sig`,
 		Example: "  mlseal sign ./model --key trainer.key --signature model.sig\n  mlseal sign ./model --keyless --signature model.sig\n  mlseal sign ./model --key trainer.key --shards 1GB --hash blake3 --ignore-paths model/cache\n  mlseal sign oci:store:v1 --key trainer.key\n  mlseal sign s3://models/llm --key trainer.key --signature llm.sig",
-		Args:    takes("PATH|REF"),
+		Args: func(cmd *cobra.Command, args []string) error {
+			if from != "" {
+				return takes()(cmd, args)
+			}
+			return takes("PATH|REF")(cmd, args)
+		},
 	}
+	cmd.Flags().StringVar(&from, "from-manifest", "", "sign the tree that this manifest describes, without reading it")
 	key.add(cmd)
 	replace := replaceFlag(cmd)
 	f.addOMS(cmd, "where the bundle of a directory or file is written (default model.sig)")
@@ -38,6 +51,15 @@ image is about the package beside which it was made too, when that is in the sam
 	outputFlag(cmd, &output, "text", "json")
 	store.add(cmd)
 	cmd.RunE = a.do(func(cmd *cobra.Command, args []string) error {
+		if from != "" {
+			if err := refuseTreeFlags(cmd); err != nil {
+				return fmt.Errorf("%w; a manifest says how its tree was hashed", err)
+			}
+			if *replace {
+				return usage(errors.New("sign: --replace is for packages"))
+			}
+			return a.signManifest(cmd.Context(), from, key, f, output)
+		}
 		if isPackage(args[0]) {
 			if f.signature != "" {
 				return usage(errors.New("sign: --signature is for directories and files; the signature of a package is attached to it"))
@@ -49,9 +71,6 @@ image is about the package beside which it was made too, when that is in the sam
 		}
 		if *replace {
 			return usage(errors.New("sign: --replace is for packages; the bundle of a directory or file is written over"))
-		}
-		if f.signature == "" {
-			f.signature = "model.sig"
 		}
 		return a.signTree(cmd.Context(), args[0], key, f, store, output)
 	})
@@ -78,7 +97,11 @@ func (f signFlags) serialization() manifest.Serialization {
 	return manifest.Serialization{Hash: manifest.HashType(f.hash), ShardSize: int64(f.shards), AllowSymlinks: f.tree.symlinks}
 }
 
+// defaultSignature is where the bundle of a tree is written.
+const defaultSignature = "model.sig"
+
 func (a *app) signTree(ctx context.Context, path string, keyRef signWithFlags, f signFlags, store storeFlags, output string) error {
+	f.signature = cmp.Or(f.signature, defaultSignature)
 	t, err := f.tree.open(ctx, a, path, store)
 	if err != nil {
 		return err
@@ -95,7 +118,7 @@ func (a *app) signTree(ctx context.Context, path string, keyRef signWithFlags, f
 	if err != nil {
 		return err
 	}
-	opts := manifest.Options{Ignore: ignore, IncludeGit: !f.tree.git, Serialization: f.serialization()}
+	opts := manifest.Options{Ignore: ignore, IncludeGit: !f.tree.git, Serialization: f.serialization(), ShardsOnly: true}
 	done, err := a.remember(&opts, t, f.cache)
 	if err != nil {
 		return err
@@ -109,15 +132,39 @@ func (a *app) signTree(ctx context.Context, path string, keyRef signWithFlags, f
 	if f.tree.git {
 		ignore = t.withGitNames(ignore)
 	}
-	bundle, err := signOMS(ctx, key, m, t.name, ignore)
+	return a.signTreeAs(ctx, t.name, t.source, m, ignore, key, f, output)
+}
+
+// signManifest signs the tree that a manifest describes.
+func (a *app) signManifest(ctx context.Context, path string, keyRef signWithFlags, f signFlags, output string) error {
+	f.signature = cmp.Or(f.signature, defaultSignature)
+	d, err := readAs("manifest", path, parts.MaxDocumentBytes, parts.Parse)
+	if err != nil {
+		return fmt.Errorf("sign: %w", err)
+	}
+	if err := placeForBundle(f.signature); err != nil {
+		return fmt.Errorf("sign: %w", err)
+	}
+	key, err := a.loadSigner(ctx, keyRef)
+	if err != nil {
+		return err
+	}
+	a.note("what " + path + " says is signed; no file of " + d.Name + " was read")
+	f.shards = sizeFlag(d.Serialization.ShardSize)
+	return a.signTreeAs(ctx, d.Name, d.Source, d.Tree, d.Ignored(), key, f, output)
+}
+
+// signTreeAs signs the OMS statement about a tree, and writes the bundle.
+func (a *app) signTreeAs(ctx context.Context, name, source string, m *manifest.Manifest, ignore []string, key *signingKey, f signFlags, output string) error {
+	bundle, err := signOMS(ctx, key, m, name, ignore)
 	if err != nil {
 		return err
 	}
 	if err := a.writeSignature(f, bundle, m); err != nil {
 		return fmt.Errorf("sign: %w", err)
 	}
-	return a.printFields(output, field{"signed", t.name}, field{"files", fmt.Sprintf("%d, %s", len(m.Files), progress.Bytes(m.Size()))}, field{"signature", f.signature},
-		field{"source", t.source}, field{"dirHash", m.DirHash()}, key.signedBy(bundle), field{"left out", strings.Join(m.LeftOut, ", ")})
+	return a.printFields(output, field{"signed", name}, field{"files", fmt.Sprintf("%d, %s", len(m.Files), progress.Bytes(m.Size()))}, field{"signature", f.signature},
+		field{"source", source}, field{"dirHash", m.DirHash()}, key.signedBy(bundle), field{"left out", strings.Join(m.LeftOut, ", ")})
 }
 
 // withGitNames adds the git files to the paths that a bundle lists as ignored. A single file has none beside it.
@@ -170,6 +217,7 @@ type attachment struct {
 	predicateType string
 	predicate     json.RawMessage
 	replace       bool // earlier ones of the type by the same signer go
+	undated       bool // one that differs in its timestamp only is the same
 	output        string
 }
 

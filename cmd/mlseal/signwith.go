@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -64,6 +65,7 @@ type signingKey struct {
 	attest.Signer
 	hint   string     // of the key; empty when it is keyless
 	public *trust.Key // of the key; nil when it is keyless
+	pem    []byte     // the same
 	// check is what a bundle has to pass that services had a part in; nil when no trusted root was named.
 	check func(*attest.Bundle, verify.Options) *verify.Result
 }
@@ -84,6 +86,9 @@ func (k *signingKey) SignBundle(ctx context.Context, payloadType string, payload
 	}
 	return data, nil
 }
+
+// PublicKeyPEM implements link.Signer; it is nil when the key is keyless.
+func (k *signingKey) PublicKeyPEM() []byte { return bytes.Clone(k.pem) }
 
 // explain tells a person what signing will leave behind and what was not checked.
 func (k *signingKey) explain(a *app, w signer.Witnesses, what string) {
@@ -120,7 +125,7 @@ func (a *app) loadSigner(ctx context.Context, f signWithFlags) (*signingKey, err
 	if err != nil {
 		return nil, err
 	}
-	k := &signingKey{hint: key.Hint()}
+	k := &signingKey{hint: key.Hint(), pem: key.PublicKeyPEM()}
 	if k.public, err = trust.ParseKey(key.PublicKeyPEM()); err != nil {
 		return nil, err
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/mlseal/mlseal/manifest/oci"
 	"github.com/mlseal/mlseal/policies"
 	"github.com/mlseal/mlseal/verify"
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
 )
@@ -221,6 +222,15 @@ func (p *openedPackage) subjects() []attest.ResourceDescriptor {
 // digests are those of subjects in one set, by which the gate knows the package.
 func (p *openedPackage) digests() map[string]string {
 	return map[string]string{"sha256": p.pkg.Descriptor.Digest.Encoded(), "dirHash": p.pkg.Tree.DirHash()}
+}
+
+// digestsByFile are the sha256 that the package says its files have.
+func (p *openedPackage) digestsByFile() map[string]digest.Digest {
+	out := map[string]digest.Digest{}
+	for _, f := range p.pkg.Tree.Files {
+		out[f.Path] = f.Digest
+	}
+	return out
 }
 
 func (p *openedPackage) subject() policies.Subject {

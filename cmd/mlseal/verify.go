@@ -29,12 +29,15 @@ type verifyFlags struct {
 	unsigned     bool
 	only         onlyFlag
 	audit        bool
+	layout       layoutFlags
+	schemas      bool
+	failFast     bool
 }
 
 func (a *app) verifyCommand() *cobra.Command {
 	var f verifyFlags
 	cmd := &cobra.Command{
-		Use:   "verify PATH|REF (--policy FILE | --key PUB | --certificate-chain PEM | --certificate-identity WHO --certificate-oidc-issuer URL) [--signature FILE]",
+		Use:   "verify PATH|REF (--policy FILE | --layout FILE --layout-key PUB | --key PUB | --certificate-chain PEM | --certificate-identity WHO --certificate-oidc-issuer URL) [--signature FILE]",
 		Short: "Verify a signature, or ask a policy whether an artifact may be deployed",
 		Long: `Verify a directory or file against an OMS bundle: the signature, every file, and that none is missing or extra.
   mlseal verify PATH --signature model.sig --key PUB
@@ -75,6 +78,10 @@ A policy in a registry, a layout or an archive, as mlseal policy push makes it, 
 for the repository that it comes from. A lower version than one that was accepted before is refused: --policy-state says where that is remembered.
   mlseal verify REF --policy registry.example/policies/gate:prod --policy-key policy.pub
 
+An in-toto layout: that the steps of a supply chain were done by those who may do them, that what came out of each went into the next as the layout
+says, and that the files are exactly the products of its last step. Nothing is executed: a layout with inspections is refused.
+  mlseal verify PATH|REF --layout root.layout --layout-key owner.pub --links links
+
 Every format lists what was checked, what was not, and what to do. -o picks the one on stdout; --report FORMAT=FILE writes others in the
 same run: text, json (docs/schemas/report-v1.json), sarif (2.1.0), junit, markdown for a CI job's summary. A policy's decision can also be
 a statement for others to rely on: vsa (SLSA verification summary v1) or svr (in-toto simple verification result v0.2), signed when there is a
@@ -95,12 +102,15 @@ attached it is 3; a no stays 1.`,
 	f.policy.add(cmd)
 	f.policy.addParams(cmd)
 	cmd.Flags().BoolVar(&f.audit, "audit", false, "exit with 0 also when the policy denies; the report is the same and says so")
+	cmd.Flags().BoolVar(&f.schemas, "check-schemas", false, "hold the predicates that mlseal defines to their schemas: one by a signer of the policy that fails does not count, and denies")
 	cmd.Flags().StringArrayVar(&f.attestations, "attestations", nil, "more statements: a directory of bundles, a bundle, or a package (repeatable)")
 	f.reports.add(cmd)
 	f.store.add(cmd)
 	f.tree.add(cmd)
 	f.only.add(cmd)
+	f.layout.add(cmd)
 	cmd.Flags().BoolVar(&f.unsigned, "ignore-unsigned-files", false, "name files that are not signed instead of failing; they are not read")
+	cmd.Flags().BoolVar(&f.failFast, "fail-fast", false, "stop at the first file that is not what was signed or packed, instead of naming all")
 	cmd.MarkFlagsMutuallyExclusive("policy", "signature")
 	cmd.MarkFlagsMutuallyExclusive("only", "signature")
 	for _, who := range []string{"key", "certificate-chain", "ca", "certificate-identity"} {
@@ -108,7 +118,7 @@ attached it is 3; a no stays 1.`,
 		cmd.MarkFlagsMutuallyExclusive("attestations", who)
 	}
 	cmd.RunE = a.do(func(cmd *cobra.Command, args []string) error {
-		if f.policy.name != "" || f.signature == "" && isPackage(args[0]) {
+		if f.policy.name != "" || f.layout.file != "" || f.signature == "" && isPackage(args[0]) {
 			if err := refuseTreeFlags(cmd); err != nil {
 				return err
 			}
@@ -126,6 +136,8 @@ func (a *app) verify(ctx context.Context, arg string, f verifyFlags) error {
 		return err
 	}
 	switch {
+	case f.failFast && f.signature == "" && !isPackage(arg):
+		return usage(errors.New("verify: --fail-fast is for what says how each file should be: a package, or a directory with --signature"))
 	case f.only.isPart() && !isPackage(arg):
 		return usage(errors.New("verify: --only is for packages: a directory is what it is as a whole"))
 	case f.policy.name != "":
@@ -134,10 +146,12 @@ func (a *app) verify(ctx context.Context, arg string, f verifyFlags) error {
 			return err
 		}
 		return a.gate(ctx, arg, policy, f)
-	case f.policy.about() || len(f.policy.params) > 0 || f.audit:
-		return usage(errors.New("verify: --policy-digest, the other flags about a policy, --param and --audit go with --policy"))
+	case f.layout.given():
+		return a.verifyLayout(ctx, arg, f)
+	case f.policy.about() || len(f.policy.params) > 0 || f.audit || f.schemas:
+		return usage(errors.New("verify: --policy-digest, the other flags about a policy, --param, --audit and --check-schemas go with --policy"))
 	case f.trust.none():
-		return usage(errors.New("verify: say whom to trust: --policy FILE, --key PUB, --certificate-chain PEM, or --certificate-identity and --certificate-oidc-issuer"))
+		return usage(errors.New("verify: say whom to trust: --policy FILE, --layout FILE with --layout-key PUB, --key PUB, --certificate-chain PEM, or --certificate-identity and --certificate-oidc-issuer"))
 	case f.signature != "" && exists(arg):
 		return a.verifyTree(ctx, arg, f) // whatever stands in it
 	case isPackage(arg):
@@ -197,7 +211,7 @@ func (f verifyFlags) treeOptions(t *tree) (verify.TreeOptions, error) {
 	}
 	inside, err := t.inside(f.signature)
 	return verify.TreeOptions{File: t.file, Signature: inside, Ignore: ignore, IncludeGit: !f.tree.git,
-		IgnoreUnsigned: f.unsigned, AllowSymlinks: f.tree.symlinks, Concurrency: t.concurrency()}, err
+		IgnoreUnsigned: f.unsigned, AllowSymlinks: f.tree.symlinks, FailFast: f.failFast, Concurrency: t.concurrency()}, err
 }
 
 // gate lets the policy decide and reports the decision.
@@ -232,7 +246,14 @@ func (a *app) decide(ctx context.Context, arg string, p *openedPackage, policy *
 	if err != nil {
 		return nil, err
 	}
-	decision, err := a.verifier(g, root).Verify(ctx, g.target, slices.Concat(g.found, g.given), policy.Policy)
+	return a.judge(ctx, g, policy, root, f.schemas)
+}
+
+// judge asks the policy about what was gathered.
+func (a *app) judge(ctx context.Context, g *gathered, policy *loadedPolicy, root *trust.Root, schemas bool) (*policies.Decision, error) {
+	v := a.verifier(g, root)
+	v.CheckSchemas = schemas
+	decision, err := v.Verify(ctx, g.target, slices.Concat(g.found, g.given), policy.Policy)
 	if err == nil {
 		policy.about(decision)
 	}
@@ -249,7 +270,7 @@ func (a *app) gateInput(ctx context.Context, arg string, p *openedPackage, f ver
 	if err != nil || p == nil {
 		return g, err
 	}
-	content, notes, err := a.checkContent(ctx, p, f.only)
+	content, notes, err := a.checkContent(ctx, p, f.only, f.failFast)
 	g.target.Content, g.target.Notes = content, append(g.target.Notes, notes...)
 	return g, err
 }
@@ -266,7 +287,7 @@ type gathered struct {
 func (a *app) gatherEvidence(ctx context.Context, arg string, p *openedPackage, f verifyFlags) (*gathered, error) {
 	g := &gathered{source: &stores{}}
 	if p == nil {
-		t, m, err := a.hashPath(ctx, arg, f)
+		t, m, err := a.hashPath(ctx, arg, f.store, f.attestations)
 		if err != nil {
 			return nil, err
 		}
@@ -292,14 +313,14 @@ func (a *app) gatherEvidence(ctx context.Context, arg string, p *openedPackage, 
 
 // hashPath hashes the bytes that will be used before anything is said about them. A bundle that the command line
 // names is no part of the tree in which it stands.
-func (a *app) hashPath(ctx context.Context, path string, f verifyFlags) (name string, m *manifest.Manifest, err error) {
-	t, err := a.open(ctx, path, f.store)
+func (a *app) hashPath(ctx context.Context, path string, store storeFlags, bundles []string) (name string, m *manifest.Manifest, err error) {
+	t, err := a.open(ctx, path, store)
 	if err != nil {
 		return "", nil, err
 	}
 	defer t.Close()
 	var ignore []string
-	for _, bundle := range f.attestations {
+	for _, bundle := range bundles {
 		if info, err := os.Stat(bundle); err != nil || !info.Mode().IsRegular() {
 			continue
 		}
@@ -325,7 +346,7 @@ func treeTarget(name string, m *manifest.Manifest, g given) verify.Target {
 
 // checkContent hashes the blobs of a layout or archive on disk, or those that only chooses; the notes say what was not looked at. Those of a
 // registry stay where they are: pull verifies them when they come.
-func (a *app) checkContent(ctx context.Context, p *openedPackage, only onlyFlag) (check verify.Check, notes []string, err error) {
+func (a *app) checkContent(ctx context.Context, p *openedPackage, only onlyFlag, failFast bool) (check verify.Check, notes []string, err error) {
 	check.Name = "content"
 	part, err := only.of(p.pkg)
 	if err != nil {
@@ -339,7 +360,7 @@ func (a *app) checkContent(ctx context.Context, p *openedPackage, only onlyFlag)
 		return check, nil, nil
 	}
 	meter := a.progress("hashing", part.Size())
-	result, err := oci.VerifyContent(ctx, p.target, p.pkg, oci.ContentOptions{Only: only, Progress: meter.Add})
+	result, err := oci.VerifyContent(ctx, p.target, p.pkg, oci.ContentOptions{Only: only, FailFast: failFast, Progress: meter.Add})
 	meter.Done()
 	if err != nil {
 		return check, nil, err

@@ -1,5 +1,6 @@
-// Package progress shows how far long work over bytes has come: bytes, rate and time left on one
-// line that is written anew, from one second after the start and at most five times a second.
+// Package progress shows how far long work over bytes has come: bytes, rate and time left. On a terminal it is one
+// line that is written anew, from one second after the start and at most five times a second; elsewhere, in a log, it is a
+// line every ten seconds.
 package progress
 
 import (
@@ -12,6 +13,7 @@ import (
 const (
 	patience = time.Second
 	interval = 200 * time.Millisecond
+	logged   = 10 * time.Second
 )
 
 // Meter counts bytes. Its methods may be called from several goroutines.
@@ -23,11 +25,19 @@ type Meter struct {
 	done    int64
 	started time.Time
 	shown   time.Time
+	lines   bool
 }
 
 // New returns a meter that writes to w. A total of 0 means that the end is not known.
 func New(w io.Writer, what string, total int64) *Meter {
 	return &Meter{w: w, what: what, total: total, started: time.Now()}
+}
+
+// NewLines is New for what is no terminal: it writes whole lines, the first one after ten seconds.
+func NewLines(w io.Writer, what string, total int64) *Meter {
+	m := New(w, what, total)
+	m.lines = true
+	return m
 }
 
 // Add counts n more bytes.
@@ -36,10 +46,18 @@ func (m *Meter) Add(n int) {
 	defer m.mu.Unlock()
 	m.done += int64(n)
 	now := time.Now()
-	if now.Sub(m.started) < patience || now.Sub(m.shown) < interval {
+	first, between := patience, interval
+	if m.lines {
+		first, between = logged, logged
+	}
+	if now.Sub(m.started) < first || now.Sub(m.shown) < between {
 		return
 	}
 	m.shown = now
+	if m.lines {
+		_, _ = fmt.Fprintln(m.w, m.line(now.Sub(m.started)))
+		return
+	}
 	_, _ = fmt.Fprintf(m.w, "\r\x1b[K%s", m.line(now.Sub(m.started)))
 }
 
@@ -54,7 +72,7 @@ func (m *Meter) SetTotal(total int64) {
 func (m *Meter) Done() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if !m.shown.IsZero() {
+	if !m.shown.IsZero() && !m.lines {
 		_, _ = fmt.Fprint(m.w, "\r\x1b[K")
 	}
 }

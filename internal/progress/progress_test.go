@@ -33,3 +33,23 @@ func TestMeter(t *testing.T) {
 		t.Errorf("shown: %q", out)
 	}
 }
+
+func TestMeterWritesLines(t *testing.T) {
+	var log bytes.Buffer
+	m := NewLines(&log, "hashing", 4000)
+	m.started = time.Now().Add(-9 * time.Second)
+	m.Add(500)
+	if log.Len() != 0 {
+		t.Errorf("shown before ten seconds: %q", log.String())
+	}
+	m.started = time.Now().Add(-10 * time.Second)
+	m.Add(1500)
+	m.Add(1) // too soon to be shown
+	m.shown = m.shown.Add(-10 * time.Second)
+	m.Add(499)
+	m.Done()
+	lines := strings.SplitAfter(log.String(), "\n")
+	if len(lines) != 3 || !strings.HasPrefix(lines[0], "hashing 2.0 kB of 4.0 kB  ") || !strings.HasSuffix(lines[0], " 10s left\n") || !strings.HasPrefix(lines[1], "hashing 2.5 kB of 4.0 kB") || lines[2] != "" {
+		t.Errorf("lines: %q", lines)
+	}
+}

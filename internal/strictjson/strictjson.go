@@ -42,6 +42,9 @@ const DefaultMaxDepth = 64
 type Limits struct {
 	MaxBytes int
 	MaxDepth int
+	// Names takes keys that differ only in spelling: for texts whose keys are the names of files. Then the caller holds the keys that it
+	// knows to their spelling, with CheckKeys.
+	Names bool
 }
 
 // Check reports whether data is one JSON value that every parser reads alike.
@@ -68,7 +71,7 @@ func Check(data []byte, limits Limits) error {
 	if err := checkSyntax(data); err != nil {
 		return err
 	}
-	return checkObjects(data)
+	return checkObjects(data, limits.Names)
 }
 
 // checkSyntax tells text behind the first value, which some parsers never look at, from broken text.
@@ -178,6 +181,7 @@ func hex4(data []byte, at int) (uint32, bool) {
 // object is an open object or array while checkObjects runs.
 type object struct {
 	isArray bool
+	names   bool              // only equal keys are twins
 	keys    []spelling        // up to fewKeys of them
 	more    map[string]string // folded to as it stands, from then on
 }
@@ -190,13 +194,13 @@ const fewKeys = 8
 
 // checkObjects refuses twin keys. It relies on data being valid JSON: brackets outside strings are
 // structure, and in an object a string behind `{` or `,` is a key.
-func checkObjects(data []byte) error {
+func checkObjects(data []byte, names bool) error {
 	var stack []object
 	keyNext := false
 	for i := 0; i < len(data); i++ {
 		switch data[i] {
 		case '{', '[':
-			stack = append(stack, object{isArray: data[i] == '['})
+			stack = append(stack, object{isArray: data[i] == '[', names: names})
 			keyNext = data[i] == '{'
 		case '}', ']':
 			stack = stack[:len(stack)-1]
@@ -253,7 +257,10 @@ func (o *object) add(quoted []byte) error {
 
 // find looks for a twin of key and adds it when there is none.
 func (o *object) find(key string) (string, bool) {
-	folded := Fold(key)
+	folded := key
+	if !o.names {
+		folded = Fold(key)
+	}
 	if o.more == nil && len(o.keys) < fewKeys {
 		for _, k := range o.keys {
 			if k.folded == folded {

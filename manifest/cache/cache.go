@@ -49,16 +49,16 @@ const (
 	// RacyWindow is how long a file must have been left alone before it is read, for its digest to be remembered.
 	RacyWindow = 2 * time.Second
 	// MinSize is the size in bytes from which on digests are remembered: what is smaller is read as fast as it is looked up.
-	MinSize = 16 << 10
+	MinSize = 1 << 10
 	// MaxRecords bounds the file.
-	MaxRecords = 1 << 16
+	MaxRecords = 1 << 18
 )
 
 const (
 	fileName     = "digests"
 	lockName     = "lock"
 	lockPatience = 5 * time.Second
-	batch        = 256      // records held back at most
+	batch        = 4096     // records held back at most
 	longRead     = 64 << 20 // bytes; the digest of such a file is written at once
 )
 

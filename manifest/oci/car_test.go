@@ -55,6 +55,8 @@ func TestCarRoundTrip(t *testing.T) {
 		if _, err := pullInto(t, target, p, dest); err != nil || !maps.Equal(tree(t, dest), files) {
 			t.Fatalf("%v: %v", err, tree(t, dest))
 		}
+		checkSources(t, target, p, files)
+		checkSources(t, target, fetch(t, target, raw), files)
 		writeTree(t, dest, map[string]string{"src/run.py": strings.Repeat("x", len(files["src/run.py"]))})
 		done, err := pullInto(t, target, p, dest)
 		if err != nil || done["src/run.py"] != Replaced || done["config.json"] != Kept || !maps.Equal(tree(t, dest), files) {

@@ -12,6 +12,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2/content"
 
+	"github.com/mlseal/mlseal/internal/hashing"
 	"github.com/mlseal/mlseal/internal/parallel"
 	"github.com/mlseal/mlseal/manifest"
 )
@@ -50,8 +51,9 @@ func (r *ContentReport) Err() error {
 
 // ContentOptions of VerifyContent. The zero value is sound.
 type ContentOptions struct {
-	Concurrency int         // blobs read at once; 0 for a few
+	Concurrency int         // blobs read at once; 0 for a few, or for as many of a layout as are hashed fastest
 	Only        []string    // patterns of Select; none for all files
+	FailFast    bool        // stop at the first blob that is missing or wrong, which is then the only one in the report
 	Progress    func(n int) // told the bytes read, from several goroutines at once; may be nil
 }
 
@@ -68,15 +70,21 @@ func VerifyContent(ctx context.Context, target content.Fetcher, p *Package, opts
 		target = p.fileSource(target)
 	}
 	problems := make([]error, len(blobs))
+	if _, local := target.(*Layout); local && opts.Concurrency == 0 && len(blobs) > 0 {
+		opts.Concurrency = hashing.Default().AtOnce(len(blobs))
+	}
 	err = eachBlob(ctx, opts.Concurrency, len(blobs), func(ctx context.Context, i int) error {
 		problem := blobs[i].verify(ctx, target, opts.Progress)
 		if problem != nil && !errors.Is(problem, ErrNotFound) && !errors.Is(problem, ErrContent) {
 			return fmt.Errorf("oci: %s: %w", blobs[i].desc.Digest, problem)
 		}
 		problems[i] = problem
+		if problem != nil && opts.FailFast {
+			return errFirst
+		}
 		return nil
 	})
-	if err != nil {
+	if err != nil && !errors.Is(err, errFirst) {
 		return nil, err
 	}
 	r := &ContentReport{}
@@ -85,6 +93,9 @@ func VerifyContent(ctx context.Context, target content.Fetcher, p *Package, opts
 	}
 	return r, nil
 }
+
+// errFirst ends a reading at the first blob that is wrong.
+var errFirst = errors.New("stopped at the first blob that is wrong")
 
 // contentBlob is a blob, or a part of one, that VerifyContent reads.
 type contentBlob struct {

@@ -14,6 +14,7 @@ import (
 	"oras.land/oras-go/v2/content"
 
 	"github.com/mlseal/mlseal/internal/filestate"
+	"github.com/mlseal/mlseal/internal/hashing"
 	"github.com/mlseal/mlseal/manifest"
 )
 
@@ -64,7 +65,20 @@ func copyBlob(ctx context.Context, target content.Fetcher, desc ocispec.Descript
 }
 
 func copyVerified(ctx context.Context, r io.Reader, desc ocispec.Descriptor, w io.Writer, progress func(int)) error {
-	return copyRest(ctx, r, desc, desc.Digest.Algorithm().Hash(), 0, w, progress)
+	if desc.Digest.Algorithm() != digest.SHA256 {
+		return copyRest(ctx, r, desc, desc.Digest.Algorithm().Hash(), 0, w, progress)
+	}
+	sum, n, err := hashing.Default().Sum(ctx, io.LimitReader(r, desc.Size+1), desc.Size, func(p []byte) error {
+		_, err := w.Write(p)
+		if err == nil && progress != nil {
+			progress(len(p))
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return checkCopied(r, desc, digest.NewDigestFromBytes(digest.SHA256, sum[:]), n)
 }
 
 // copyRest is copyVerified for the rest of a blob, of which have bytes went through h already.
@@ -73,10 +87,15 @@ func copyRest(ctx context.Context, r io.Reader, desc ocispec.Descriptor, h hash.
 	if err != nil {
 		return err
 	}
-	if n += have; n != desc.Size {
+	return checkCopied(r, desc, digest.NewDigest(desc.Digest.Algorithm(), h), n+have)
+}
+
+// checkCopied compares what was read from r, n bytes with the digest got, with what desc says.
+func checkCopied(r io.Reader, desc ocispec.Descriptor, got digest.Digest, n int64) error {
+	if n != desc.Size {
 		return &mismatchError{want: desc, gotSize: n, linked: hasOtherNames(r)}
 	}
-	if got := digest.NewDigest(desc.Digest.Algorithm(), h); got != desc.Digest {
+	if got != desc.Digest {
 		return &mismatchError{want: desc, got: got, gotSize: n, linked: hasOtherNames(r)}
 	}
 	return nil

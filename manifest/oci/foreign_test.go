@@ -194,6 +194,7 @@ func TestForeign(t *testing.T) {
 			if report, err := VerifyContent(t.Context(), l, p, ContentOptions{}); err != nil || report.Err() != nil {
 				t.Errorf("%v, %v", err, report.Err())
 			}
+			checkSources(t, l, p, tc.want)
 			flipArchives(t, l, p, desc, tc.want)
 		})
 	}

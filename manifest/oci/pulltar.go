@@ -170,23 +170,28 @@ type tarPlace struct {
 	file  tarFile
 }
 
-// Fetch opens a file by its digest, or a blob. The header in front of the file must be its own, so that a tar in which it has another name is
-// refused as it is when the whole layer is read.
+// Fetch opens a file by its digest, or a blob.
 func (s fileSource) Fetch(ctx context.Context, desc ocispec.Descriptor) (io.ReadCloser, error) {
 	place, ok := s.places[desc.Digest]
 	if !ok || place.file.Size != desc.Size {
 		return s.Fetcher.Fetch(ctx, desc)
 	}
-	want, err := entryHeader(place.layer.ball.form.name(place.file.Path), desc.Size, false)
+	return place.open(ctx, s.Fetcher, desc.Size)
+}
+
+// open opens the first length bytes of a file. The header in front of it must be its own, so that a tar in which it has another name is
+// refused as it is when the whole layer is read.
+func (place tarPlace) open(ctx context.Context, from content.Fetcher, length int64) (io.ReadCloser, error) {
+	want, err := entryHeader(place.layer.ball.form.name(place.file.Path), place.file.Size, false)
 	if err != nil {
 		return nil, err
 	}
-	length := int64(len(want))
-	rc, err := fetchRange(ctx, s.Fetcher, place.layer.desc, place.file.offset-length, length+desc.Size)
+	before := int64(len(want))
+	rc, err := fetchRange(ctx, from, place.layer.desc, place.file.offset-before, before+length)
 	if err != nil {
 		return nil, err
 	}
-	header := make([]byte, length)
+	header := make([]byte, before)
 	if _, err := io.ReadFull(rc, header); err != nil && !isSentinel(err) || !bytes.Equal(header, want) {
 		_ = rc.Close()
 		return nil, fmt.Errorf("%s: %w: tar: the header of %q is not in the one form that is read", place.layer.desc.Digest, ErrContent, place.file.Path)

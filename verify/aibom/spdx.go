@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"strings"
 
+	expression "github.com/mlseal/mlseal/internal/spdx"
 	"github.com/mlseal/mlseal/verify/report"
 )
 
@@ -279,7 +280,7 @@ func (s *spdx) related(n int, t *thing) {
 
 // license is the element of a licence: an expression when it has the form of one, else a text.
 func (s *spdx) license(text string) string {
-	if text == licenseNone {
+	if text == expression.None {
 		return spdxNone
 	}
 	if id, ok := s.licenses[text]; ok {

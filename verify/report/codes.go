@@ -31,6 +31,7 @@ var meanings = map[policies.Code]string{
 	policies.LimitExceeded:          "There is more than is read.",
 	policies.ParseAmbiguous:         "Two programs would read the text differently.",
 	policies.StatementUnusable:      "It is not a statement that is understood.",
+	policies.SchemaMismatch:         "What the statement says does not satisfy the schema of its type.",
 }
 
 // steps is what helps with most denials of a kind.
@@ -52,6 +53,7 @@ var steps = map[policies.Code]string{
 	policies.LimitExceeded:     "remove what does not belong there",
 	policies.ParseAmbiguous:    "have the statement made anew; this one was written by a broken or a hostile program",
 	policies.StatementUnusable: "have the statement made anew",
+	policies.SchemaMismatch:    "have the statement made anew as its schema has it (mlseal schema NAME)",
 }
 
 // nextStep is what the policy's author advises, else what helps with most denials of this kind; empty when nothing is known.

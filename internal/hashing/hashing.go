@@ -1,0 +1,264 @@
+// Package hashing computes SHA-256 of many streams as fast as the machine can.
+//
+// SHA-256 cannot be cut into parts: each block of 64 bytes needs the result of the one before. What can be done at the same time is
+// more than one stream. So an Engine has two ways, and picks for each piece of a stream, which may go from one to the other:
+//
+//   - alone: crypto/sha256 hashes the piece, one core a stream. It uses the SHA instructions of amd64 and arm64 where there are any.
+//   - in lanes: one core hashes 16 streams (AVX-512) or 8 (AVX2) at a time, one in each lane of the vector registers. A lane that is
+//     empty costs as much as one that is not, so it pays with many streams only.
+//
+// Both are checked against known digests and timed when an engine starts, which takes a millisecond; lanes that give a wrong digest are
+// not used. Then lanes are taken whenever so many streams are under way that they are the faster way. See docs/hashing.md for what was
+// measured.
+//
+// An engine has no goroutines when it has no work, and its buffers are bounded (see Engine.AtOnce).
+package hashing
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Names of engines.
+const (
+	Auto    = "auto"    // what is best for the machine and for the work
+	Go      = "go"      // crypto/sha256 on every core
+	Lanes16 = "lanes16" // 16 lanes (AVX-512), whatever the timing says
+	Lanes8  = "lanes8"  // 8 lanes (AVX2), whatever the timing says
+)
+
+// Errors of New.
+var (
+	ErrUnknown     = errors.New("no such hashing engine")
+	ErrUnsupported = errors.New("this machine cannot run the hashing engine")
+)
+
+const (
+	// chunk is how many bytes of a stream are read and hashed at a time. Two chunks of each stream are in memory.
+	chunk = 256 << 10
+	// smallChunk is for streams that are known to be short.
+	smallChunk = 16 << 10
+	// maxMemory bounds the chunks of all streams.
+	maxMemory = 64 << 20
+	// patience is how long a chunk waits for others to share the lanes with before it is hashed without them.
+	patience = 2 * time.Millisecond
+)
+
+// Engine hashes streams. Its methods may be called from several goroutines.
+type Engine struct {
+	kernel   *kernel // nil for alone only
+	cores    int
+	forced   bool // the lanes are taken for any number of streams
+	rejected string
+	// Bytes a second, of one core.
+	aloneRate, lanesRate float64
+
+	mu      sync.Mutex
+	queue   []*stream // what waits for lanes
+	active  int       // streams under way
+	waiting int       // those of them that wait until a chunk is hashed
+	workers int       // goroutines that run the lanes
+}
+
+// New starts the engine of a name: it is checked and timed. The error wraps ErrUnknown or ErrUnsupported.
+func New(name string) (*Engine, error) {
+	switch name {
+	case "", Auto, Go, Lanes16, Lanes8:
+	default:
+		return nil, fmt.Errorf("%w: %q, want %s", ErrUnknown, name, strings.Join([]string{Auto, Go, Lanes16, Lanes8}, ", "))
+	}
+	e := &Engine{cores: cores(), forced: name == Lanes16 || name == Lanes8}
+	if name == Go {
+		return e, nil
+	}
+	list := kernels()
+	if e.forced {
+		list = slices.DeleteFunc(list, func(k kernel) bool { return k.name != name })
+		if len(list) == 0 {
+			return nil, fmt.Errorf("%w: %s: the processor, or this build of mlseal, has not what it needs", ErrUnsupported, name)
+		}
+	}
+	e.start(list)
+	if e.forced && e.kernel == nil {
+		return nil, fmt.Errorf("%w: %s", ErrUnsupported, e.rejected)
+	}
+	return e, nil
+}
+
+// start takes the first kernel that gives right digests.
+func (e *Engine) start(list []kernel) {
+	for i := range list {
+		if err := check(&list[i]); err != nil {
+			e.rejected = err.Error()
+			continue
+		}
+		e.kernel = &list[i]
+		e.aloneRate, e.lanesRate = timeAlone(), timeLanes(e.kernel)
+		return
+	}
+}
+
+// String says how the engine hashes.
+func (e *Engine) String() string {
+	switch {
+	case e.rejected != "":
+		return "go (" + e.rejected + ")"
+	case e.kernel == nil:
+		return Go
+	case e.forced:
+		return e.kernel.name
+	case e.lanesFrom() == 0:
+		return fmt.Sprintf("go (%s is not faster here)", e.kernel.name)
+	}
+	return fmt.Sprintf("go, %s from %d streams on", e.kernel.name, e.lanesFrom())
+}
+
+// lanesFrom is the number of streams from which on lanes are taken; 0 for never.
+func (e *Engine) lanesFrom() int {
+	if e.kernel == nil {
+		return 0
+	}
+	for n := 1; n <= e.cores*e.kernel.lanes; n++ {
+		if e.takesLanes(n) {
+			return n
+		}
+	}
+	return 0
+}
+
+// takesLanes reports whether n streams are hashed in lanes. Cores that lanes leave free can read meanwhile, so that lanes are taken
+// also when they are a little slower.
+func (e *Engine) takesLanes(n int) bool {
+	const worth = 1.25
+	if e.kernel == nil || e.forced {
+		return e.kernel != nil
+	}
+	full := e.workersFor(n) * e.kernel.lanes
+	lanes := e.lanesRate * float64(min(n, full)) / float64(e.kernel.lanes)
+	return lanes*worth >= e.aloneRate*float64(min(n, e.cores))
+}
+
+// workersFor is how many cores run lanes for n streams: as many as can be filled.
+func (e *Engine) workersFor(n int) int { return max(1, min(n/e.kernel.lanes, e.cores)) }
+
+// AtOnce is how many of n streams are best under way at the same time. It bounds the memory: each of them has two buffers.
+func (e *Engine) AtOnce(n int) int {
+	most := e.cores
+	if e.kernel != nil && e.takesLanes(e.cores*e.kernel.lanes) {
+		// A few more than there are lanes: some of them open and close their files.
+		most = e.cores * e.kernel.lanes * 5 / 4
+	}
+	return max(1, min(n, most, maxMemory/(2*chunk)))
+}
+
+// Sum reads r to its end and returns its SHA-256 and the number of bytes. It reads on while it hashes. size is about how much there is,
+// 0 when that is not known. also, which may be nil, is called with each piece after it was read, in order, while the ones before it are
+// hashed; it must not keep the piece, and its error ends Sum, as the end of ctx does.
+func (e *Engine) Sum(ctx context.Context, r io.Reader, size int64, also func(p []byte) error) (sum [sha256.Size]byte, n int64, err error) {
+	e.begin()
+	defer e.end()
+	s := stream{e: e, state: initial}
+	pool := poolFor(size)
+	var held [2]*[]byte
+	defer func() {
+		s.wait() // the buffers are in use until then
+		for _, buf := range held {
+			if buf != nil {
+				pool.Put(buf)
+			}
+		}
+	}()
+	for i := 0; ; i = 1 - i {
+		if held[i] == nil {
+			held[i] = pool.Get().(*[]byte)
+		}
+		room := *held[i]
+		filled, last, err := fill(ctx, r, room[:len(room)-spare], also)
+		n += int64(filled)
+		if err != nil {
+			return sum, n, err
+		}
+		data := room[:filled]
+		if last {
+			data = pad(data, n)
+		}
+		s.hash(data, last)
+		if last {
+			s.wait()
+			return encode(&s.state), n, s.err
+		}
+	}
+}
+
+// spare is the room for the padding behind the last bytes.
+const spare = 2 * blockSize
+
+// fill reads until p is full or r ends.
+func fill(ctx context.Context, r io.Reader, p []byte, also func(p []byte) error) (n int, last bool, err error) {
+	for n < len(p) {
+		if err := ctx.Err(); err != nil {
+			return n, false, err
+		}
+		m, err := r.Read(p[n:])
+		if m > 0 && also != nil {
+			if aerr := also(p[n : n+m]); aerr != nil {
+				return n + m, false, aerr
+			}
+		}
+		n += m
+		if err == io.EOF {
+			return n, true, nil
+		}
+		if err != nil {
+			return n, false, err
+		}
+	}
+	return n, false, nil
+}
+
+var (
+	chunks      = sync.Pool{New: func() any { b := make([]byte, chunk+spare); return &b }}
+	smallChunks = sync.Pool{New: func() any { b := make([]byte, smallChunk+spare); return &b }}
+)
+
+func poolFor(size int64) *sync.Pool {
+	if size > 0 && size < smallChunk {
+		return &smallChunks
+	}
+	return &chunks
+}
+
+var (
+	chosen     = Auto
+	chosenLock sync.Mutex
+	started    *Engine
+)
+
+// Use says which engine Default is. The error wraps ErrUnknown or ErrUnsupported.
+func Use(name string) error {
+	e, err := New(name)
+	if err != nil {
+		return err
+	}
+	chosenLock.Lock()
+	defer chosenLock.Unlock()
+	chosen, started = name, e
+	return nil
+}
+
+// Default is the process's engine. It is started when it is first asked for.
+func Default() *Engine {
+	chosenLock.Lock()
+	defer chosenLock.Unlock()
+	if started == nil {
+		started, _ = New(chosen) // Auto is known and supported everywhere
+	}
+	return started
+}
