@@ -142,6 +142,7 @@ func hashRange(ctx context.Context, fsys fs.FS, p piece, opts Options) ([]Resour
 		return nil, err
 	}
 	defer func() { _ = file.Close() }()
+	Bound(file.f, p.end)
 	if err := file.Skip(p.start); err != nil {
 		return nil, fmt.Errorf("manifest: %s: %w", p.path, err)
 	}

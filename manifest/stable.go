@@ -70,6 +70,13 @@ func (s *StableFile) Skip(n int64) error {
 	return err
 }
 
+// Bound tells a file which fetches its bytes ahead, such as one in an object store, that nothing is read of it from end on.
+func Bound(f fs.File, end int64) {
+	if b, ok := f.(interface{ Bound(end int64) }); ok {
+		b.Bound(end)
+	}
+}
+
 // Unchanged reports whether what was read is the whole file and the file is still as it was
 // when it was opened, by size, modification and change time (in ns) and inode; the error wraps ErrChanged.
 // It looks at the open file and at the name again, which may be another file by now.

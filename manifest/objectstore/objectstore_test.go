@@ -396,3 +396,42 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// TestBound: who reads a part of an object fetches no more than that part, and what is behind it when it is read all the same.
+func TestBound(t *testing.T) {
+	files := model()
+	s := startStore(t, below("m/", files))
+	tree := opened(t, s.Address("m"))
+	for _, name := range []string{"sub/deep/w.bin", "sub-y", "a.json"} {
+		f, err := tree.Open(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		part := int64(len(files[name])+2) / 3
+		manifest.Bound(f, part)
+		got, err := io.ReadAll(io.LimitReader(f, part))
+		if err != nil || string(got) != files[name][:part] {
+			t.Errorf("%s: %d bytes, %v", name, len(got), err)
+		}
+		if n, want := s.Asked()["m/"+name], int(part/pieceBytes)+1; n != want {
+			t.Errorf("%s: asked for %d times, want %d", name, n, want)
+		}
+		rest, err := io.ReadAll(f)
+		if err != nil || string(got)+string(rest) != files[name] {
+			t.Errorf("%s: %d more bytes, %v", name, len(rest), err)
+		}
+		_ = f.Close()
+	}
+	const shard = pieceBytes / 4
+	opts := manifest.Options{Serialization: manifest.Serialization{ShardSize: shard}}
+	s.Asked()
+	hashed, err := manifest.BuildRanges(t.Context(), tree, opts, func([]manifest.File) ([]manifest.Range, error) {
+		return []manifest.Range{{Path: "sub/deep/w.bin", Start: shard, End: pieceBytes + 2*shard}}, nil
+	})
+	if err != nil || len(hashed.Resources) != 5 {
+		t.Fatalf("%v, %v", hashed, err)
+	}
+	if n := s.Asked()["m/sub/deep/w.bin"]; n != 2 {
+		t.Errorf("a range of one piece and a quarter was asked for in %d requests", n)
+	}
+}

@@ -49,6 +49,7 @@ type file struct {
 	cancel  context.CancelFunc
 	offset  int64 // of the next byte that Read gives
 	planned int64 // end of the last range that was asked for
+	bound   int64 // where reading ends: nothing behind it is fetched ahead
 	now     *span
 	ahead   []*span
 	sum     uint32 // crc32c of what was given
@@ -58,7 +59,7 @@ type file struct {
 }
 
 func (t *Tree) newFile(e entry) *file {
-	f := &file{entry: e, t: t, sums: e.sums}
+	f := &file{entry: e, t: t, sums: e.sums, bound: e.size}
 	f.ctx, f.cancel = context.WithCancel(t.ctx)
 	return f
 }
@@ -81,6 +82,14 @@ func (f *file) drop() {
 		}
 	}
 	f.now, f.ahead, f.planned = nil, nil, f.offset
+}
+
+// Bound says that nothing is read from end on, so that it is not fetched ahead. What is read there all the same is asked for then. A tiny object
+// comes as a whole.
+func (f *file) Bound(end int64) {
+	if f.size >= tinyBytes {
+		f.bound = min(max(end, 0), f.size)
+	}
 }
 
 // Seek implements io.Seeker.
@@ -217,7 +226,7 @@ func (f *file) next() {
 	} else {
 		f.now = f.span()
 	}
-	for f.planned < f.size {
+	for f.planned < f.bound {
 		select {
 		case buf := <-f.t.buffers:
 			s := f.span()
@@ -231,7 +240,11 @@ func (f *file) next() {
 
 // span plans the next range.
 func (f *file) span() *span {
-	s := &span{t: f.t, ctx: f.ctx, object: f.object, offset: f.planned, end: min(f.planned+pieceBytes, f.size)}
+	end := f.size
+	if f.planned < f.bound {
+		end = f.bound
+	}
+	s := &span{t: f.t, ctx: f.ctx, object: f.object, offset: f.planned, end: min(f.planned+pieceBytes, end)}
 	f.planned = s.end
 	return s
 }

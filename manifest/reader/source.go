@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+
+	"github.com/mlseal/mlseal/manifest"
 )
 
 // FromReaderAt is a source of size bytes in r.
@@ -42,7 +44,7 @@ type fsFile struct {
 
 func (s fsFile) Size() int64 { return s.size }
 
-func (s fsFile) Range(_ context.Context, offset, _ int64) (io.ReadCloser, error) {
+func (s fsFile) Range(_ context.Context, offset, length int64) (io.ReadCloser, error) {
 	f, err := s.fsys.Open(s.name)
 	if err != nil {
 		return nil, err
@@ -52,6 +54,7 @@ func (s fsFile) Range(_ context.Context, offset, _ int64) (io.ReadCloser, error)
 		err = fmt.Errorf("%w: it is no regular file any more", ErrMismatch)
 	}
 	if err == nil {
+		manifest.Bound(f, offset+length)
 		err = skip(f, offset)
 	}
 	if err != nil {
