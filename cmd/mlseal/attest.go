@@ -18,6 +18,7 @@ type attestFlags struct {
 	bundle string
 	store  storeFlags
 	cache  cacheFlags
+	tree   *manifest.Manifest // of the directory or file, when it was hashed to make the predicate: the statement is about what was looked at
 }
 
 func (f *attestFlags) add(cmd *cobra.Command) {
@@ -106,6 +107,17 @@ func loadPredicate(typeName, file string) (uri string, predicate []byte, err err
 	return uri, predicate, nil
 }
 
+// hashKnown hashes a tree with the digest cache.
+func (a *app) hashKnown(ctx context.Context, t *tree, cache cacheFlags) (*manifest.Manifest, error) {
+	var opts manifest.Options
+	done, err := a.remember(&opts, t, cache)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	return a.buildTree(ctx, t, opts)
+}
+
 func (a *app) attestTree(ctx context.Context, path string, f attestFlags) error {
 	t, err := a.open(ctx, path, f.store)
 	if err != nil {
@@ -122,15 +134,11 @@ func (a *app) attestTree(ctx context.Context, path string, f attestFlags) error 
 	if err != nil {
 		return err
 	}
-	var opts manifest.Options
-	done, err := a.remember(&opts, t, f.cache)
-	if err != nil {
-		return err
-	}
-	defer done()
-	m, err := a.buildTree(ctx, t, opts)
-	if err != nil {
-		return err
+	m := f.tree
+	if m == nil {
+		if m, err = a.hashKnown(ctx, t, f.cache); err != nil {
+			return err
+		}
 	}
 	bundle, err := f.what.sign(ctx, key, []attest.ResourceDescriptor{{Name: t.name, Digest: attest.DigestSet{"dirHash": m.DirHash()}}})
 	if err != nil {

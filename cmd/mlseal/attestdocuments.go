@@ -64,7 +64,7 @@ func (a *app) attestReference(ctx context.Context, about string, f referenceFlag
 	if err != nil {
 		return err
 	}
-	tree, _, err := f.files(ctx, a, about)
+	tree, err := f.look(ctx, a, about)
 	if err != nil {
 		return missing(err)
 	}
@@ -203,7 +203,7 @@ func (a *app) attestDataset(ctx context.Context, about string, f datasetFlags) e
 	if err := f.sourcesAndSplits(&o); err != nil {
 		return err
 	}
-	tree, _, err := f.files(ctx, a, about)
+	tree, err := f.look(ctx, a, about)
 	if err != nil {
 		return missing(err)
 	}

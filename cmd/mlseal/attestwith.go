@@ -66,17 +66,18 @@ func (f *madeStatement) files(ctx context.Context, a *app, about string) (*manif
 		return nil, attest.ResourceDescriptor{}, err
 	}
 	defer t.Close()
-	var opts manifest.Options
-	done, err := a.remember(&opts, t, f.cache)
-	if err != nil {
-		return nil, attest.ResourceDescriptor{}, err
-	}
-	defer done()
-	m, err := a.buildTree(ctx, t, opts)
+	m, err := a.hashKnown(ctx, t, f.cache)
 	if err != nil {
 		return nil, attest.ResourceDescriptor{}, err
 	}
 	return m, attest.ResourceDescriptor{Name: t.name, Digest: attest.DigestSet{"dirHash": m.DirHash()}}, nil
+}
+
+// look lists the files of what the statement is about, which is hashed once.
+func (f *madeStatement) look(ctx context.Context, a *app, about string) (m *manifest.Manifest, err error) {
+	m, _, err = f.files(ctx, a, about)
+	f.tree = m
+	return m, err
 }
 
 // descriptor names a file by the digest of what was read of it.

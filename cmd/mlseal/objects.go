@@ -24,6 +24,14 @@ func (a *app) open(ctx context.Context, path string, store storeFlags) (*tree, e
 	return &tree{fsys: objects, file: objects.File, name: objects.Name, source: objects.Source, objects: objects}, nil
 }
 
+// redacted is a path as a message names it: an address without its parameters.
+func redacted(path string) string {
+	if objectstore.IsURL(path) {
+		return objectstore.Redact(path)
+	}
+	return path
+}
+
 func (a *app) getenv(name string) string {
 	value, _ := a.lookupEnv(name)
 	return value
@@ -39,14 +47,6 @@ func (t *tree) concurrency() int {
 
 // isFar reports whether the files come over a network, so that each is best read once.
 func (t *tree) isFar() bool { return t.root == nil }
-
-// shown is path as a report names it: an address without its parameters.
-func (t *tree) shown(path string) string {
-	if t.objects != nil {
-		return t.source
-	}
-	return path
-}
 
 // checkStated holds the files to what an object store says of them. It can only say no.
 func (t *tree) checkStated(m *manifest.Manifest) error {

@@ -111,7 +111,7 @@ func (f *recordFlags) outputs(p *record.Plan) error {
 	names := map[string]bool{}
 	for _, path := range f.products {
 		if isPackage(path) || objectstore.IsURL(path) || strings.TrimSpace(path) == "" {
-			return usage(fmt.Errorf("attest record: --product %s: want a directory or file; --push packs it", path))
+			return usage(fmt.Errorf("attest record: --product %s: want a directory or file; --push packs it", redacted(path)))
 		}
 		name := filepath.Base(record.PathName(path))
 		if names[name] {
@@ -236,7 +236,7 @@ func (a *app) openMaterials(ctx context.Context, f recordFlags, p *record.Plan) 
 		m := record.Material{Artifact: record.Artifact{Role: arg.role, Split: arg.split, Reference: arg.of}}
 		switch {
 		case hub.IsReference(arg.of), objectstore.IsURL(arg.of):
-			return closeAll, usage(fmt.Errorf("attest record: --material %s: what the command reads stands on this machine: name the downloaded directory (a snapshot of the Hugging Face cache is recognized), or `mlseal pack` it first", arg.of))
+			return closeAll, usage(fmt.Errorf("attest record: --material %s: what the command reads stands on this machine: name the downloaded directory (a snapshot of the Hugging Face cache is recognized), or `mlseal pack` it first", redacted(arg.of)))
 		case isPackage(arg.of):
 			if err := a.packageMaterial(ctx, &m, f.store); err != nil {
 				return closeAll, fmt.Errorf("attest record: --material: %w", err)

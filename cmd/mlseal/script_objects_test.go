@@ -24,14 +24,20 @@ var (
 //	objects cut|busy N           connections break off, requests are refused
 //	objects denied yes|no
 //	objects replaced KEY FILE    the object has other contents from the second request for it on
+//	objects fetched KEY N        the contents were asked for N times since the last command objects
 //	objects states KEY FILE      the store states the sha256 of FILE for the object
 func startObjects(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: objects VERB …")
 	}
 	s := objectsOf(ts)
+	asked := s.Asked()
 	s.Change(func() {
 		switch args[0] {
+		case "fetched":
+			if n := asked[args[1]]; n != number(ts, args[2]) {
+				ts.Fatalf("%s was asked for %d times", args[1], n)
+			}
 		case "serve":
 			for name, contents := range readAll(ts, args[1]) {
 				s.Objects[args[2]+name] = contents
@@ -55,7 +61,6 @@ func startObjects(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Fatalf("objects: unknown verb %s", args[0])
 		}
 	})
-	s.Asked()
 }
 
 func objectsOf(ts *testscript.TestScript) *objecttest.Store {

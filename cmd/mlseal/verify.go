@@ -201,7 +201,7 @@ func (a *app) verifyTree(ctx context.Context, path string, f verifyFlags) error 
 	if verr != nil && !errors.Is(verr, verify.ErrFailed) {
 		return verr
 	}
-	return out.deliver(ctx, report.Tree{Path: t.shown(path), Result: result}, verr)
+	return out.deliver(ctx, report.Tree{Path: redacted(path), Result: result}, verr)
 }
 
 func (f verifyFlags) treeOptions(t *tree) (verify.TreeOptions, error) {
