@@ -20,6 +20,7 @@ import (
 	_ "github.com/mlseal/mlseal/attest/link"
 	_ "github.com/mlseal/mlseal/attest/record"
 	_ "github.com/mlseal/mlseal/attest/signer"
+	_ "github.com/mlseal/mlseal/internal/httpread"
 	_ "github.com/mlseal/mlseal/internal/hubtest"
 	_ "github.com/mlseal/mlseal/internal/objecttest"
 	_ "github.com/mlseal/mlseal/internal/registrytest"
@@ -109,7 +110,7 @@ var doors = map[string][]string{
 	"github.com/hanwen/go-fuse/":                     {"manifest/mount"},
 	"github.com/spf13/cobra":                         {"cmd/mlseal"},
 	"go.yaml.in/yaml/":                               {"policies", "internal/strictyaml"},
-	"net/http":                                       {"attest/signer", "internal/hubtest", "internal/objecttest", "internal/registrytest", "internal/sigstoretest", "manifest/hub", "manifest/objectstore", "manifest/oci"},
+	"net/http":                                       {"attest/signer", "internal/httpread", "internal/hubtest", "internal/objecttest", "internal/registrytest", "internal/sigstoretest", "manifest/hub", "manifest/objectstore", "manifest/oci"},
 	"github.com/ThalesIgnite/":                       {"attest/signer"},
 	"github.com/miekg/pkcs11":                        {"attest/signer"},
 	module + "manifest/cache":                        {"cmd/mlseal"}, // what judges a claim reads the files

@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
+	azureContainer "github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -96,11 +96,11 @@ func (l *lab) azurite() objectPeer {
 	port := l.started("AZURITE", func(port string) []string {
 		return []string{"--blobPort", port, "--location", l.made("azure"), "--silent", "--disableTelemetry", "--skipApiVersionCheck"}
 	})
-	credential, err := container.NewSharedKeyCredential(account, key)
+	credential, err := azureContainer.NewSharedKeyCredential(account, key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	client, err := container.NewClientWithSharedKeyCredential("http://127.0.0.1:"+port+"/"+account+"/models", credential, nil)
+	client, err := azureContainer.NewClientWithSharedKeyCredential("http://127.0.0.1:"+port+"/"+account+"/models", credential, nil)
 	if err == nil {
 		_, err = client.Create(t.Context(), nil)
 	}
@@ -217,6 +217,13 @@ func (l *lab) sameAsLocal(there string) {
 			l.t.Errorf("%v: %s in the store, %s on disk", args, got[1], got[0])
 		}
 	}
+	for _, part := range []string{"1/2", "2/2"} {
+		l.run(l.mlseal, "hash", there, "--shards", "3MB", "--part", part, "--manifest", "part-"+part[:1]+".json")
+	}
+	merged := l.output(l.mlseal, "manifest", "merge", "part-1.json", "part-2.json", "-o", "digest")
+	if whole := l.output(l.mlseal, "hash", "model", "--shards", "3MB", "-o", "digest"); !bytes.Equal(merged, whole) {
+		l.t.Errorf("merged from parts: %s, on disk %s", merged, whole)
+	}
 	local := l.output(l.mlseal, "pack", "model", "oci:local:v1", "-o", "digest")
 	if far := l.output(l.mlseal, "pack", there, "oci:far:v1", "-o", "digest"); !bytes.Equal(far, local) {
 		l.t.Errorf("packed as %s, on disk as %s", far, local)
@@ -232,6 +239,10 @@ func (l *lab) signedInStore(p objectPeer, there string) {
 	l.write("note.json", `{"note":"x"}`)
 	l.run(l.mlseal, "sign", there, "--key", "mlseal.key", "--signature", "far.sig")
 	l.run(l.mlseal, "sign", "model", "--key", "mlseal.key", "--signature", "near.sig")
+	l.run(l.mlseal, "sign", there, "--key", "mlseal.key", "--signature", "shards.sig", "--shards", "1MB")
+	if got := l.output(l.mlseal, "cat", there, "weights.bin", "--signature", "shards.sig", "--key", "mlseal.pub", "--range", "4999990:+20"); string(got) != "6789abcdef0123456789" {
+		l.t.Errorf("cat: %q", got)
+	}
 	for _, path := range []string{there, "model"} {
 		for _, signature := range []string{"far.sig", "near.sig"} {
 			l.run(l.mlseal, "verify", path, "--signature", signature, "--key", "mlseal.pub")

@@ -2,31 +2,29 @@ package hub
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/mlseal/mlseal/internal/httpread"
 )
 
 // How patient a client is.
 const (
 	// AnswerTimeout is the time from a request to the head of its answer.
-	AnswerTimeout = 30 * time.Second
+	AnswerTimeout = httpread.AnswerTimeout
 	// IdleTimeout is the time in which at least one byte of a body must come.
-	IdleTimeout = time.Minute
+	IdleTimeout = httpread.IdleTimeout
 	// MaxAttempts bounds how often something is tried in a row without a byte of progress.
-	MaxAttempts = 6
+	MaxAttempts = httpread.MaxAttempts
 	// MaxWait bounds the time between two attempts, also when the hub asks for more.
 	MaxWait = time.Minute
 	// maxRedirects bounds how often an answer may lead elsewhere.
 	maxRedirects = 8
-	firstWait    = 500 * time.Millisecond
 )
 
 // Options of New. The zero value asks DefaultEndpoint without a token.
@@ -46,6 +44,7 @@ type Client struct {
 	endpoint *url.URL
 	opts     Options
 	http     *http.Client
+	retry    httpread.Retry
 }
 
 // New returns a client. The error wraps ErrEndpoint.
@@ -59,81 +58,18 @@ func New(opts Options) (*Client, error) {
 		return nil, fmt.Errorf("hub: %w: want https://HOST", ErrEndpoint) // it may hold a password
 	case endpoint.Scheme != "https" && endpoint.Scheme != "http":
 		return nil, fmt.Errorf("hub: %s: %w: want https://HOST", endpoint, ErrEndpoint)
-	case endpoint.Scheme == "http" && !opts.PlainHTTP && !isLoopback(endpoint):
+	case endpoint.Scheme == "http" && !opts.PlainHTTP && !httpread.IsLoopback(endpoint.Host):
 		return nil, fmt.Errorf("hub: %s: %w: http is taken for this machine only, unless it is asked for", endpoint, ErrEndpoint)
 	}
 	if opts.UserAgent == "" {
 		opts.UserAgent = "mlseal"
 	}
-	if opts.Wait == nil {
-		opts.Wait = wait
-	}
-	return &Client{endpoint: endpoint, opts: opts, http: &http.Client{
-		Transport: &http.Transport{
-			Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, TLSHandshakeTimeout: 10 * time.Second,
-			DialContext:           (&net.Dialer{Timeout: 15 * time.Second}).DialContext,
-			ResponseHeaderTimeout: AnswerTimeout, IdleConnTimeout: 90 * time.Second,
-			DisableCompression: true, // sizes and ranges are those of the file
-		},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}, nil
+	return &Client{endpoint: endpoint, opts: opts, http: httpread.NewClient(httpread.NewTransport()),
+		retry: httpread.Retry{MaxWait: MaxWait, Wait: opts.Wait, Note: opts.Note}}, nil
 }
 
 // Endpoint is the hub's address.
 func (c *Client) Endpoint() string { return c.endpoint.String() }
-
-func isLoopback(u *url.URL) bool {
-	ip := net.ParseIP(u.Hostname())
-	return u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()
-}
-
-func wait(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
-}
-
-// tryAgain is an error after which another attempt may do better.
-type tryAgain struct {
-	error
-	after time.Duration // what the other side asked for; 0 for nothing
-}
-
-func (e tryAgain) Unwrap() error { return e.error }
-
-// attempts runs do until it succeeds, fails for good, or has failed MaxAttempts times in a row without progress, which do reports.
-func (c *Client) attempts(ctx context.Context, do func() (progress bool, err error)) error {
-	for n := 1; ; n++ {
-		progress, err := do()
-		var again tryAgain
-		if err == nil || !errors.As(err, &again) {
-			return err
-		}
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if progress {
-			n = 1
-		}
-		if n >= MaxAttempts {
-			return again.error
-		}
-		pause := firstWait << (n - 1)
-		pause += time.Duration(rand.Int64N(int64(pause)/2 + 1)) //nolint:gosec // no secret
-		pause = min(max(pause, again.after), MaxWait)
-		if c.opts.Note != nil {
-			c.opts.Note(fmt.Sprintf("%v; trying again", again.error))
-		}
-		if err := c.opts.Wait(ctx, pause); err != nil {
-			return err
-		}
-	}
-}
 
 // open sends one GET and follows redirects. The answer is a 200 or a 206; the caller closes its body.
 func (c *Client) open(ctx context.Context, address *url.URL, header http.Header, seen func(*http.Response) error) (*http.Response, error) {
@@ -182,18 +118,9 @@ func (c *Client) send(ctx context.Context, address *url.URL, header http.Header)
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		return nil, tryAgain{error: fmt.Errorf("%w: %s: %w", ErrUnavailable, address.Host, unwrapURL(err))}
+		return nil, httpread.Again{Err: fmt.Errorf("%w: %s: %w", ErrUnavailable, address.Host, httpread.WithoutURL(err))}
 	}
 	return resp, nil
-}
-
-// unwrapURL drops the address from an error of net/http: what a hub redirects to is signed, and whoever reads it may fetch.
-func unwrapURL(err error) error {
-	var u *url.Error
-	if errors.As(err, &u) {
-		return u.Err
-	}
-	return err
 }
 
 // isHub reports whether an address is the hub's own: its scheme, host and port.
@@ -221,10 +148,10 @@ func (c *Client) refusal(address *url.URL, resp *http.Response) error {
 	switch {
 	case status == http.StatusTooManyRequests || status == http.StatusRequestTimeout || status >= 500:
 		after, _ := strconv.Atoi(resp.Header.Get("Retry-After"))
-		return tryAgain{fmt.Errorf("%w: %s: %s", ErrUnavailable, address.Host, resp.Status), time.Duration(max(after, 0)) * time.Second}
+		return httpread.Again{Err: fmt.Errorf("%w: %s: %s", ErrUnavailable, address.Host, resp.Status), After: time.Duration(max(after, 0)) * time.Second}
 	case !c.isHub(address):
 		// A signed address may have run out; a new one comes from the hub.
-		return tryAgain{error: fmt.Errorf("%w: %s, to which the hub leads: %s", ErrUnavailable, address.Host, resp.Status)}
+		return httpread.Again{Err: fmt.Errorf("%w: %s, to which the hub leads: %s", ErrUnavailable, address.Host, resp.Status)}
 	case code == "GatedRepo":
 		return fmt.Errorf("%w: the repository is gated: ask for access on its page, and set HF_TOKEN to a token of yours", ErrDenied)
 	case code == "RevisionNotFound":

@@ -7,114 +7,35 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
-	"path"
-	"slices"
 	"strings"
 	"time"
 
+	"github.com/mlseal/mlseal/internal/httpread"
+	"github.com/mlseal/mlseal/internal/listfs"
 	"github.com/mlseal/mlseal/manifest/origin"
 )
 
 // FS returns the snapshot as a file system. Nothing is asked of the hub before a file is read. A file is streamed: a
 // connection that breaks off is taken up where it ended, and the read that would say io.EOF says origin.ErrMismatch when size or
 // digest are not as published. ctx ends all of it.
-func (s *Snapshot) FS(ctx context.Context) fs.FS { return &snapshotFS{s: s, ctx: ctx} }
-
-type snapshotFS struct {
-	s   *Snapshot
-	ctx context.Context
+func (s *Snapshot) FS(ctx context.Context) fs.FS {
+	return s.tree(func(f File) (fs.File, error) {
+		d := &download{ctx: ctx, s: s, file: f}
+		return &openFile{f.info(), d, f.OID.Reader(d, f.Size)}, nil
+	})
 }
 
-// info describes a file or directory. It has no times: the hub publishes none.
-type info struct {
-	name string
-	size int64
-	dir  bool
-}
-
-func (i info) Name() string               { return i.name }
-func (i info) Size() int64                { return i.size }
-func (i info) ModTime() time.Time         { return time.Time{} }
-func (i info) IsDir() bool                { return i.dir }
-func (i info) Sys() any                   { return nil }
-func (i info) Type() fs.FileMode          { return i.Mode().Type() }
-func (i info) Info() (fs.FileInfo, error) { return i, nil }
-
-func (i info) Mode() fs.FileMode {
-	if i.dir {
-		return fs.ModeDir | 0o555
-	}
-	return 0o444
-}
-
-// Open implements fs.FS.
-func (f *snapshotFS) Open(name string) (fs.File, error) {
-	file, ok := f.s.find(name)
-	if !ok {
-		entries, err := f.ReadDir(name)
-		return &directory{info{name: path.Base(name), dir: true}, entries}, err
-	}
-	d := &download{ctx: f.ctx, s: f.s, file: file}
-	return &openFile{info{name: path.Base(name), size: file.Size}, d, file.OID.Reader(d, file.Size)}, nil
-}
-
-// Stat implements fs.StatFS.
-func (f *snapshotFS) Stat(name string) (fs.FileInfo, error) {
-	if file, ok := f.s.find(name); ok {
-		return info{name: path.Base(name), size: file.Size}, nil
-	}
-	_, err := f.ReadDir(name)
-	return info{name: path.Base(name), dir: true}, err
-}
-
-// ReadDir implements fs.ReadDirFS.
-func (f *snapshotFS) ReadDir(name string) ([]fs.DirEntry, error) {
-	if !fs.ValidPath(name) {
-		return nil, &fs.PathError{Op: "readdir", Path: name, Err: fs.ErrInvalid}
-	}
-	prefix := name + "/"
-	if name == "." {
-		prefix = ""
-	}
-	start, _ := slices.BinarySearchFunc(f.s.Files, prefix, func(file File, prefix string) int { return strings.Compare(file.Path, prefix) })
-	var entries []fs.DirEntry
-	for _, file := range f.s.Files[start:] {
-		rest, below := strings.CutPrefix(file.Path, prefix)
-		if !below {
-			break
-		}
-		first, _, deeper := strings.Cut(rest, "/")
-		if n := len(entries); n == 0 || entries[n-1].Name() != first {
-			entries = append(entries, info{first, file.Size, deeper})
-		}
-	}
-	if len(entries) == 0 && name != "." {
-		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
-	}
-	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
-	return entries, nil
-}
-
-// directory is an opened directory.
-type directory struct {
-	info
-	entries []fs.DirEntry
-}
-
-func (d *directory) Stat() (fs.FileInfo, error) { return d.info, nil }
-func (d *directory) Close() error               { return nil }
-func (d *directory) Read([]byte) (int, error) {
-	return 0, &fs.PathError{Op: "read", Path: d.name, Err: errors.New("is a directory")}
-}
+// info has no times: the hub publishes none.
+func (f File) info() listfs.Info { return listfs.Info{Path: f.Path, Bytes: f.Size} }
 
 // openFile is an opened file.
 type openFile struct {
-	info
+	listfs.Info
 	download *download
 	checked  io.Reader
 }
 
-func (f *openFile) Stat() (fs.FileInfo, error) { return f.info, nil }
+func (f *openFile) Stat() (fs.FileInfo, error) { return f.Info, nil }
 func (f *openFile) Read(p []byte) (int, error) { return f.checked.Read(p) }
 func (f *openFile) Close() error               { return f.download.close() }
 
@@ -148,33 +69,30 @@ func (d *download) Read(p []byte) (n int, err error) {
 		return 0, nil
 	}
 	eof := false
-	err = d.s.client.attempts(d.ctx, func() (bool, error) {
+	err = d.s.client.retry.Do(d.ctx, func() error {
 		var err error
 		if n, err = d.read(p); n > 0 || err == nil {
-			return true, nil // what went wrong behind it shows in the next read
+			return nil // what went wrong behind it shows in the next read
 		}
 		if err == io.EOF && d.offset >= d.file.Size {
 			eof = true
-			return true, nil
+			return nil
 		}
 		_ = d.close()
 		switch {
 		case err == io.EOF && d.framed:
-			return false, fmt.Errorf("%w: %d bytes instead of %d", origin.ErrMismatch, d.offset, d.file.Size)
+			return fmt.Errorf("%w: %d bytes instead of %d", origin.ErrMismatch, d.offset, d.file.Size)
 		case err == io.EOF:
 			err = io.ErrUnexpectedEOF
 		}
 		if d.ctx.Err() != nil {
-			return false, d.ctx.Err()
+			return d.ctx.Err()
 		}
-		if isFinal(err) {
-			return false, err
+		var again httpread.Again
+		if isFinal(err) || errors.As(err, &again) {
+			return err
 		}
-		var again tryAgain
-		if errors.As(err, &again) {
-			return false, again
-		}
-		return false, tryAgain{error: fmt.Errorf("%w: %s ended after %d of %d bytes: %w", ErrUnavailable, d.file.Path, d.offset, d.file.Size, err)}
+		return httpread.Again{Err: fmt.Errorf("%w: %s ended after %d of %d bytes: %w", ErrUnavailable, d.file.Path, d.offset, d.file.Size, err)}
 	})
 	if err == nil && eof {
 		err = io.EOF

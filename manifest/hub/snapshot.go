@@ -5,12 +5,15 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/url"
 	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/mlseal/mlseal/internal/httpread"
+	"github.com/mlseal/mlseal/internal/listfs"
 	"github.com/mlseal/mlseal/manifest"
 	"github.com/mlseal/mlseal/manifest/origin"
 )
@@ -82,24 +85,24 @@ func (c *Client) commit(ctx context.Context, ref Reference) (string, error) {
 // get reads one answer of the API into v and returns its head.
 func (c *Client) get(ctx context.Context, address *url.URL, v any) (http.Header, error) {
 	var header http.Header
-	err := c.attempts(ctx, func() (bool, error) {
+	err := c.retry.Do(ctx, func() error {
 		resp, err := c.open(ctx, address, nil, nil)
 		if err != nil {
-			return false, err
+			return err
 		}
 		defer func() { _ = resp.Body.Close() }()
 		header = resp.Header
 		data, err := io.ReadAll(io.LimitReader(resp.Body, MaxAnswerBytes+1))
 		if err != nil {
-			return false, tryAgain{error: fmt.Errorf("%w: %w", ErrUnavailable, err)}
+			return httpread.Again{Err: fmt.Errorf("%w: %w", ErrUnavailable, err)}
 		}
 		if len(data) > MaxAnswerBytes {
-			return false, fmt.Errorf("%w: more than %d bytes", ErrLimit, MaxAnswerBytes)
+			return fmt.Errorf("%w: more than %d bytes", ErrLimit, MaxAnswerBytes)
 		}
 		if err := json.Unmarshal(data, v); err != nil {
-			return false, fmt.Errorf("%w: %w", ErrAnswer, err)
+			return fmt.Errorf("%w: %w", ErrAnswer, err)
 		}
-		return true, nil
+		return nil
 	})
 	return header, err
 }
@@ -195,13 +198,12 @@ func (s *Snapshot) checkDirectories() error {
 	return nil
 }
 
-func (s *Snapshot) find(name string) (File, bool) {
-	i, ok := slices.BinarySearchFunc(s.Files, name, func(f File, name string) int { return strings.Compare(f.Path, name) })
-	if !ok {
-		return File{}, false
-	}
-	return s.Files[i], true
+// tree is the snapshot as a file system whose files open opens.
+func (s *Snapshot) tree(open func(File) (fs.File, error)) listfs.FS[File] {
+	return listfs.FS[File]{Files: s.Files, Info: File.info, OpenAs: open}
 }
+
+func (s *Snapshot) find(name string) (File, bool) { return s.tree(nil).Find(name) }
 
 var nextLink = regexp.MustCompile(`<([^<>]+)>\s*;[^,]*rel="?next"?`)
 

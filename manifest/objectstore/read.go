@@ -8,9 +8,9 @@ import (
 	"hash/crc32"
 	"io"
 	"io/fs"
-	"math/rand/v2"
 	"time"
 
+	"github.com/mlseal/mlseal/internal/httpread"
 	"github.com/mlseal/mlseal/manifest/origin"
 )
 
@@ -19,27 +19,15 @@ const (
 	// Concurrency is how many objects are well read at once: a request waits for its answer most of the time.
 	Concurrency = 16
 	// IdleTimeout is the time in which at least one byte of an answer must come.
-	IdleTimeout = time.Minute
+	IdleTimeout = httpread.IdleTimeout
 	// MaxAttempts bounds how often something is tried in a row without a byte of progress.
-	MaxAttempts = 6
+	MaxAttempts = httpread.MaxAttempts
 	// MaxWait bounds the time between two attempts.
 	MaxWait = 20 * time.Second
 
-	firstWait   = 500 * time.Millisecond
 	pieceBytes  = 4 << 20 // of a range; a smaller object is asked for as a whole
 	piecesAhead = 8       // ranges that are fetched ahead and held in memory, of all files together
 )
-
-func wait(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-timer.C:
-		return nil
-	}
-}
 
 // file is an opened object. It is read range by range; those that come next are fetched meanwhile, as far as there is room.
 type file struct {
@@ -325,33 +313,15 @@ func (s *span) receive(p []byte) (n int, err error) {
 		return 0, io.EOF
 	}
 	p = p[:min(int64(len(p)), s.end-s.offset)]
-	for failed := 1; ; failed++ {
+	err = s.t.retry.Do(s.ctx, func() (err error) {
 		if n, err = s.readOnce(p); n > 0 {
-			s.offset += int64(n)
-			return n, nil // what went wrong behind it shows in the next read
+			return nil // what went wrong behind it shows in the next read
 		}
 		s.disconnect()
-		var again passing
-		if !errors.As(err, &again) {
-			return 0, err
-		}
-		if failed >= MaxAttempts {
-			return 0, again.error
-		}
-		if err := s.t.pause(s.ctx, failed, again.error); err != nil {
-			return 0, err
-		}
-	}
-}
-
-// pause waits before another attempt.
-func (t *Tree) pause(ctx context.Context, failed int, why error) error {
-	if t.note != nil {
-		t.note(fmt.Sprintf("%v; trying again", why))
-	}
-	pause := firstWait << (failed - 1)
-	pause += time.Duration(rand.Int64N(int64(pause)/2 + 1)) //nolint:gosec // no secret
-	return t.wait(ctx, min(pause, MaxWait))
+		return err
+	})
+	s.offset += int64(n)
+	return n, err
 }
 
 // readOnce reads from the connection that is open, or opens one. An error without a byte ends the connection.
@@ -379,7 +349,7 @@ func (s *span) readOnce(p []byte) (int, error) {
 	if err == nil {
 		return 0, nil
 	}
-	return 0, passing{fmt.Errorf("%w: it broke off after %d of %d bytes: %s", ErrUnavailable, s.offset, s.object.size, line(unwrapURL(err).Error()))}
+	return 0, httpread.Again{Err: fmt.Errorf("%w: it broke off after %d of %d bytes: %s", ErrUnavailable, s.offset, s.object.size, line(httpread.WithoutURL(err).Error()))}
 }
 
 var errIdle = fmt.Errorf("no byte came within %v", IdleTimeout)
@@ -391,7 +361,7 @@ func (s *span) connect() error {
 	s.idle = time.AfterFunc(IdleTimeout+AnswerTimeout, func() { cancel(errIdle) })
 	a, err := s.t.store.open(s.conn, s.object, s.offset, s.end-s.offset)
 	if errors.Is(err, errIdle) {
-		err = passing{fmt.Errorf("%w: %w", ErrUnavailable, errIdle)}
+		err = httpread.Again{Err: fmt.Errorf("%w: %w", ErrUnavailable, errIdle)}
 	}
 	if err != nil {
 		s.disconnect()
@@ -421,19 +391,11 @@ func (s *span) disconnect() {
 
 // statedOf asks what the store says of an object, as patiently as its bytes are read.
 func (t *Tree) statedOf(ctx context.Context, o object) (said checksums, err error) {
-	for failed := 1; ; failed++ {
+	err = t.retry.Do(ctx, func() (err error) {
 		said, err = t.store.stated(ctx, o)
-		var again passing
-		if !errors.As(err, &again) {
-			return said, err
-		}
-		if failed >= MaxAttempts {
-			return said, again.error
-		}
-		if err := t.pause(ctx, failed, again.error); err != nil {
-			return said, err
-		}
-	}
+		return err
+	})
+	return said, err
 }
 
 var _ io.ReadSeeker = (*file)(nil)

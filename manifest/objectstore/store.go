@@ -7,12 +7,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/aws/smithy-go"
+	"github.com/mlseal/mlseal/internal/httpread"
 	"github.com/mlseal/mlseal/manifest"
 	"github.com/opencontainers/go-digest"
 	"gocloud.dev/blob"
@@ -148,11 +148,6 @@ func (s *blobStore) stated(ctx context.Context, o object) (checksums, error) {
 
 func (s *blobStore) close() error { return s.bucket.Close() }
 
-// passing is an error after which another attempt may do better.
-type passing struct{ error }
-
-func (e passing) Unwrap() error { return e.error }
-
 // failure makes an error of ours of one of a service's client, without the address that was asked, which may be signed.
 func failure(ctx context.Context, op string, err error) error {
 	if err == nil {
@@ -163,7 +158,7 @@ func failure(ctx context.Context, op string, err error) error {
 	}
 	for _, ours := range []error{ErrPlainHTTP, ErrURL, manifest.ErrChanged} {
 		if errors.Is(err, ours) {
-			return fmt.Errorf("%w", unwrapURL(err))
+			return fmt.Errorf("%w", httpread.WithoutURL(err))
 		}
 	}
 	status, said := describe(err)
@@ -177,7 +172,7 @@ func failure(ctx context.Context, op string, err error) error {
 	case status == http.StatusUnauthorized, status == http.StatusForbidden:
 		return fmt.Errorf("%w: %s", ErrDenied, said)
 	case status == 0, status == http.StatusRequestTimeout, status == http.StatusTooManyRequests, status >= 500:
-		return passing{fmt.Errorf("%w: %s", ErrUnavailable, said)}
+		return httpread.Again{Err: fmt.Errorf("%w: %s", ErrUnavailable, said)}
 	}
 	return fmt.Errorf("%w: %s", ErrUnavailable, said)
 }
@@ -199,16 +194,7 @@ func describe(err error) (status int, said string) {
 	case errors.As(err, &amazon):
 		return status, line(fmt.Sprintf("%d %s %s", status, amazon.ErrorCode(), amazon.ErrorMessage()))
 	}
-	return status, line(unwrapURL(err).Error())
-}
-
-// unwrapURL drops the address from an error of net/http.
-func unwrapURL(err error) error {
-	var u *url.Error
-	if errors.As(err, &u) {
-		return u.Err
-	}
-	return err
+	return status, line(httpread.WithoutURL(err).Error())
 }
 
 // maxSaid bounds what is shown of an answer, in bytes.

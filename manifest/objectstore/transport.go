@@ -4,27 +4,22 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
-	"time"
+
+	"github.com/mlseal/mlseal/internal/httpread"
 )
 
 const (
 	// AnswerTimeout is the time from a request to the head of its answer.
-	AnswerTimeout = 30 * time.Second
+	AnswerTimeout = httpread.AnswerTimeout
 	connections   = 64 // that are kept open to one host
 )
 
 // newHTTP is the client with which all three services are asked. It follows no redirect, which would carry credentials elsewhere.
 func newHTTP(opts Options) (*http.Client, error) {
-	transport := &http.Transport{
-		Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, TLSHandshakeTimeout: 10 * time.Second,
-		DialContext:           (&net.Dialer{Timeout: 15 * time.Second}).DialContext,
-		ResponseHeaderTimeout: AnswerTimeout, IdleConnTimeout: 90 * time.Second,
-		MaxIdleConns: connections, MaxIdleConnsPerHost: connections,
-		DisableCompression: true, // sizes and ranges are those of the object
-	}
+	transport := httpread.NewTransport()
+	transport.MaxIdleConns, transport.MaxIdleConnsPerHost = connections, connections
 	if len(opts.CACertificates) > 0 {
 		pool, err := x509.SystemCertPool()
 		if err != nil {
@@ -35,10 +30,7 @@ func newHTTP(opts Options) (*http.Client, error) {
 		}
 		transport.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
 	}
-	return &http.Client{
-		Transport:     guard{transport, opts},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}, nil
+	return httpread.NewClient(guard{transport, opts}), nil
 }
 
 // guard lets no request out without TLS but to this machine. An endpoint comes from a parameter, the environment or a file of the service's
@@ -65,13 +57,8 @@ func (final) NonRetriable()        {}
 
 // checkPlain refuses an address to which a request would go without TLS, unless that is asked for.
 func (o Options) checkPlain(u *url.URL) error {
-	if u.Scheme == "http" && !o.PlainHTTP && !isLoopback(u.Hostname()) {
+	if u.Scheme == "http" && !o.PlainHTTP && !httpread.IsLoopback(u.Host) {
 		return fmt.Errorf("%s://%s: %w", u.Scheme, u.Host, ErrPlainHTTP)
 	}
 	return nil
-}
-
-func isLoopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }

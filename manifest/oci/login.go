@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/mlseal/mlseal/internal/httpread"
 	"oras.land/oras-go/v2/registry/remote"
 	"oras.land/oras-go/v2/registry/remote/auth"
 	"oras.land/oras-go/v2/registry/remote/credentials"
@@ -30,7 +31,7 @@ func Login(ctx context.Context, registry, user, password string, opts OpenOption
 		return "", err
 	}
 	reg.Client = newClient(retry.NewTransport(stallTransport{base, usualPatience}), store, opts)
-	reg.PlainHTTP = opts.PlainHTTP || isLoopback(reg.Reference.Registry)
+	reg.PlainHTTP = opts.PlainHTTP || httpread.IsLoopback(reg.Reference.Registry)
 	err = credentials.Login(ctx, store, reg, auth.Credential{Username: user, Password: password})
 	response := (*errcode.ErrorResponse)(nil)
 	switch {

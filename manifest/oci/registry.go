@@ -15,6 +15,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/mlseal/mlseal/internal/escape"
+	"github.com/mlseal/mlseal/internal/httpread"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2/errdef"
@@ -23,8 +25,6 @@ import (
 	"oras.land/oras-go/v2/registry/remote/credentials"
 	"oras.land/oras-go/v2/registry/remote/errcode"
 	"oras.land/oras-go/v2/registry/remote/retry"
-
-	"github.com/mlseal/mlseal/internal/escape"
 )
 
 // Bounds of what a registry may send as lists of tags and referrers.
@@ -58,7 +58,7 @@ func openRepository(name string, opts OpenOptions) (*repository, error) {
 	direct := *client
 	direct.Client = &http.Client{Transport: once, CheckRedirect: checkRedirect}
 	repo.Client = client
-	repo.PlainHTTP = opts.PlainHTTP || isLoopback(repo.Reference.Registry)
+	repo.PlainHTTP = opts.PlainHTTP || httpread.IsLoopback(repo.Reference.Registry)
 	repo.TagListMaxPages, repo.ReferrerListMaxPages = MaxListPages, MaxListPages
 	// One more than boundedTransport lets through, so that its error is seen and not a cut-off text.
 	repo.MaxMetadataBytes = MaxListBytes + 1
@@ -88,15 +88,6 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 		return fmt.Errorf("%w: it redirects from https to %s://%s", ErrContent, req.URL.Scheme, req.URL.Host)
 	}
 	return nil
-}
-
-// isLoopback reports whether host[:port] is this machine.
-func isLoopback(host string) bool {
-	if name, _, err := net.SplitHostPort(host); err == nil {
-		host = name
-	}
-	ip := net.ParseIP(strings.Trim(host, "[]"))
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // credentialStore reads docker's configuration with its helpers, and podman's auth.json behind it.
