@@ -7,10 +7,10 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/mlseal/mlseal/internal/lazyregexp"
 	"github.com/mlseal/mlseal/manifest"
 	"github.com/mlseal/mlseal/manifest/origin"
 )
@@ -203,7 +203,7 @@ func (s *Snapshot) find(name string) (File, bool) {
 	return s.Files[i], true
 }
 
-var nextLink = regexp.MustCompile(`<([^<>]+)>\s*;[^,]*rel="?next"?`)
+var nextLink = lazyregexp.New(`<([^<>]+)>\s*;[^,]*rel="?next"?`)
 
 // nextPage reads the Link header (RFC 8288). A next page is at the hub itself.
 func (c *Client) nextPage(from *url.URL, header http.Header) (*url.URL, error) {
