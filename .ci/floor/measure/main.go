@@ -1,4 +1,4 @@
-// Command measure runs commands in turn, A B C A B C …, and prints the medians of each and their ratio to the one after it.
+// Command measure runs commands in turn, A B C A B C …, and prints the medians of each, and the ratio of the first to each other.
 //
 //	measure RUNS NAME 'COMMAND A' 'COMMAND B'…
 package main
@@ -36,13 +36,13 @@ func main() {
 		}
 	}
 	fmt.Printf("%s, medians of %d:\n", os.Args[2], runs)
+	wall := func(c int) float64 { return ms(median(all[c], func(r run) time.Duration { return r.wall })) }
+	cpu := func(c int) float64 { return ms(median(all[c], func(r run) time.Duration { return r.cpu })) }
 	for c, command := range commands {
-		wall, cpu := median(all[c], func(r run) time.Duration { return r.wall }), median(all[c], func(r run) time.Duration { return r.cpu })
-		line := fmt.Sprintf("  %6.1f ms  %6.1f ms CPU  %5.1f MiB  %s", ms(wall), ms(cpu), float64(median(all[c], func(r run) int64 { return r.peak }))/1024, command)
-		if c+1 < len(commands) {
-			below := all[c+1]
-			line += fmt.Sprintf("\n          %.2fx wall, %.2fx CPU of:",
-				ms(wall)/ms(median(below, func(r run) time.Duration { return r.wall })), ms(cpu)/ms(median(below, func(r run) time.Duration { return r.cpu })))
+		peak := float64(median(all[c], func(r run) int64 { return r.peak })) / 1024
+		line := fmt.Sprintf("  %6.1f ms  %6.1f ms CPU  %5.1f MiB  %s", wall(c), cpu(c), peak, command)
+		if c > 0 {
+			line += fmt.Sprintf("\n          the first takes %.2fx of it, %.2fx of its CPU", wall(0)/wall(c), cpu(0)/cpu(c))
 		}
 		fmt.Println(line)
 	}
