@@ -12,10 +12,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"reflect"
 	"regexp"
 	"strings"
-	"sync"
 )
 
 // Schema is a compiled schema. It may be used by several goroutines.
@@ -70,29 +68,11 @@ func (n *node) UnmarshalJSON(text []byte) error {
 		n.never = true
 		return nil
 	}
-	var present map[string]json.RawMessage
-	if err := json.Unmarshal(text, &present); err != nil {
-		return err
-	}
-	for name := range present {
-		if !keywords()[name] { // also one that encoding/json would take for another, as Type
-			return fmt.Errorf("%q is no keyword that is understood here", name)
-		}
-	}
 	type fields node // without this method
-	return json.Unmarshal(text, (*fields)(n))
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	return d.Decode((*fields)(n))
 }
-
-// keywords are the names of node's fields in JSON.
-var keywords = sync.OnceValue(func() map[string]bool {
-	names := map[string]bool{}
-	for field := range reflect.TypeFor[node]().Fields() {
-		if tag := field.Tag.Get("json"); tag != "" {
-			names[tag] = true
-		}
-	}
-	return names
-})
 
 // Compile reads a schema of the program's own.
 func Compile(text []byte) (*Schema, error) {
