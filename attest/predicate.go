@@ -12,8 +12,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/mlseal/mlseal/internal/jsonschema"
 	"github.com/mlseal/mlseal/internal/strictjson"
+	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
 // Predicate types that have a short name.
@@ -115,13 +115,13 @@ func Schema(name string) ([]byte, bool) {
 	return data, err == nil
 }
 
-// CheckPredicate reports how predicate fails the schema of its type, and where; the error wraps
+// CheckPredicate reports how predicate fails the schema of its type, each place on a line; the error wraps
 // ErrPredicate. A predicate of a type without a schema must be an object that parsers read alike.
 func CheckPredicate(predicateType string, predicate []byte) error {
 	if err := strictjson.Check(predicate, strictjson.Limits{MaxBytes: MaxPredicateBytes, MaxDepth: MaxStatementDepth - 1}); err != nil {
 		return fmt.Errorf("attest: %w: %w", ErrPredicate, err)
 	}
-	value, err := numbersAsText(predicate)
+	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(predicate))
 	if err != nil {
 		return fmt.Errorf("attest: %w: %w", ErrPredicate, err)
 	}
@@ -137,7 +137,7 @@ func CheckPredicate(predicateType string, predicate []byte) error {
 		return fmt.Errorf("attest: %s: %w", file, err)
 	}
 	if err := schema.Validate(value); err != nil {
-		return fmt.Errorf("attest: %w (%s): %w", ErrPredicate, predicateType, err)
+		return fmt.Errorf("attest: %w (%s): %s", ErrPredicate, predicateType, places(err))
 	}
 	switch predicateType {
 	case EvaluationPredicateType:
@@ -263,17 +263,40 @@ func compiled(file string) (*jsonschema.Schema, error) {
 		if err != nil {
 			return nil, err
 		}
-		return jsonschema.Compile(data)
+		doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(data))
+		if err != nil {
+			return nil, err
+		}
+		c := jsonschema.NewCompiler()
+		if err := c.AddResource(file, doc); err != nil {
+			return nil, err
+		}
+		return c.Compile(file)
 	}))
 	return once.(func() (*jsonschema.Schema, error))()
 }
 
-// numbersAsText reads a JSON text, of which strictjson has seen that it is one, without rounding its numbers.
-func numbersAsText(text []byte) (value any, err error) {
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.UseNumber()
-	err = d.Decode(&value)
-	return value, err
+// places turns the validator's tree of errors into its leaves: where, and what.
+func places(err error) string {
+	var lines []string
+	var walk func(*jsonschema.ValidationError)
+	walk = func(e *jsonschema.ValidationError) {
+		if len(e.Causes) == 0 {
+			// The last line of the library's text for one error is the error itself.
+			text := strings.Split(e.Error(), "\n")
+			lines = append(lines, strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(text[len(text)-1]), "- ")))
+		}
+		for _, cause := range e.Causes {
+			walk(cause)
+		}
+	}
+	if ve, ok := err.(*jsonschema.ValidationError); ok {
+		walk(ve)
+	}
+	if len(lines) == 0 {
+		return err.Error()
+	}
+	return strings.Join(lines, "; ")
 }
 
 // ClaimedTime is when a statement says of itself that its matter was finished: runDetails.metadata.finishedOn
