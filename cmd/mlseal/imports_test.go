@@ -118,8 +118,7 @@ var doors = map[string][]string{
 
 // costly are packages that do so much before main that what is needed of them is taken from elsewhere (docs/size.md).
 var costly = map[string]string{
-	"github.com/santhosh-tekuri/jsonschema/v6": "it compiles its meta-schemas; internal/jsonschema does for our schemas",
-	"oras.land/oras-go/v2":                     "its content and registry packages have what is needed",
+	"oras.land/oras-go/v2": "its content and registry packages have what is needed",
 }
 
 // forTests are the packages that only tests import: they bring servers and testing into whatever does.
@@ -290,7 +289,6 @@ func TestForbiddenImports(t *testing.T) {
 		{"attest/record", module + "manifest/oci", true},
 		{"attest/record", module + "manifest/cache", true},
 		{"attest/record", module + "manifest", false},
-		{"attest", "github.com/santhosh-tekuri/jsonschema/v6", true},
 		{"manifest/oci", "oras.land/oras-go/v2", true},
 		{"cmd/mlseal", module + "internal/sigstoretest", true},
 		{"verify/trust", module + "internal/testenv", true},
