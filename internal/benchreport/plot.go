@@ -12,7 +12,7 @@ import (
 // Measures of the plot, in pixels.
 const (
 	panelWidth = 600
-	labelWidth = 200
+	labelWidth = 226
 	valueWidth = 70
 	barRoom    = panelWidth - labelWidth - valueWidth - 20
 	barStep    = 18
@@ -187,7 +187,11 @@ func (p *picture) curve(r *results, sha string, x, y float64) {
 		p.stroke(left, py, left+wide, py, faint)
 		p.text(left-6, py+4, right+small, fmt.Sprintf("%g s", float64(n)*step))
 	}
-	x1, y1 := at(0, max(0, l.start))
+	begin := 0.0
+	if l.start < 0 && l.slope > 0 {
+		begin = -l.start / l.slope // where the line leaves the ground
+	}
+	x1, y1 := at(begin, l.at(begin))
 	x2, y2 := at(widest, l.at(widest))
 	p.stroke(x1, y1, x2, y2, fmt.Sprintf(` stroke="%s" stroke-width="1.5"`, fill(ours)))
 	for _, q := range points {
