@@ -1,6 +1,6 @@
-// Command benchreport makes docs/benchmarks.md and docs/benchmarks.svg of what .ci/bench-hashing measured:
+// Command mlseal-benchreport makes docs/benchmarks.md and docs/benchmarks.svg of what .ci/bench-hashing measured:
 //
-//	go run ./internal/benchreport docs/benchmarks.json
+//	go run ./cmd/mlseal-benchreport docs/benchmarks.json
 //
 // Nothing is measured here, so that the page can be made anew, and tested, without a quiet machine. Both files are written beside the results.
 package main
@@ -16,11 +16,11 @@ import (
 
 func main() {
 	if len(os.Args) != 2 {
-		fmt.Fprintln(os.Stderr, "usage: benchreport RESULTS.json")
+		fmt.Fprintln(os.Stderr, "usage: mlseal-benchreport RESULTS.json")
 		os.Exit(2)
 	}
 	if err := run(os.Args[1]); err != nil {
-		fmt.Fprintln(os.Stderr, "benchreport:", err)
+		fmt.Fprintln(os.Stderr, "mlseal-benchreport:", err)
 		os.Exit(1)
 	}
 }

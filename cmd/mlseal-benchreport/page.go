@@ -44,7 +44,7 @@ func (d *document) cells(cells ...string) {
 
 func (d *document) head(r *results, name string) {
 	d.Line("# Benchmarks")
-	d.Line("\nMade by `make bench` (`.ci/bench hashing`) from [%s.json](%s.json), which has every run. Do not edit: `go run ./internal/benchreport docs/%s.json` makes it anew.", name, name, name)
+	d.Line("\nMade by `make bench` (`.ci/bench hashing`) from [%s.json](%s.json), which has every run. Do not edit: `go run ./cmd/mlseal-benchreport docs/%s.json` makes it anew.", name, name, name)
 	d.Line("\n![Seconds of each command by workload](%s.svg)", name)
 	d.section("## How")
 	m := r.Machine
