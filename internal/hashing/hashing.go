@@ -100,7 +100,7 @@ func (e *Engine) start(list []kernel) {
 			continue
 		}
 		e.kernel = &list[i]
-		e.aloneRate, e.lanesRate = timeAlone(), timeLanes(e.kernel)
+		e.aloneRate, e.lanesRate = timeBoth(e.kernel)
 		return
 	}
 }
@@ -139,6 +139,9 @@ func (e *Engine) takesLanes(n int) bool {
 	const worth = 1.25
 	if e.kernel == nil || e.forced {
 		return e.kernel != nil
+	}
+	if n < 2 {
+		return false // one lane is slower than crypto/sha256 on every processor, also where the timing went wrong
 	}
 	full := e.workersFor(n) * e.kernel.lanes
 	lanes := e.lanesRate * float64(min(n, full)) / float64(e.kernel.lanes)

@@ -283,6 +283,7 @@ func TestChoice(t *testing.T) {
 		{"AVX-512 without SHA instructions, 64 cores", 64, 0.36, 3.5, 96},
 		{"AVX-512 and SHA instructions, 2 cores", 2, 1.8, 3.5, 14},
 		{"SHA instructions that are faster than the lanes", 2, 2, 1.5, 0},
+		{"a timing that others disturbed", 2, 0.1, 3.5, 2},
 	} {
 		e := &Engine{kernel: k, cores: tc.cores, aloneRate: tc.alone, lanesRate: tc.lanes}
 		if got := e.lanesFrom(); got != tc.from {
