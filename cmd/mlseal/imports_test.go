@@ -33,6 +33,7 @@ import (
 	_ "github.com/mlseal/mlseal/manifest/origin"
 	_ "github.com/mlseal/mlseal/manifest/parts"
 	_ "github.com/mlseal/mlseal/manifest/reader"
+	_ "github.com/mlseal/mlseal/manifest/rootfs"
 	_ "github.com/mlseal/mlseal/policies"
 	_ "github.com/mlseal/mlseal/policies/library"
 	_ "github.com/mlseal/mlseal/policies/memory"
@@ -60,6 +61,7 @@ var mayImport = map[string][]string{
 	"manifest/hfcache":    {"manifest", "manifest/origin"},
 	"manifest/hub":        {"manifest", "manifest/origin"},
 	"manifest/reader":     {"manifest"},
+	"manifest/rootfs":     {},
 	"manifest/mount":      {"manifest/reader"},
 	"manifest/oci":        {"manifest", "manifest/format"},
 	"attest":              {"manifest"},
