@@ -41,12 +41,16 @@ func BenchmarkLimit(b *testing.B) {
 func sumFiles(b *testing.B, e *Engine, names []string) {
 	queue := make(chan string)
 	var wg sync.WaitGroup
-	for range e.AtOnce(len(names)) {
+	atOnce := e.AtOnce(len(names))
+	expected := e.Expect(len(names), atOnce)
+	defer expected.End()
+	for range atOnce {
 		wg.Go(func() {
 			for name := range queue {
 				if err := sumFile(e, name); err != nil {
 					b.Error(err)
 				}
+				expected.One()
 			}
 		})
 	}
@@ -95,6 +99,35 @@ func BenchmarkFiles(b *testing.B) {
 		}
 		for _, name := range names {
 			_ = os.Remove(name)
+		}
+	}
+}
+
+// BenchmarkShort hashes many short streams, which end before as many as there are lanes have begun.
+func BenchmarkShort(b *testing.B) {
+	const streams, atOnce = 2000, 40
+	for _, size := range []int{4 << 10, 8 << 10, 16 << 10, 32 << 10, 100 << 10} {
+		data := sample(size)
+		for name, e := range engines(b) {
+			b.Run(fmt.Sprintf("%dKiB/%s", size>>10, name), func(b *testing.B) {
+				b.SetBytes(streams * int64(size))
+				for b.Loop() {
+					expected := e.Expect(streams, atOnce)
+					var wg sync.WaitGroup
+					for range atOnce {
+						wg.Go(func() {
+							for range streams / atOnce {
+								if _, _, err := e.Sum(b.Context(), bytes.NewReader(data), int64(size), nil); err != nil {
+									b.Error(err)
+								}
+								expected.One()
+							}
+						})
+					}
+					wg.Wait()
+					expected.End()
+				}
+			})
 		}
 	}
 }

@@ -60,11 +60,12 @@ type Engine struct {
 	// Bytes a second, of one core.
 	aloneRate, lanesRate float64
 
-	mu      sync.Mutex
-	queue   []*stream // what waits for lanes
-	active  int       // streams under way
-	waiting int       // those of them that wait until a chunk is hashed
-	workers int       // goroutines that run the lanes
+	mu       sync.Mutex
+	queue    []*stream // what waits for lanes
+	active   int       // streams under way
+	expected int       // streams that are said to be under way, or will be in a moment
+	waiting  int       // those under way that wait until a chunk is hashed
+	workers  int       // goroutines that run the lanes
 }
 
 // New starts the engine of a name: it is checked and timed. The error wraps ErrUnknown or ErrUnsupported.
@@ -161,6 +162,47 @@ func (e *Engine) AtOnce(n int) int {
 	return max(1, min(n, most, maxMemory/(2*chunk)))
 }
 
+// Expected is what Expect returns. Its methods may be called from several goroutines.
+type Expected struct {
+	e             *Engine
+	left, counted int // of the engine's lock
+}
+
+// Expect says that n streams will be hashed, atOnce of them at the same time. Short streams end before others have begun, so that without
+// being told the engine would take them for few. End is to be called when all is over.
+func (e *Engine) Expect(n, atOnce int) *Expected {
+	x := &Expected{e: e, left: n}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	x.counted = min(n, atOnce)
+	e.expected += x.counted
+	return x
+}
+
+// One says that one of the streams has ended, or does not come.
+func (x *Expected) One() {
+	x.e.mu.Lock()
+	defer x.e.mu.Unlock()
+	x.left--
+	x.drop(x.left)
+}
+
+// End says that no more streams come.
+func (x *Expected) End() {
+	x.e.mu.Lock()
+	defer x.e.mu.Unlock()
+	x.drop(0)
+}
+
+// drop leaves at most so many expected. The lock is held.
+func (x *Expected) drop(left int) {
+	if over := x.counted - max(left, 0); over > 0 {
+		x.counted -= over
+		x.e.expected -= over
+		x.e.dispatch(false)
+	}
+}
+
 // Sum reads r to its end and returns its SHA-256 and the number of bytes. It reads on while it hashes. size is about how much there is,
 // 0 when that is not known. also, which may be nil, is called with each piece after it was read, in order, while the ones before it are
 // hashed; it must not keep the piece, and its error ends Sum, as the end of ctx does.
@@ -172,6 +214,7 @@ func (e *Engine) Sum(ctx context.Context, r io.Reader, size int64, also func(p [
 	var held [2]*[]byte
 	defer func() {
 		s.wait() // the buffers are in use until then
+		s.release()
 		for _, buf := range held {
 			if buf != nil {
 				pool.Put(buf)
