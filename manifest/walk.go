@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"sort"
 	"strings"
 )
@@ -99,6 +100,7 @@ func (w *walker) dir(name string) error {
 	if err != nil {
 		return fmt.Errorf("manifest: %w", err)
 	}
+	w.files = slices.Grow(w.files, len(entries))
 	for _, d := range entries {
 		if err := w.visit(path.Join(name, d.Name()), d); err != nil {
 			return err

@@ -89,6 +89,7 @@ func (a *app) hash(ctx context.Context, path string, f hashFlags) error {
 	if err != nil {
 		return err
 	}
+	done() // before much is printed: what was remembered takes memory
 	return a.giveManifest(&parts.Document{About: about, Tree: m}, f.saved, f.output)
 }
 

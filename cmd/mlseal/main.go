@@ -24,6 +24,7 @@ func main() { os.Exit(run()) }
 
 // run is main with the exit status as a value, for the tests that run the real command.
 func run() int {
+	saveMemory()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	a := &app{

@@ -150,10 +150,11 @@ func (c *Cache) add(r record) {
 	}
 }
 
-// Close writes what is not written yet.
+// Close writes what is not written yet, and lets go of what was read.
 func (c *Cache) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.known = nil
 	return c.flush()
 }
 
