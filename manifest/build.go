@@ -36,6 +36,7 @@ type Options struct {
 	// is done its File has no digest, and the tree no dirHash.
 	ShardsOnly bool
 	streams    shardStreams
+	passes     bool // the files are forgotten by the page cache behind the reading
 	// Listed, when it is not nil, has the paths of the files that count: what stands beside them is named in
 	// Manifest.Unlisted and not read, a directory that leads to none of them as a whole, with a slash behind its name.
 	Listed map[string]bool
@@ -80,7 +81,7 @@ func Build(ctx context.Context, fsys fs.FS, opts Options) (*Manifest, error) {
 	if opts.Serialization.AllowSymlinks {
 		fsys = following{fsys}
 	}
-	opts.streams = newShardStreams()
+	opts.streams, opts.passes = newShardStreams(), passes(bytesOf(w.files))
 	files := w.files
 	m := &Manifest{Serialization: opts.Serialization, Files: make([]File, len(files)), Unlisted: w.unlisted, LeftOut: w.leftOut}
 	var resources [][]Resource
@@ -152,11 +153,7 @@ func (o Options) announce(found []entry) error {
 		}
 	}
 	if o.Total != nil {
-		var total int64
-		for _, e := range found {
-			total += e.info.Size()
-		}
-		o.Total(total)
+		o.Total(bytesOf(found))
 	}
 	return nil
 }
@@ -228,6 +225,9 @@ func hashFile(ctx context.Context, fsys fs.FS, e entry, to FileCopy, opts Option
 		return File{}, nil, err
 	}
 	defer func() { _ = file.Close() }()
+	if opts.passes {
+		file.passBy(0, file.Size())
+	}
 	if from, ok := file.f.(io.ReaderAt); ok && opts.apart(file.Size()) {
 		return hashShards(ctx, file, from, e.path, opts)
 	}

@@ -54,6 +54,11 @@ func BuildRanges(ctx context.Context, fsys fs.FS, opts Options, choose func(file
 	}
 	files := make([]File, len(pieces))
 	resources := make([][]Resource, len(pieces))
+	var bytes int64
+	for _, p := range pieces {
+		bytes += p.end - p.start
+	}
+	opts.passes = passes(bytes)
 	hash := func(ctx context.Context, i int) (err error) {
 		if opts.Serialization.ShardSize == 0 {
 			files[i], resources[i], err = opts.file(ctx, fsys, pieces[i].entry)
@@ -150,10 +155,14 @@ func hashRange(ctx context.Context, fsys fs.FS, p piece, opts Options) ([]Resour
 	if err := file.Skip(p.start); err != nil {
 		return nil, fmt.Errorf("manifest: %s: %w", p.path, err)
 	}
+	if opts.passes {
+		file.passBy(p.start, p.end)
+	}
 	resources, n, err := p.read(ctx, io.LimitReader(file, p.end-p.start), opts)
 	if err != nil {
 		return nil, fmt.Errorf("manifest: %s: %w", p.path, err)
 	}
+	file.forgetRead(true)
 	if n < p.end-p.start {
 		return nil, fmt.Errorf("manifest: %s: %w: it is shorter", p.path, ErrChanged)
 	}

@@ -41,6 +41,9 @@ func hashShards(ctx context.Context, file *StableFile, from io.ReaderAt, path st
 		start := int64(i) * shard
 		end := min(start+shard, size)
 		sum, n, err := engine.Sum(ctx, io.NewSectionReader(from, start, end-start), end-start, opts.tee(nil))
+		if file.forget != nil {
+			file.forget(start, end)
+		}
 		if err == nil && n != end-start {
 			err = fmt.Errorf("%w: it shrank", ErrChanged)
 		}

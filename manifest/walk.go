@@ -51,6 +51,14 @@ type entry struct {
 // file is e as far as it is known before it is read.
 func (e entry) file() File { return File{Path: e.path, Size: e.info.Size()} }
 
+// bytesOf is the size of all files.
+func bytesOf(files []entry) (n int64) {
+	for _, e := range files {
+		n += e.info.Size()
+	}
+	return n
+}
+
 // walker lists the files of a tree.
 type walker struct {
 	ctx      context.Context
