@@ -56,7 +56,7 @@ type Engine struct {
 	kernel   *kernel // nil for alone only
 	cores    int
 	forced   bool // the lanes are taken for any number of streams
-	rejected string
+	rejected []string // lanes that failed their self-check
 	// Bytes a second, of one core.
 	aloneRate, lanesRate float64
 
@@ -88,16 +88,17 @@ func New(name string) (*Engine, error) {
 	}
 	e.start(list)
 	if e.forced && e.kernel == nil {
-		return nil, fmt.Errorf("%w: %s", ErrUnsupported, e.rejected)
+		return nil, fmt.Errorf("%w: %s", ErrUnsupported, strings.Join(e.rejected, "; "))
 	}
 	return e, nil
 }
 
 // start takes the first kernel that gives right digests.
 func (e *Engine) start(list []kernel) {
+	e.rejected = nil
 	for i := range list {
 		if err := check(&list[i]); err != nil {
-			e.rejected = err.Error()
+			e.rejected = append(e.rejected, err.Error())
 			continue
 		}
 		e.kernel = &list[i]
@@ -106,11 +107,16 @@ func (e *Engine) start(list []kernel) {
 	}
 }
 
-// String says how the engine hashes.
+// String says how the engine hashes, and which lanes it does not trust.
 func (e *Engine) String() string {
+	if len(e.rejected) > 0 {
+		return e.way() + " (" + strings.Join(e.rejected, "; ") + ")"
+	}
+	return e.way()
+}
+
+func (e *Engine) way() string {
 	switch {
-	case e.rejected != "":
-		return "go (" + e.rejected + ")"
 	case e.kernel == nil:
 		return Go
 	case e.forced:
