@@ -55,7 +55,7 @@ const (
 type Engine struct {
 	kernel   *kernel // nil for alone only
 	cores    int
-	forced   bool // the lanes are taken for any number of streams
+	forced   bool     // the lanes are taken for any number of streams
 	rejected []string // lanes that failed their self-check
 	// Bytes a second, of one core.
 	aloneRate, lanesRate float64
