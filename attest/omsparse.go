@@ -6,10 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"path"
-	"regexp"
 	"strconv"
 	"strings"
 
+	"github.com/mlseal/mlseal/internal/lazyregexp"
 	"github.com/mlseal/mlseal/manifest"
 	"github.com/opencontainers/go-digest"
 )
@@ -93,14 +93,14 @@ func (s omsSerialization) parse() (manifest.Serialization, error) {
 }
 
 // shardSizeGrammar is a positive integer, also as Python's protobuf writes it: 1000000000.0.
-var shardSizeGrammar = regexp.MustCompile(`^([1-9][0-9]{0,18})(\.0+)?$`)
+var shardSizeGrammar = lazyregexp.New(`^([1-9][0-9]{0,18})(\.0+)?$`)
 
 func parseShardSize(text []byte) (int64, error) {
-	match := shardSizeGrammar.FindSubmatch(text)
+	match := shardSizeGrammar.FindStringSubmatch(string(text))
 	if match == nil {
 		return 0, fmt.Errorf("shard_size %q is not a positive integer", text)
 	}
-	n, err := strconv.ParseInt(string(match[1]), 10, 64)
+	n, err := strconv.ParseInt(match[1], 10, 64)
 	if err != nil {
 		return 0, fmt.Errorf("shard_size %q is too large", text)
 	}

@@ -418,4 +418,24 @@ func BenchmarkBuild(b *testing.B) {
 	}
 }
 
+// BenchmarkTree hashes the tree at MLSEAL_BENCH_TREE, for profiles of what a real one costs (.ci/bench-hashing).
+func BenchmarkTree(b *testing.B) {
+	dir := os.Getenv("MLSEAL_BENCH_TREE")
+	if dir == "" {
+		b.Skip("MLSEAL_BENCH_TREE names no tree")
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer root.Close()
+	b.ReportAllocs()
+	for b.Loop() {
+		total := func(bytes int64) { b.SetBytes(bytes) }
+		if _, err := Build(context.Background(), root.FS(), Options{Total: total}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 var _ io.Reader = (*StableFile)(nil)

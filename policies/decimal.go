@@ -5,12 +5,12 @@ import (
 	"fmt"
 	"math/big"
 	"reflect"
-	"regexp"
 	"strconv"
 
 	"github.com/google/cel-go/cel"
 	"github.com/google/cel-go/common/types"
 	"github.com/google/cel-go/common/types/ref"
+	"github.com/mlseal/mlseal/internal/lazyregexp"
 )
 
 // MaxDecimalDigits bounds a number when it is written without an exponent, so that a statement
@@ -24,7 +24,7 @@ var decimalType = cel.OpaqueType("decimal")
 type decimal struct{ rat *big.Rat }
 
 // RFC 8259 section 6, "number".
-var decimalText = regexp.MustCompile(`^(-?)(0|[1-9][0-9]*)(?:\.([0-9]+))?(?:[eE]([+-]?[0-9]{1,6}))?$`)
+var decimalText = lazyregexp.New(`^(-?)(0|[1-9][0-9]*)(?:\.([0-9]+))?(?:[eE]([+-]?[0-9]{1,6}))?$`)
 
 // parseDecimal reads a JSON number exactly.
 func parseDecimal(s string) (decimal, error) {

@@ -3,11 +3,11 @@ package policies
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/google/cel-go/cel"
+	"github.com/mlseal/mlseal/internal/lazyregexp"
 	"github.com/mlseal/mlseal/internal/strictyaml"
 	"go.yaml.in/yaml/v3"
 )
@@ -164,7 +164,7 @@ func (l *loader) digestList(n *yaml.Node, what string) digestList {
 	return out
 }
 
-var idText = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`)
+var idText = lazyregexp.New(`^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`)
 
 // identifier reads a name that other parts of the document and scripts refer to.
 func (l *loader) identifier(n *yaml.Node, what string) string {

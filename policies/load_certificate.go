@@ -4,10 +4,10 @@ import (
 	"bytes"
 	"crypto/x509"
 	"encoding/pem"
-	"regexp"
 	"slices"
 
 	"github.com/mlseal/mlseal/internal/certificates"
+	"github.com/mlseal/mlseal/internal/lazyregexp"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -87,9 +87,9 @@ func (l *loader) authority(n *yaml.Node, file string) (text []byte, keys [][]byt
 }
 
 var (
-	nameText = regexp.MustCompile(`^[A-Za-z0-9.]+=`)
+	nameText = lazyregexp.New(`^[A-Za-z0-9.]+=`)
 	// In RFC 4514's form a space never follows a comma that is not part of a value.
-	spacedComma = regexp.MustCompile(`(^|[^\\])(\\\\)*, `)
+	spacedComma = lazyregexp.New(`(^|[^\\])(\\\\)*, `)
 )
 
 // distinguishedName reads a subject that is compared whole. What RFC 4514 would write otherwise would never match.

@@ -1,17 +1,18 @@
 package policies
 
 import (
-	"regexp"
 	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/mlseal/mlseal/internal/lazyregexp"
 )
 
 // MaxDigestListBytes is the size of the largest file of digests that is read.
 const MaxDigestListBytes = 4 << 20
 
-var paramName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,99}$`)
+var paramName = lazyregexp.New(`^[A-Za-z_][A-Za-z0-9_]{0,99}$`)
 
 func (l *loader) params(n *yaml.Node) {
 	if n == nil || l.err != nil {

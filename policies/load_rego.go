@@ -3,12 +3,13 @@ package policies
 import (
 	"crypto/sha256"
 	"fmt"
-	"regexp"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/mlseal/mlseal/internal/lazyregexp"
 )
 
-var regoPackage = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*){0,9}$`)
+var regoPackage = lazyregexp.New(`^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*){0,9}$`)
 
 // rego reads the modules. Each is compiled by itself, so that none can undo what another one says.
 func (l *loader) rego(n *yaml.Node) {

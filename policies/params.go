@@ -4,13 +4,13 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/google/cel-go/cel"
 	"github.com/google/cel-go/common/types"
+	"github.com/mlseal/mlseal/internal/lazyregexp"
 )
 
 // param is a parameter of a policy: a value with a type. It never becomes part of an expression's text.
@@ -109,7 +109,7 @@ func (old param) parse(text string) (param, error) {
 			err = fmt.Errorf("%q is not a bool: true or false", text)
 		}
 	case kindInt:
-		if !plainInteger.MatchString(text) {
+		if !plainInteger().MatchString(text) {
 			return out, fmt.Errorf("%q is not an int", text)
 		}
 		out.value, err = strconv.ParseInt(text, 10, 64)
@@ -169,7 +169,7 @@ func addParams(to map[string]any, params map[string]param) {
 // template is a text in which {{ params.NAME }} stands for a parameter's value.
 type template string
 
-var placeholder = regexp.MustCompile(`\{\{\s*params\.([A-Za-z_][A-Za-z0-9_]*)\s*\}\}`)
+var placeholder = lazyregexp.New(`\{\{\s*params\.([A-Za-z_][A-Za-z0-9_]*)\s*\}\}`)
 
 func (t template) fill(params map[string]param) string {
 	return placeholder.ReplaceAllStringFunc(string(t), func(s string) string {

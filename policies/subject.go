@@ -1,9 +1,10 @@
 package policies
 
 import (
-	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/mlseal/mlseal/internal/lazyregexp"
 )
 
 // attributeNames are those that a distinguished name is written with (RFC 4514 section 3, and Go's pkix), by their number. All other
@@ -43,7 +44,7 @@ func namesPerson(subject string) bool {
 	return slices.ContainsFunc(attributeTypes(subject), func(kind string) bool { return !slices.Contains(ofOrganization, kind) })
 }
 
-var attributeNumber = regexp.MustCompile(`^[0-9]+(\.[0-9]+)+$`)
+var attributeNumber = lazyregexp.New(`^[0-9]+(\.[0-9]+)+$`)
 
 // misspelt finds an attribute type that is never written so, and the name that it is written with; empty when it has none.
 func misspelt(subject string) (kind, name string, found bool) {

@@ -3,13 +3,13 @@ package compose
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/mlseal/mlseal/attest"
+	"github.com/mlseal/mlseal/internal/lazyregexp"
 	"github.com/mlseal/mlseal/internal/spdx"
 )
 
@@ -49,7 +49,7 @@ func (f *Form) reviewed() Question {
 
 func (s Statement) short() string { return strings.TrimPrefix(s.Digest, "sha256:")[:12] }
 
-var digestPrefix = regexp.MustCompile(`^(sha256:)?[0-9a-f]{12,64}$`)
+var digestPrefix = lazyregexp.New(`^(sha256:)?[0-9a-f]{12,64}$`)
 
 // chosen reads which statements an answer names: all, none, or numbers and digests with commas between them.
 func (f *Form) chosen(text string) (digests []string, err error) {
@@ -187,7 +187,7 @@ func inherited(text string) (map[string]any, error) {
 	return entry, nil
 }
 
-var sha256Digest = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
+var sha256Digest = lazyregexp.New(`^sha256:[0-9a-f]{64}$`)
 
 // resource reads a URI, a digest, or both as URI@sha256:….
 func resource(text string) (Resource, error) {
@@ -281,7 +281,7 @@ func (r Resource) is(digests map[string]string) bool {
 }
 
 // requirementID is what policies call their requirements.
-var requirementID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`)
+var requirementID = lazyregexp.New(`^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`)
 
 // waiver: that one requirement of a policy does not count for a while.
 func waiver(facts Facts) *Form {
@@ -338,7 +338,7 @@ func parseTime(text string, now time.Time) (time.Time, error) {
 	return now.Add(d), nil
 }
 
-var age = regexp.MustCompile(`^(?:([0-9]{1,4})d)?(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?$`)
+var age = lazyregexp.New(`^(?:([0-9]{1,4})d)?(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?$`)
 
 // duration reads days, hours and minutes as policies do: 30d, 720h, 1d12h.
 func duration(text string) (time.Duration, error) {

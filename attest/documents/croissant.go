@@ -4,9 +4,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
-	"regexp"
 	"strings"
 
+	"github.com/mlseal/mlseal/internal/lazyregexp"
 	"github.com/mlseal/mlseal/internal/strictjson"
 )
 
@@ -40,7 +40,7 @@ type jsonld map[string]any
 // maxDepth is the deepest nesting of a Croissant file: fields have subfields.
 const maxDepth = 64
 
-var sha256Text = regexp.MustCompile(`^[0-9a-f]{64}$`)
+var sha256Text = lazyregexp.New(`^[0-9a-f]{64}$`)
 
 // ParseCroissant reads a Croissant file. The error wraps ErrDocument.
 func ParseCroissant(data []byte) (*Croissant, error) {

@@ -4,10 +4,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"path"
-	"regexp"
 	"strings"
 
 	"github.com/mlseal/mlseal/attest"
+	"github.com/mlseal/mlseal/internal/lazyregexp"
 )
 
 // Roles whose documents are read; a document in any other role is named by its digest alone.
@@ -24,7 +24,7 @@ type Document struct {
 	attest.ResourceDescriptor
 }
 
-var roleText = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
+var roleText = lazyregexp.New(`^[a-z0-9]+(-[a-z0-9]+)*$`)
 
 // Describe reads what policies can ask of the document, as far as its role says how to, and fills in the annotations. A note says what was not
 // found. The error wraps ErrDocument.

@@ -3,16 +3,17 @@ package evaluation
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/mlseal/mlseal/internal/lazyregexp"
 )
 
 // MaxDigits is how many digits a decimal may have before and behind its point, as the schema has it.
 const MaxDigits = 40
 
 // numberText is a JSON number; its parts are the sign, the digits before and behind the point, and the exponent.
-var numberText = regexp.MustCompile(`^(-?)([0-9]+)(?:\.([0-9]+))?(?:[eE]([+-]?[0-9]{1,9}))?$`)
+var numberText = lazyregexp.New(`^(-?)([0-9]+)(?:\.([0-9]+))?(?:[eE]([+-]?[0-9]{1,9}))?$`)
 
 // Decimal writes a number without an exponent and without rounding it: all digits that the text has stay, also zeros at its end, and the
 // point moves. A text without an exponent is returned as it is.

@@ -4,11 +4,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/mlseal/mlseal/attest"
+	"github.com/mlseal/mlseal/internal/lazyregexp"
 )
 
 // Threshold is a bar that a metric must clear.
@@ -19,7 +19,7 @@ type Threshold struct {
 }
 
 // thresholdText is a metric, a comparator and a number.
-var thresholdText = regexp.MustCompile(`^(.*[^<>=\s])\s*(>=|<=|==|>|<)\s*([^<>=\s]+)$`)
+var thresholdText = lazyregexp.New(`^(.*[^<>=\s])\s*(>=|<=|==|>|<)\s*([^<>=\s]+)$`)
 
 // ParseThreshold reads a threshold such as accuracy>=0.9.
 func ParseThreshold(text string) (Threshold, error) {

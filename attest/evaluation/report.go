@@ -9,9 +9,10 @@ package evaluation
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 	"time"
+
+	"github.com/mlseal/mlseal/internal/lazyregexp"
 )
 
 // Errors that callers branch on.
@@ -137,7 +138,7 @@ func (r *Report) note(format string, args ...any) {
 }
 
 // wholeNumber is an integer as the schema has it.
-var wholeNumber = regexp.MustCompile(`^(-?[1-9][0-9]{0,17}|0)$`)
+var wholeNumber = lazyregexp.New(`^(-?[1-9][0-9]{0,17}|0)$`)
 
 // integer is the text of an integer that may be written as a float (20.0) or a string; empty for anything else.
 func integer(v *value) string {

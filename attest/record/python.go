@@ -16,12 +16,12 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"syscall"
 	"unicode"
 
+	"github.com/mlseal/mlseal/internal/lazyregexp"
 	"github.com/mlseal/mlseal/internal/parallel"
 )
 
@@ -235,7 +235,7 @@ func digestOf(fsys fs.FS, name string) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-var separators = regexp.MustCompile(`[-_.]+`)
+var separators = lazyregexp.New(`[-_.]+`)
 
 // normalised is a name as package indexes compare it.
 //

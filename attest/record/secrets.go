@@ -7,10 +7,11 @@ import (
 	"net/url"
 	"os"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 	"unicode"
+
+	"github.com/mlseal/mlseal/internal/lazyregexp"
 )
 
 // masked stands where a secret stood.
@@ -205,34 +206,34 @@ func optionName(arg string) (string, bool) {
 }
 
 var (
-	variable      = regexp.MustCompile(`^[A-Z][A-Z0-9_]*$`)
-	longOption    = regexp.MustCompile(`^--[a-zA-Z][a-zA-Z0-9-]*(=.*)?$`)
-	port          = regexp.MustCompile(`^[0-9]{1,5}(:[0-9]{1,5})?$`)
-	shortPassword = regexp.MustCompile(`^-p[^-=/.,:\s]{4,}$`) // mysql -psecret
-	shortUser     = regexp.MustCompile(`^-u[^:/=\s]+:[^/\s]`)
+	variable      = lazyregexp.New(`^[A-Z][A-Z0-9_]*$`)
+	longOption    = lazyregexp.New(`^--[a-zA-Z][a-zA-Z0-9-]*(=.*)?$`)
+	port          = lazyregexp.New(`^[0-9]{1,5}(:[0-9]{1,5})?$`)
+	shortPassword = lazyregexp.New(`^-p[^-=/.,:\s]{4,}$`) // mysql -psecret
+	shortUser     = lazyregexp.New(`^-u[^:/=\s]+:[^/\s]`)
 
-	urlPassword = regexp.MustCompile(`://[^\s:/@]*:([^\s/@]+)@`)
-	encoded     = regexp.MustCompile(`[A-Za-z0-9+/_-]{8,}={0,2}`)
+	urlPassword = lazyregexp.New(`://[^\s:/@]*:([^\s/@]+)@`)
+	encoded     = lazyregexp.New(`[A-Za-z0-9+/_-]{8,}={0,2}`)
 
-	privateKey   = regexp.MustCompile(`(?s)-----BEGIN [A-Z0-9 ]*PRIVATE KEY( BLOCK)?-----.*?(-----END [A-Z0-9 ]*PRIVATE KEY( BLOCK)?-----|$)`)
-	header       = regexp.MustCompile(`(?i)(\b(?:proxy-)?authorization["']?\s*[:=]\s*|\b(?:set-)?cookie["']?\s*:\s*|\bx-[a-z-]*(?:token|key|auth|signature|secret)["']?\s*:\s*|\b(?:private|job|deploy)-token["']?\s*:\s*)[^"'\r\n]+`)
-	scheme       = regexp.MustCompile(`(?i)(\b(?:bearer|basic)\s+)[a-z0-9._~+/=:-]{6,}`)
-	userPassword = regexp.MustCompile(`((?:^|\s)(?:-u|--user|--proxy-user)[\s=]*["']?[^\s:"'=]+:)[^\s"'/][^\s"']*`)
-	userHost     = regexp.MustCompile(`[A-Za-z0-9._%+-]+:[^\s:@/"'=]+@[A-Za-z][A-Za-z0-9.-]*:?`)
-	algorithm    = regexp.MustCompile(`^(?:sha|blake)[0-9a-z]+:$`)
-	sshpass      = regexp.MustCompile(`(\bsshpass\s+-p\s*)["']?[^\s"']+`)
-	wandbLogin   = regexp.MustCompile(`(\bwandb\s+login\s+(?:--\S+\s+)*)[^\s-][^\s]*`)
+	privateKey   = lazyregexp.New(`(?s)-----BEGIN [A-Z0-9 ]*PRIVATE KEY( BLOCK)?-----.*?(-----END [A-Z0-9 ]*PRIVATE KEY( BLOCK)?-----|$)`)
+	header       = lazyregexp.New(`(?i)(\b(?:proxy-)?authorization["']?\s*[:=]\s*|\b(?:set-)?cookie["']?\s*:\s*|\bx-[a-z-]*(?:token|key|auth|signature|secret)["']?\s*:\s*|\b(?:private|job|deploy)-token["']?\s*:\s*)[^"'\r\n]+`)
+	scheme       = lazyregexp.New(`(?i)(\b(?:bearer|basic)\s+)[a-z0-9._~+/=:-]{6,}`)
+	userPassword = lazyregexp.New(`((?:^|\s)(?:-u|--user|--proxy-user)[\s=]*["']?[^\s:"'=]+:)[^\s"'/][^\s"']*`)
+	userHost     = lazyregexp.New(`[A-Za-z0-9._%+-]+:[^\s:@/"'=]+@[A-Za-z][A-Za-z0-9.-]*:?`)
+	algorithm    = lazyregexp.New(`^(?:sha|blake)[0-9a-z]+:$`)
+	sshpass      = lazyregexp.New(`(\bsshpass\s+-p\s*)["']?[^\s"']+`)
+	wandbLogin   = lazyregexp.New(`(\bwandb\s+login\s+(?:--\S+\s+)*)[^\s-][^\s]*`)
 
 	// Each has a part in front, a name, a part between and a value.
 	value      = `(\\+"[^"]*"?|"(?:[^"\\]|\\.)*"?|'[^']*'?|[^\s"',;&|)}\]]+)`
-	assignment = regexp.MustCompile(`()([A-Za-z_][A-Za-z0-9_.-]*)(\\?["']?\]?\s*(?::=|=>|==|=|:|%3[aAdD])\s*)` + strings.Replace(value, `(`, `([\[{(][^\]})]*[\]})]?|`, 1))
-	pair       = regexp.MustCompile(`()([A-Za-z_][A-Za-z0-9_.-]*)(\\*["']\s*,\s*)(\\+"[^"]*"?|"(?:[^"\\]|\\.)*"?|'[^']*'?)`) // setenv("API_KEY", "x"), ["--token", "x"]
-	element    = regexp.MustCompile(`(<)([A-Za-z_][A-Za-z0-9_.-]*)(>\s*)([^<\s][^<]*)`)
-	option     = regexp.MustCompile(`((?:^|[\s"'(])-{1,2})([A-Za-z][A-Za-z0-9_.-]*)(\s+)` + value)
-	query      = regexp.MustCompile(`([?&;])([^=&;\s?]+)(=)([^&\s"'#]+)`)
+	assignment = lazyregexp.New(`()([A-Za-z_][A-Za-z0-9_.-]*)(\\?["']?\]?\s*(?::=|=>|==|=|:|%3[aAdD])\s*)` + strings.Replace(value, `(`, `([\[{(][^\]})]*[\]})]?|`, 1))
+	pair       = lazyregexp.New(`()([A-Za-z_][A-Za-z0-9_.-]*)(\\*["']\s*,\s*)(\\+"[^"]*"?|"(?:[^"\\]|\\.)*"?|'[^']*'?)`) // setenv("API_KEY", "x"), ["--token", "x"]
+	element    = lazyregexp.New(`(<)([A-Za-z_][A-Za-z0-9_.-]*)(>\s*)([^<\s][^<]*)`)
+	option     = lazyregexp.New(`((?:^|[\s"'(])-{1,2})([A-Za-z][A-Za-z0-9_.-]*)(\s+)` + value)
+	query      = lazyregexp.New(`([?&;])([^=&;\s?]+)(=)([^&\s"'#]+)`)
 
 	// tokens are the forms of secrets of services that are used where models are made.
-	tokens = compileAll(
+	tokens = compiledLater(
 		`\bgh[pousr]_[A-Za-z0-9]{16,}`, `\bgithub_pat_[A-Za-z0-9_]{20,}`, // GitHub
 		`\bgl(?:pat|ptt|dt|rt|cbt|soat|ft|agent|oas|imt|ffct)-[A-Za-z0-9_.-]{16,}`, `\bGR1348941[A-Za-z0-9_-]{16,}`, // GitLab
 		`\bhf_[A-Za-z0-9]{16,}`, `\bapi_org_[A-Za-z0-9]{16,}`, // Hugging Face
@@ -246,19 +247,19 @@ var (
 		`\bAGE-SECRET-KEY-1[A-Z0-9]{20,}`, `\b[a-zA-Z0-9_~.-]{3}8Q~[a-zA-Z0-9_~.-]{20,}`, // age, Entra ID
 	)
 
-	random = regexp.MustCompile(`[A-Za-z0-9]{30,}`)
+	random = lazyregexp.New(`[A-Za-z0-9]{30,}`)
 )
 
-func compileAll(patterns ...string) []*regexp.Regexp {
-	all := make([]*regexp.Regexp, len(patterns))
+func compiledLater(patterns ...string) []*lazyregexp.Regexp {
+	all := make([]*lazyregexp.Regexp, len(patterns))
 	for i, p := range patterns {
-		all[i] = regexp.MustCompile(p)
+		all[i] = lazyregexp.New(p)
 	}
 	return all
 }
 
 // maskNamed masks the value where the name is one of a secret.
-func maskNamed(s string, form *regexp.Regexp) string {
+func maskNamed(s string, form *lazyregexp.Regexp) string {
 	var b strings.Builder
 	for {
 		at := form.FindStringSubmatchIndex(s)
@@ -300,7 +301,7 @@ func maskUserHost(s string) string {
 	return user + ":" + masked + "@" + host
 }
 
-var withUserinfo = regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*://)([^\s"'<>]*)`)
+var withUserinfo = lazyregexp.New(`([A-Za-z][A-Za-z0-9+.-]*://)([^\s"'<>]*)`)
 
 // maskUserinfo masks user:password@ in front of the host of URLs. A user's name without a password can be a token as well.
 func maskUserinfo(s string) string {

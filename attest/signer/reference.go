@@ -3,16 +3,17 @@ package signer
 import (
 	"context"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/mlseal/mlseal/internal/lazyregexp"
 )
 
 // pkcs11Prefix is the scheme of references to keys on PKCS #11 tokens (RFC 7512).
 const pkcs11Prefix = "pkcs11:"
 
 // pinValue is the attribute of a PKCS #11 URI that holds the PIN, or one whose name is encoded, which may be it.
-var pinValue = regexp.MustCompile(`(?i)(\bpin-value=|[?&;][a-z-]*%[^=&;]*=?)([^&]*)`)
+var pinValue = lazyregexp.New(`(?i)(\bpin-value=|[?&;][a-z-]*%[^=&;]*=?)([^&]*)`)
 
 // Redact returns ref as it may be printed: without the PIN that a PKCS #11 URI can hold, and without what stands behind it,
 // which may be the rest of a PIN that was not encoded.

@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"regexp"
 	"strconv"
 
+	"github.com/mlseal/mlseal/internal/lazyregexp"
 	"github.com/mlseal/mlseal/internal/progress"
 	"github.com/mlseal/mlseal/manifest/reader"
 	"github.com/spf13/cobra"
@@ -111,8 +111,8 @@ func (b *byteRange) Type() string   { return "range" }
 func (b *byteRange) String() string { return b.text }
 
 var (
-	rangeLikeHTTP = regexp.MustCompile(`^([0-9]*)-([0-9]*)$`)
-	rangeByLength = regexp.MustCompile(`^([0-9]+):\+([0-9]+)$`)
+	rangeLikeHTTP = lazyregexp.New(`^([0-9]*)-([0-9]*)$`)
+	rangeByLength = lazyregexp.New(`^([0-9]+):\+([0-9]+)$`)
 	errRange      = errors.New("want FIRST-LAST, FIRST-, -COUNT or START:+LENGTH, in bytes")
 )
 

@@ -116,6 +116,11 @@ var doors = map[string][]string{
 	module + "manifest/cache":                        {"cmd/mlseal"}, // what judges a claim reads the files
 }
 
+// costly are packages that do so much before main that what is needed of them is taken from elsewhere (docs/size.md).
+var costly = map[string]string{
+	"oras.land/oras-go/v2": "its content and registry packages have what is needed",
+}
+
 // forTests are the packages that only tests import: they bring servers and testing into whatever does.
 var forTests = []string{"internal/hubtest", "internal/objecttest", "internal/registrytest", "internal/sigstoretest", "internal/testenv"}
 
@@ -167,6 +172,9 @@ func forbidden(pkg, name string) string {
 		if strings.HasPrefix(name, prefix) && !matches(only, pkg) {
 			return pkg + " imports " + name + ", whose only doors are " + strings.Join(only, ", ")
 		}
+	}
+	if instead := costly[name]; instead != "" {
+		return pkg + " imports " + name + ", which delays every command: " + instead
 	}
 	ours, ok := strings.CutPrefix(name, module)
 	if ok && matches(forTests, ours) {
@@ -281,6 +289,7 @@ func TestForbiddenImports(t *testing.T) {
 		{"attest/record", module + "manifest/oci", true},
 		{"attest/record", module + "manifest/cache", true},
 		{"attest/record", module + "manifest", false},
+		{"manifest/oci", "oras.land/oras-go/v2", true},
 		{"cmd/mlseal", module + "internal/sigstoretest", true},
 		{"verify/trust", module + "internal/testenv", true},
 		{"manifest/hub", module + "internal/hubtest", true},

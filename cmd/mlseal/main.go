@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/mlseal/mlseal/internal/escape"
+	_ "github.com/mlseal/mlseal/internal/firstgc" // no collection in what is over at once
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 )

@@ -8,11 +8,11 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/mlseal/mlseal/attest"
+	"github.com/mlseal/mlseal/internal/lazyregexp"
 	"github.com/mlseal/mlseal/manifest/objectstore"
 	"github.com/mlseal/mlseal/manifest/oci"
 	"github.com/mlseal/mlseal/policies"
@@ -94,7 +94,7 @@ func parseReference(arg string) (oci.Reference, error) {
 }
 
 // layoutFile tells the names that a layout has: its own, and temporary ones of a write that was cut off.
-var layoutFile = regexp.MustCompile(`^(oci-layout|index\.json|\.mlseal\.lock|blobs/(sha256|sha512)/(\.mlseal-[0-9]+|[0-9a-f]{64}|[0-9a-f]{128})|\.mlseal-[0-9]+)$`)
+var layoutFile = lazyregexp.New(`^(oci-layout|index\.json|\.mlseal\.lock|blobs/(sha256|sha512)/(\.mlseal-[0-9]+|[0-9a-f]{64}|[0-9a-f]{128})|\.mlseal-[0-9]+)$`)
 
 // besideLayout names the first thing below dir that is no part of an OCI image layout; empty when there is none.
 func besideLayout(dir string) (other string, err error) {

@@ -15,7 +15,7 @@ import (
 
 // BenchmarkLimit is what one core can hash of what is in its cache: crypto/sha256, and each kernel with all lanes full.
 func BenchmarkLimit(b *testing.B) {
-	b.Run("go", func(b *testing.B) {
+	b.Run("engine=go", func(b *testing.B) {
 		data := sample(64 << 10)
 		b.SetBytes(int64(len(data)))
 		for b.Loop() {
@@ -23,7 +23,7 @@ func BenchmarkLimit(b *testing.B) {
 		}
 	})
 	for _, k := range kernels() {
-		b.Run(k.name, func(b *testing.B) {
+		b.Run("engine="+k.name, func(b *testing.B) {
 			const each = 16 << 10
 			data := sample(maxLanes * each)
 			var w lanes
@@ -83,7 +83,7 @@ func BenchmarkFiles(b *testing.B) {
 		}
 		names := write(b, tc.files, tc.size)
 		run := func(name string, do func()) {
-			b.Run(fmt.Sprintf("%dx%dKiB/%s", tc.files, tc.size>>10, name), func(b *testing.B) {
+			b.Run(fmt.Sprintf("files=%dx%dKiB/engine=%s", tc.files, tc.size>>10, name), func(b *testing.B) {
 				b.SetBytes(int64(tc.files) * int64(tc.size))
 				for b.Loop() {
 					do()

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 )
 
 // Limits of an expression.
@@ -26,11 +27,16 @@ const (
 
 var (
 	// SPDX 3.0.1 Annex B.2: idstring = 1*(ALPHA / DIGIT / "-" / "." ).
-	identifier = regexp.MustCompile(`^[A-Za-z0-9.-]+$`)
-	token      = regexp.MustCompile(`[()]|[^\s()]+`)
+	identifier = compiledOnce(`^[A-Za-z0-9.-]+$`)
+	token      = compiledOnce(`[()]|[^\s()]+`)
 	// "LicenseRef-"(idstring), and with the document that defines it "DocumentRef-"(idstring)":" before it; exceptions have AdditionRef- likewise.
-	reference = regexp.MustCompile(`^(DocumentRef-[A-Za-z0-9.-]+:)?(LicenseRef|AdditionRef)-[A-Za-z0-9.-]+$`)
+	reference = compiledOnce(`^(DocumentRef-[A-Za-z0-9.-]+:)?(LicenseRef|AdditionRef)-[A-Za-z0-9.-]+$`)
 )
+
+// compiledOnce leaves the work to the first use: most commands read no license.
+func compiledOnce(text string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(text) })
+}
 
 // Check reports how text fails to be a license expression, NONE or NOASSERTION; the error wraps ErrExpression.
 func Check(text string) error {
@@ -40,7 +46,7 @@ func Check(text string) error {
 	if len(text) > MaxBytes {
 		return fmt.Errorf("%w: longer than %d bytes", ErrExpression, MaxBytes)
 	}
-	p := &parser{tokens: token.FindAllString(text, -1)}
+	p := &parser{tokens: token().FindAllString(text, -1)}
 	if err := p.expression(0); err != nil {
 		return err
 	}
@@ -122,7 +128,7 @@ func (p *parser) term(depth int) error {
 // isLicense tells simple expressions: an identifier, one with "+" for later versions too, or a reference.
 func isLicense(t string) bool {
 	if strings.Contains(t, "Ref-") {
-		return reference.MatchString(t) && !strings.Contains(t, "AdditionRef-")
+		return reference().MatchString(t) && !strings.Contains(t, "AdditionRef-")
 	}
 	return isName(strings.TrimSuffix(t, "+"))
 }
@@ -130,7 +136,7 @@ func isLicense(t string) bool {
 // isException tells what stands behind WITH: an identifier, or a reference to an addition.
 func isException(t string) bool {
 	if strings.Contains(t, "Ref-") {
-		return reference.MatchString(t) && strings.Contains(t, "AdditionRef-")
+		return reference().MatchString(t) && strings.Contains(t, "AdditionRef-")
 	}
 	return isName(t)
 }
@@ -141,5 +147,5 @@ func isName(t string) bool {
 	case "AND", "OR", "WITH", None, NoAssertion:
 		return false
 	}
-	return identifier.MatchString(t)
+	return identifier().MatchString(t)
 }

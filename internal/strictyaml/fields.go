@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -63,7 +64,7 @@ func (r *Reader) Str(n *Node, what string) string {
 }
 
 // PlainInteger is an integer that all readers read alike.
-var PlainInteger = regexp.MustCompile(`^(0|-?[1-9][0-9]{0,8})$`)
+var PlainInteger = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^(0|-?[1-9][0-9]{0,8})$`) })
 
 // Integer reads a decimal integer from min up.
 func (r *Reader) Integer(n *Node, what string, min int) int {
@@ -71,7 +72,7 @@ func (r *Reader) Integer(n *Node, what string, min int) int {
 		return 0
 	}
 	// 0x10, 1_000 and 010 are integers to some YAML readers only.
-	if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!int" || !PlainInteger.MatchString(n.Value) {
+	if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!int" || !PlainInteger().MatchString(n.Value) {
 		r.Failf(n, "%s must be a decimal integer, not %s", what, KindOf(n))
 		return 0
 	}
@@ -133,7 +134,7 @@ func (r *Reader) Instant(n *Node, what string) time.Time {
 	return t
 }
 
-var ageText = regexp.MustCompile(`^(?:(\d{1,5})d)?(?:(\d{1,5})h)?(?:(\d{1,5})m)?$`)
+var ageText = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^(?:(\d{1,5})d)?(?:(\d{1,5})h)?(?:(\d{1,5})m)?$`) })
 
 // Age reads a duration of days, hours and minutes: 30d, 12h, 1d12h, 45m.
 func (r *Reader) Age(n *Node, what string) time.Duration {
@@ -141,7 +142,7 @@ func (r *Reader) Age(n *Node, what string) time.Duration {
 	if text == "" {
 		return 0
 	}
-	m := ageText.FindStringSubmatch(text)
+	m := ageText().FindStringSubmatch(text)
 	if m == nil {
 		r.Failf(n, "%s is %q; write days, hours and minutes such as 30d, 12h or 45m", what, text)
 		return 0

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 
@@ -168,15 +169,15 @@ func isOldBool(s string) bool {
 	return slices.Contains([]string{"y", "yes", "on", "n", "no", "off"}, strings.ToLower(s))
 }
 
-var yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?`)
+var yamlLine = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^yaml: (?:line (\d+): )?`) })
 
 // failSyntax takes the line out of the YAML reader's message; it has no column.
 func (r *Reader) failSyntax(err error) {
 	line := 1
-	if m := yamlLine.FindStringSubmatch(err.Error()); m != nil && m[1] != "" {
+	if m := yamlLine().FindStringSubmatch(err.Error()); m != nil && m[1] != "" {
 		line, _ = strconv.Atoi(m[1])
 	}
-	r.FailAt(line, 1, "not YAML: %s", yamlLine.ReplaceAllString(err.Error(), ""))
+	r.FailAt(line, 1, "not YAML: %s", yamlLine().ReplaceAllString(err.Error(), ""))
 }
 
 func (r *Reader) failOffset(data []byte, at int, message string) {

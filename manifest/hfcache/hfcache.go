@@ -19,9 +19,9 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"regexp"
 	"strings"
 
+	"github.com/mlseal/mlseal/internal/lazyregexp"
 	"github.com/mlseal/mlseal/manifest"
 	"github.com/mlseal/mlseal/manifest/origin"
 )
@@ -30,9 +30,9 @@ import (
 var ErrLink = errors.New("a link that leads to no blob of the cached repository")
 
 var (
-	commitName = regexp.MustCompile(`^[0-9a-f]{40}$`)
-	folderName = regexp.MustCompile(`^(model|dataset|space)s--(.+)$`)
-	sharedBlob = regexp.MustCompile(`^[0-9a-f]{2}/[0-9a-f]{64}$`)
+	commitName = lazyregexp.New(`^[0-9a-f]{40}$`)
+	folderName = lazyregexp.New(`^(model|dataset|space)s--(.+)$`)
+	sharedBlob = lazyregexp.New(`^[0-9a-f]{2}/[0-9a-f]{64}$`)
 )
 
 // Recognize says which repository and commit dir is a snapshot of, from its path and the folder blobs beside it; dir may lead

@@ -19,9 +19,9 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"regexp"
 	"strings"
 
+	"github.com/mlseal/mlseal/internal/lazyregexp"
 	"github.com/mlseal/mlseal/manifest/origin"
 )
 
@@ -58,9 +58,9 @@ type Reference struct {
 }
 
 var (
-	repositoryGrammar = regexp.MustCompile(`^([A-Za-z0-9_][A-Za-z0-9._-]*/)?[A-Za-z0-9_][A-Za-z0-9._-]*$`)
-	revisionGrammar   = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._/+-]*$`)
-	commitGrammar     = regexp.MustCompile(`^[0-9a-f]{40}$`)
+	repositoryGrammar = lazyregexp.New(`^([A-Za-z0-9_][A-Za-z0-9._-]*/)?[A-Za-z0-9_][A-Za-z0-9._-]*$`)
+	revisionGrammar   = lazyregexp.New(`^[A-Za-z0-9_][A-Za-z0-9._/+-]*$`)
+	commitGrammar     = lazyregexp.New(`^[0-9a-f]{40}$`)
 )
 
 // IsReference reports whether text is written like a reference to a hub.

@@ -8,11 +8,11 @@ import (
 	"io/fs"
 	"net/http"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/mlseal/mlseal/internal/httpread"
+	"github.com/mlseal/mlseal/internal/lazyregexp"
 	"github.com/mlseal/mlseal/internal/listfs"
 	"github.com/mlseal/mlseal/manifest"
 	"github.com/mlseal/mlseal/manifest/origin"
@@ -205,7 +205,7 @@ func (s *Snapshot) tree(open func(File) (fs.File, error)) listfs.FS[File] {
 
 func (s *Snapshot) find(name string) (File, bool) { return s.tree(nil).Find(name) }
 
-var nextLink = regexp.MustCompile(`<([^<>]+)>\s*;[^,]*rel="?next"?`)
+var nextLink = lazyregexp.New(`<([^<>]+)>\s*;[^,]*rel="?next"?`)
 
 // nextPage reads the Link header (RFC 8288). A next page is at the hub itself.
 func (c *Client) nextPage(from *url.URL, header http.Header) (*url.URL, error) {

@@ -8,9 +8,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"regexp"
 	"strings"
 
+	"github.com/mlseal/mlseal/internal/lazyregexp"
 	"github.com/opencontainers/go-digest"
 	specs "github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -51,7 +51,7 @@ type CarOptions struct {
 	Ready func(ocispec.Descriptor) error
 }
 
-var architecture = regexp.MustCompile(`^[a-z0-9]{1,32}$`)
+var architecture = lazyregexp.New(`^[a-z0-9]{1,32}$`)
 
 // CheckArchitecture refuses what cannot be the name of an architecture.
 func CheckArchitecture(name string) error {

@@ -2,8 +2,8 @@ package oci
 
 import (
 	"fmt"
-	"regexp"
 
+	"github.com/mlseal/mlseal/internal/lazyregexp"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -38,7 +38,7 @@ type foreignFormat struct {
 	name          string
 	configs       []string // media types of the config, by which it is known
 	artifactTypes []string // that may stand in the image manifest; an empty one for none
-	layer         *regexp.Regexp
+	layer         *lazyregexp.Regexp
 	kinds         map[string]string     // of layers, by the first group of layer
 	names         map[string]layerNames // of files that have no name, by the first group
 }
@@ -53,14 +53,14 @@ var formats = []*foreignFormat{
 	{
 		// model-spec v0.0.7 specs-go/v1/mediatype.go: raw layers are not compressed.
 		name: FormatModelPack, configs: []string{MediaTypeConfig}, artifactTypes: []string{ArtifactType},
-		layer: regexp.MustCompile(`^application/vnd\.cncf\.model\.(weight|weight\.config|code|doc|dataset)\.v1\.(?:(raw)|(tar)(?:\+(gzip|zstd))?)$`),
+		layer: lazyregexp.New(`^application/vnd\.cncf\.model\.(weight|weight\.config|code|doc|dataset)\.v1\.(?:(raw)|(tar)(?:\+(gzip|zstd))?)$`),
 		kinds: map[string]string{kindWeight: kindWeight, kindWeightConfig: kindWeightConfig, kindCode: kindCode, kindDoc: kindDoc, kindDataset: kindDataset},
 	},
 	{
 		// KitOps v1.15.0 pkg/lib/constants/mediatype; releases before 1.8 write no artifactType. The config is the Kitfile.
 		name: FormatKitOps, configs: []string{"application/vnd.kitops.modelkit.config.v1+json"},
 		artifactTypes: []string{"", "application/vnd.kitops.modelkit.manifest.v1+json"},
-		layer:         regexp.MustCompile(`^application/vnd\.kitops\.modelkit\.(model|modelpart|dataset|code|docs|mcpb)\.v1\.(?:(raw)|(tar))(?:\+(gzip|zstd))?$`),
+		layer:         lazyregexp.New(`^application/vnd\.kitops\.modelkit\.(model|modelpart|dataset|code|docs|mcpb)\.v1\.(?:(raw)|(tar))(?:\+(gzip|zstd))?$`),
 		kinds:         map[string]string{"model": kindWeight, "modelpart": kindWeightConfig, "dataset": kindDataset, "code": kindCode, "docs": kindDoc, "mcpb": kindCode},
 	},
 	{
@@ -69,7 +69,7 @@ var formats = []*foreignFormat{
 		name:          FormatDocker,
 		configs:       []string{"application/vnd.docker.ai.model.config.v0.1+json", "application/vnd.docker.ai.model.config.v0.2+json"},
 		artifactTypes: []string{"", "application/vnd.docker.ai.model.config.v0.1+json", "application/vnd.docker.ai.model.config.v0.2+json"},
-		layer:         regexp.MustCompile(`^application/vnd\.docker\.ai\.(gguf\.v3(?:\.lora|\.mmproj)?|safetensors|dduf|license|mmproj|chat\.template\.jinja|model\.file|vllm\.config|dir)(\.tar)?$`),
+		layer:         lazyregexp.New(`^application/vnd\.docker\.ai\.(gguf\.v3(?:\.lora|\.mmproj)?|safetensors|dduf|license|mmproj|chat\.template\.jinja|model\.file|vllm\.config|dir)(\.tar)?$`),
 		kinds: map[string]string{"gguf.v3": kindWeight, "gguf.v3.lora": kindWeight, "gguf.v3.mmproj": kindWeight, "mmproj": kindWeight, "safetensors": kindWeight,
 			"dduf": kindWeight, "license": kindDoc, "chat.template.jinja": kindWeightConfig, "model.file": kindWeightConfig,
 			"vllm.config": kindWeightConfig, "dir": kindWeightConfig},

@@ -6,10 +6,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/mlseal/mlseal/internal/lazyregexp"
 	"github.com/opencontainers/go-digest"
 	specs "github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -65,7 +65,7 @@ func kinds(table map[string]string) map[string]string {
 }
 
 // docNames are documents whatever their extension.
-var docNames = regexp.MustCompile(`^(?i:readme|license|licence|copying|notice|changelog|authors|contributing|citation|use_policy|model_card|modelcard)([._-].*)?$`)
+var docNames = lazyregexp.New(`^(?i:readme|license|licence|copying|notice|changelog|authors|contributing|citation|use_policy|model_card|modelcard)([._-].*)?$`)
 
 // kindOf says which kind of layer a file becomes. It looks at the name only, so that it is the
 // same for everybody.
@@ -244,7 +244,7 @@ func describe(config *modelConfig, header headers, m *manifest.Manifest) error {
 	return nil
 }
 
-var shard = regexp.MustCompile(`^(.*)-[0-9]{5}-of-([0-9]{5})\.safetensors$`)
+var shard = lazyregexp.New(`^(.*)-[0-9]{5}-of-([0-9]{5})\.safetensors$`)
 
 // oneModel reports whether files are the one file or all shards of one model: the parameters of
 // variants must not be added up.

@@ -2,11 +2,11 @@ package oci
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/mlseal/mlseal/internal/lazyregexp"
 	"github.com/opencontainers/go-digest"
 	"oras.land/oras-go/v2/registry"
 )
@@ -16,7 +16,7 @@ const MaxReferenceBytes = 8 << 10
 
 // tagGrammar is OCI distribution-spec v1.1, "Pulling manifests": "<reference> as a tag MUST be at
 // most 128 characters in length and MUST match" this.
-var tagGrammar = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$`)
+var tagGrammar = lazyregexp.New(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$`)
 
 // ReferenceForms says how references are written, for a hint beside an error that wraps ErrReference.
 const ReferenceForms = "write oci:DIR, oci:DIR:TAG, oci:DIR@sha256:…, oci-archive:FILE.tar[:TAG][@sha256:…], or registry.example/repository[:TAG][@sha256:…]"

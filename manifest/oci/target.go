@@ -7,12 +7,16 @@ import (
 	"strings"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-	"oras.land/oras-go/v2"
+	"oras.land/oras-go/v2/content"
 	"oras.land/oras-go/v2/registry"
 )
 
-// Target is a store of artifacts: a layout or a repository of a registry.
-type Target = oras.GraphTarget
+// Target is a store of artifacts: a layout or a repository of a registry. It is an oras.GraphTarget, spelled out because package oras
+// compiles what it needs for packing whenever a program starts, and nothing else of it is used.
+type Target interface {
+	content.GraphStorage
+	content.TagResolver
+}
 
 // OpenOptions of Open. The zero value opens what is there, with https.
 type OpenOptions struct {

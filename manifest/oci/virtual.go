@@ -11,7 +11,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-	"oras.land/oras-go/v2"
+	"oras.land/oras-go/v2/content"
 
 	"github.com/mlseal/mlseal/manifest"
 )
@@ -27,7 +27,11 @@ type Virtual struct {
 	files  opener // of what stands in tars
 }
 
-var _ oras.ReadOnlyGraphTarget = (*Virtual)(nil)
+// An oras.ReadOnlyGraphTarget.
+var _ interface {
+	content.ReadOnlyGraphStorage
+	content.Resolver
+} = (*Virtual)(nil)
 
 // NewVirtual reads the tree below fsys once and computes the package that Pack would write, with the same errors for trees that cannot be
 // one. It writes nothing. PackOptions.Link and Ready are not used; fsys must stay open for as long as layers are fetched.

@@ -28,11 +28,12 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/mlseal/mlseal/internal/lazyregexp"
 )
 
 // ErrTemplate is wrapped by every error about what a template was asked to become.
@@ -88,10 +89,10 @@ type Options struct {
 }
 
 var (
-	roleLine  = regexp.MustCompile(`^  ([a-z][a-z0-9-]*): (?:ROLE|GROUP (\d+))( key| keyless)? +# (.+)$`)
-	paramLine = regexp.MustCompile(`^  ([A-Za-z][A-Za-z0-9]*): \{type: ([A-Za-z]+), default: (.+?)(, override: true)?\} +# (.+)$`)
-	fileLine  = regexp.MustCompile(`^  - \{file: \./([a-z0-9.-]+), `)
-	member    = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$`)
+	roleLine  = lazyregexp.New(`^  ([a-z][a-z0-9-]*): (?:ROLE|GROUP (\d+))( key| keyless)? +# (.+)$`)
+	paramLine = lazyregexp.New(`^  ([A-Za-z][A-Za-z0-9]*): \{type: ([A-Za-z]+), default: (.+?)(, override: true)?\} +# (.+)$`)
+	fileLine  = lazyregexp.New(`^  - \{file: \./([a-z0-9.-]+), `)
+	member    = lazyregexp.New(`^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$`)
 )
 
 // Templates are the library, by name.
@@ -320,9 +321,11 @@ func (t Template) fits(s Signer, names map[string]bool) error {
 	return nil
 }
 
+// plain are the kinds of values that YAML has the same words for.
+var plain = map[string]*lazyregexp.Regexp{"int": lazyregexp.New(`^-?\d{1,18}$`), "bool": lazyregexp.New(`^(true|false)$`)}
+
 // asYAML writes the value of a parameter; lists have commas between their entries.
 func asYAML(kind, value string) (string, error) {
-	plain := map[string]*regexp.Regexp{"int": regexp.MustCompile(`^-?\d{1,18}$`), "bool": regexp.MustCompile(`^(true|false)$`)}
 	if form, ok := plain[kind]; ok {
 		if !form.MatchString(value) {
 			return "", fmt.Errorf("%q is not of type %s", value, kind)

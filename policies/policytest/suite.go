@@ -3,12 +3,12 @@ package policytest
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/mlseal/mlseal/internal/lazyregexp"
 	"github.com/mlseal/mlseal/internal/strictyaml"
 	"github.com/mlseal/mlseal/policies"
 )
@@ -208,7 +208,7 @@ func (l *loader) expectation(n *strictyaml.Node) Expectation {
 	return e
 }
 
-var percentText = regexp.MustCompile(`^(\d{1,3})%$`)
+var percentText = lazyregexp.New(`^(\d{1,3})%$`)
 
 func (l *loader) coverage(n *strictyaml.Node, s *Suite) {
 	if n == nil || l.Failed() {

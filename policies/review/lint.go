@@ -4,11 +4,11 @@ package review
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/mlseal/mlseal/internal/lazyregexp"
 	"github.com/mlseal/mlseal/policies"
 )
 
@@ -155,8 +155,8 @@ func (l *linter) signers() {
 }
 
 var (
-	matchesCall   = regexp.MustCompile(`\.matches\(\s*r?(?:"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)')\s*\)`)
-	negatedExists = regexp.MustCompile(`![\s(]*[A-Za-z_][\w.\[\]"']*\.exists\(`)
+	matchesCall   = lazyregexp.New(`\.matches\(\s*r?(?:"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)')\s*\)`)
+	negatedExists = lazyregexp.New(`![\s(]*[A-Za-z_][\w.\[\]"']*\.exists\(`)
 )
 
 // bare are the types of which a statement says enough by being there.

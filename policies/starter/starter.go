@@ -7,11 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/mlseal/mlseal/internal/lazyregexp"
 	"github.com/mlseal/mlseal/policies"
 	"github.com/mlseal/mlseal/policies/policytest"
 )
@@ -81,7 +81,7 @@ func Kinds() []string {
 	return out
 }
 
-var nameText = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`)
+var nameText = lazyregexp.New(`^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`)
 
 // ParseSigner reads NAME=FILE or NAME=ISSUER,SUBJECT. An issuer is a URL.
 func ParseSigner(text string) (Signer, error) {

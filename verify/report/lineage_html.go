@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/mlseal/mlseal/internal/escape"
@@ -17,7 +18,9 @@ import (
 var lineagePage string
 
 // page is the template of the HTML form. It is well-formed XML too, which is how the tests know that nothing breaks out of its place.
-var page = template.Must(template.New("lineage").Funcs(template.FuncMap{"text": markupText, "fit": fit, "add": func(a, b int) int { return a + b }}).Parse(lineagePage))
+var page = sync.OnceValue(func() *template.Template {
+	return template.Must(template.New("lineage").Funcs(template.FuncMap{"text": markupText, "fit": fit, "add": func(a, b int) int { return a + b }}).Parse(lineagePage))
+})
 
 // HTML writes a page that stands alone: it fetches nothing and runs nothing.
 func (l *Lineage) HTML(w io.Writer) error {
@@ -44,7 +47,7 @@ func (l *Lineage) HTML(w io.Writer) error {
 	if l.Time != nil && !l.Time.IsZero() {
 		data.When = l.Time.UTC().Format(time.RFC3339)
 	}
-	return page.Execute(w, data)
+	return page().Execute(w, data)
 }
 
 // pageData is what the template sees.

@@ -4,9 +4,9 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
-	"regexp"
 	"strings"
 
+	"github.com/mlseal/mlseal/internal/lazyregexp"
 	"github.com/mlseal/mlseal/verify"
 )
 
@@ -104,7 +104,7 @@ func generalNames(der []byte) (out []alternativeName, ok bool) {
 	return out, true
 }
 
-var scheme = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*:`)
+var scheme = lazyregexp.New(`^[A-Za-z][A-Za-z0-9+.-]*:`)
 
 // tagOf is the kind of name that a text is.
 func tagOf(text string) int {
