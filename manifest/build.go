@@ -2,6 +2,8 @@ package manifest
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -34,6 +36,7 @@ type Options struct {
 	// is done its File has no digest, and the tree no dirHash.
 	ShardsOnly bool
 	streams    shardStreams
+	passes     bool // the files are forgotten by the page cache behind the reading
 	// Listed, when it is not nil, has the paths of the files that count: what stands beside them is named in
 	// Manifest.Unlisted and not read, a directory that leads to none of them as a whole, with a slash behind its name.
 	Listed map[string]bool
@@ -78,22 +81,46 @@ func Build(ctx context.Context, fsys fs.FS, opts Options) (*Manifest, error) {
 	if opts.Serialization.AllowSymlinks {
 		fsys = following{fsys}
 	}
-	opts.streams = newShardStreams()
+	opts.streams, opts.passes = newShardStreams(), passes(bytesOf(w.files))
 	files := w.files
 	m := &Manifest{Serialization: opts.Serialization, Files: make([]File, len(files)), Unlisted: w.unlisted, LeftOut: w.leftOut}
-	resources := make([][]Resource, len(files))
-	err = parallel.Do(ctx, len(files), opts.atOnce(len(files)), func(ctx context.Context, i int) (err error) {
-		m.Files[i], resources[i], err = opts.file(ctx, fsys, files[i])
-		if err == nil && opts.Hashed != nil {
-			err = opts.Hashed(m.Files[i], resources[i])
+	var resources [][]Resource
+	if !opts.Serialization.NamesFiles() {
+		resources = make([][]Resource, len(files))
+	}
+	err = opts.eachStream(ctx, len(files), func(ctx context.Context, i int) error {
+		f, list, err := opts.file(ctx, fsys, files[i])
+		if err != nil {
+			return err
 		}
-		return err
+		m.Files[i] = f
+		if resources != nil {
+			resources[i] = list
+		}
+		if opts.Hashed != nil {
+			return opts.Hashed(f, list)
+		}
+		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
 	m.resources = slices.Concat(resources...)
 	return m, nil
+}
+
+// eachStream calls do for 0 to n-1, each of which hashes a file, as many at once as are hashed fastest.
+func (o Options) eachStream(ctx context.Context, n int, do func(ctx context.Context, i int) error) error {
+	atOnce, streams := o.atOnce(n), n
+	if o.ShardsOnly && o.Serialization.streams() {
+		streams = 0 // the streams are the shards
+	}
+	expected := hashing.Default().Expect(streams, atOnce)
+	defer expected.End()
+	return parallel.Do(ctx, n, atOnce, func(ctx context.Context, i int) error {
+		defer expected.One()
+		return do(ctx, i)
+	})
 }
 
 // copiesAtOnce bounds how many files are copied at the same time when Concurrency is 0: each has buffers of its own, and a disk is not
@@ -116,19 +143,17 @@ func (o Options) announce(found []entry) error {
 	if err := o.Serialization.checkCount(found); err != nil {
 		return err
 	}
-	var total int64
-	files := make([]File, len(found))
-	for i, e := range found {
-		files[i] = e.file()
-		total += files[i].Size
-	}
 	if o.Found != nil {
+		files := make([]File, len(found))
+		for i, e := range found {
+			files[i] = e.file()
+		}
 		if err := o.Found(files); err != nil {
 			return err
 		}
 	}
 	if o.Total != nil {
-		o.Total(total)
+		o.Total(bytesOf(found))
 	}
 	return nil
 }
@@ -200,6 +225,9 @@ func hashFile(ctx context.Context, fsys fs.FS, e entry, to FileCopy, opts Option
 		return File{}, nil, err
 	}
 	defer func() { _ = file.Close() }()
+	if opts.passes {
+		file.passBy(0, file.Size())
+	}
 	if from, ok := file.f.(io.ReaderAt); ok && opts.apart(file.Size()) {
 		return hashShards(ctx, file, from, e.path, opts)
 	}
@@ -222,11 +250,20 @@ func hashFile(ctx context.Context, fsys fs.FS, e entry, to FileCopy, opts Option
 	if err := file.Unchanged(); err != nil {
 		return File{}, nil, err
 	}
-	f := File{Path: e.path, Size: n, Digest: digest.NewDigestFromBytes(digest.SHA256, sum[:])}
+	f := File{Path: e.path, Size: n, Digest: sha256Digest(sum)}
 	if opts.Serialization.NamesFiles() {
 		return f, nil, nil
 	}
 	return f, shards.resources(), nil
+}
+
+// sha256Digest is what digest.NewDigestFromBytes gives, in one allocation instead of four.
+func sha256Digest(sum [sha256.Size]byte) digest.Digest {
+	const prefix = "sha256:"
+	var text [len(prefix) + 2*sha256.Size]byte
+	copy(text[:], prefix)
+	hex.Encode(text[len(prefix):], sum[:])
+	return digest.Digest(text[:])
 }
 
 // tee gives each piece of a file to all writers, and tells Progress of it.

@@ -92,11 +92,20 @@ func (m *Manifest) Resources() []Resource {
 	if !m.Serialization.NamesFiles() {
 		return slices.Clone(m.resources)
 	}
-	list := make([]Resource, len(m.Files))
-	for i, f := range m.Files {
-		list[i] = Resource{Path: f.Path, Digest: f.Digest}
+	return slices.AppendSeq(make([]Resource, 0, len(m.Files)), m.eachResource)
+}
+
+// eachResource is Resources without a list.
+func (m *Manifest) eachResource(yield func(Resource) bool) {
+	if !m.Serialization.NamesFiles() {
+		slices.Values(m.resources)(yield)
+		return
 	}
-	return list
+	for _, f := range m.Files {
+		if !yield(Resource{Path: f.Path, Digest: f.Digest}) {
+			return
+		}
+	}
 }
 
 // EmptyFiles has the paths of the files without contents. Shards cover none of them (OMS v1.0 section 6.3.2).
@@ -114,8 +123,9 @@ func (m *Manifest) EmptyFiles() []string {
 // type is, over the raw digests of the resources in their order. It binds no file names.
 func (m *Manifest) OMSRoot() string {
 	h := sha256.New()
-	for _, r := range m.Resources() {
-		raw, _ := hex.DecodeString(r.Digest.Encoded()) // New and Build admit hexadecimal only
+	var raw []byte
+	for r := range m.eachResource {
+		raw, _ = hex.AppendDecode(raw[:0], []byte(r.Digest.Encoded())) // New and Build admit hexadecimal only
 		_, _ = h.Write(raw)
 	}
 	return hex.EncodeToString(h.Sum(nil))

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"slices"
 
+	"github.com/mlseal/mlseal/internal/hashing"
 	"github.com/mlseal/mlseal/internal/parallel"
 )
 
@@ -53,18 +54,24 @@ func BuildRanges(ctx context.Context, fsys fs.FS, opts Options, choose func(file
 	}
 	files := make([]File, len(pieces))
 	resources := make([][]Resource, len(pieces))
-	atOnce := opts.Concurrency
-	if opts.Serialization.ShardSize == 0 {
-		atOnce = opts.atOnce(len(pieces)) // whole files go through the engine, which takes many streams
+	var bytes int64
+	for _, p := range pieces {
+		bytes += p.end - p.start
 	}
-	err = parallel.Do(ctx, len(pieces), atOnce, func(ctx context.Context, i int) (err error) {
+	opts.passes = passes(bytes)
+	hash := func(ctx context.Context, i int) (err error) {
 		if opts.Serialization.ShardSize == 0 {
 			files[i], resources[i], err = opts.file(ctx, fsys, pieces[i].entry)
 			return err
 		}
 		resources[i], err = hashRange(ctx, fsys, pieces[i], opts)
 		return err
-	})
+	}
+	if opts.Serialization.ShardSize == 0 || opts.Serialization.streams() {
+		err = opts.eachStream(ctx, len(pieces), hash)
+	} else {
+		err = parallel.Do(ctx, len(pieces), opts.Concurrency, hash)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +122,7 @@ func chosen(found []entry, opts Options, choose func([]File) ([]Range, error)) (
 	return pieces, nil
 }
 
-// cut cuts a range of the file e into pieces of some shards each. Without shards, the file is one piece.
+// cut cuts a range of the file e into pieces of some shards each, or of one where shards are streams. Without shards, the file is one piece.
 func (s Serialization) cut(e entry, r Range) ([]piece, error) {
 	size := e.info.Size()
 	if s.ShardSize == 0 {
@@ -127,7 +134,10 @@ func (s Serialization) cut(e entry, r Range) ([]piece, error) {
 	if r.Start < 0 || r.Start > r.End || r.End > size || r.Start%s.ShardSize != 0 || r.End%s.ShardSize != 0 && r.End != size {
 		return nil, fmt.Errorf("manifest: %q: the bytes from %d to %d are no shards of the file", r.Path, r.Start, r.End)
 	}
-	step := max(rangeAtOnce/s.ShardSize, 1) * s.ShardSize
+	step := s.ShardSize
+	if !s.streams() {
+		step *= max(rangeAtOnce/s.ShardSize, 1)
+	}
 	var pieces []piece
 	for start := r.Start; start < r.End; start += min(step, r.End-start) {
 		pieces = append(pieces, piece{e, start, start + min(step, r.End-start)})
@@ -146,19 +156,30 @@ func hashRange(ctx context.Context, fsys fs.FS, p piece, opts Options) ([]Resour
 	if err := file.Skip(p.start); err != nil {
 		return nil, fmt.Errorf("manifest: %s: %w", p.path, err)
 	}
-	shards := &sharder{Serialization: opts.Serialization, path: p.path, pos: p.start}
-	n, err := Copy(ctx, shards, io.LimitReader(file, p.end-p.start), opts.Progress)
+	if opts.passes {
+		file.passBy(p.start, p.end)
+	}
+	resources, n, err := p.read(ctx, io.LimitReader(file, p.end-p.start), opts)
 	if err != nil {
 		return nil, fmt.Errorf("manifest: %s: %w", p.path, err)
 	}
+	file.forgetRead(true)
 	if n < p.end-p.start {
 		return nil, fmt.Errorf("manifest: %s: %w: it is shorter", p.path, ErrChanged)
 	}
 	if err := file.Skip(p.info.Size() - p.end); err != nil {
 		return nil, fmt.Errorf("manifest: %s: %w", p.path, err)
 	}
-	if err := file.Unchanged(); err != nil {
-		return nil, err
+	return resources, file.Unchanged()
+}
+
+// read hashes the shards of a piece, which r reads, and returns how many bytes there were.
+func (p piece) read(ctx context.Context, r io.Reader, opts Options) ([]Resource, int64, error) {
+	if opts.Serialization.streams() {
+		sum, n, err := hashing.Default().Sum(ctx, r, p.end-p.start, opts.tee(nil))
+		return []Resource{{Path: p.path, Start: p.start, End: p.end, Digest: sha256Digest(sum)}}, n, err
 	}
-	return shards.resources(), nil
+	shards := &sharder{Serialization: opts.Serialization, path: p.path, pos: p.start}
+	n, err := Copy(ctx, shards, r, opts.Progress)
+	return shards.resources(), n, err
 }

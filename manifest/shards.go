@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/opencontainers/go-digest"
-
 	"github.com/mlseal/mlseal/internal/hashing"
 	"github.com/mlseal/mlseal/internal/parallel"
 )
@@ -22,11 +20,14 @@ func newShardStreams() shardStreams {
 	return make(shardStreams, hashing.Default().AtOnce(many))
 }
 
+// streams reports whether shards are streams of their own: not where they are so small that opening the file costs as much.
+func (s Serialization) streams() bool { return s.HashType() == SHA256 && s.ShardSize >= parallelShard }
+
 // apart reports whether a file's shards are hashed at the same time: its own SHA-256, which can only be computed from its first byte to its
 // last, would take longer than all of them.
 func (o Options) apart(size int64) bool {
 	s := o.Serialization
-	return o.ShardsOnly && o.Copy == nil && s.HashType() == SHA256 && s.ShardSize >= parallelShard && size > s.ShardSize
+	return o.ShardsOnly && o.Copy == nil && s.streams() && size > s.ShardSize
 }
 
 // hashShards reads each shard of a file as a stream of its own. from reads the open file.
@@ -40,10 +41,13 @@ func hashShards(ctx context.Context, file *StableFile, from io.ReaderAt, path st
 		start := int64(i) * shard
 		end := min(start+shard, size)
 		sum, n, err := engine.Sum(ctx, io.NewSectionReader(from, start, end-start), end-start, opts.tee(nil))
+		if file.forget != nil {
+			file.forget(start, end)
+		}
 		if err == nil && n != end-start {
 			err = fmt.Errorf("%w: it shrank", ErrChanged)
 		}
-		resources[i] = Resource{Path: path, Start: start, End: end, Digest: digest.NewDigestFromBytes(digest.SHA256, sum[:])}
+		resources[i] = Resource{Path: path, Start: start, End: end, Digest: sha256Digest(sum)}
 		return err
 	})
 	if err != nil {

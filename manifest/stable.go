@@ -16,6 +16,9 @@ type StableFile struct {
 	name   string
 	before fs.FileInfo
 	read   int64
+
+	forget    func(from, to int64) // nil to leave the page cache alone
+	forgotten int64                // up to here
 }
 
 // OpenStable opens name below fsys. When seen is not nil the opened file must still be the one
@@ -53,6 +56,7 @@ func (s *StableFile) Size() int64 { return s.before.Size() }
 func (s *StableFile) Read(p []byte) (int, error) {
 	n, err := s.f.Read(p)
 	s.read += int64(n)
+	s.forgetRead(err == io.EOF)
 	if s.read > s.before.Size() {
 		return n, fmt.Errorf("%w: it grew", ErrChanged)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"sort"
 	"strings"
 )
@@ -49,6 +50,14 @@ type entry struct {
 
 // file is e as far as it is known before it is read.
 func (e entry) file() File { return File{Path: e.path, Size: e.info.Size()} }
+
+// bytesOf is the size of all files.
+func bytesOf(files []entry) (n int64) {
+	for _, e := range files {
+		n += e.info.Size()
+	}
+	return n
+}
 
 // walker lists the files of a tree.
 type walker struct {
@@ -99,6 +108,7 @@ func (w *walker) dir(name string) error {
 	if err != nil {
 		return fmt.Errorf("manifest: %w", err)
 	}
+	w.files = slices.Grow(w.files, len(entries))
 	for _, d := range entries {
 		if err := w.visit(path.Join(name, d.Name()), d); err != nil {
 			return err

@@ -95,6 +95,7 @@ func (a *app) hash(ctx context.Context, path string, f hashFlags) error {
 	if err != nil {
 		return err
 	}
+	done() // before much is printed: what was remembered takes memory
 	return a.giveManifest(&parts.Document{About: about, Tree: m}, f.saved, f.output)
 }
 
@@ -220,7 +221,10 @@ func (a *app) printManifest(d *parts.Document, output string) error {
 
 // printResources prints a line for each file, or where there are shards for each of them and for each empty file.
 func (a *app) printResources(m *manifest.Manifest) error {
-	resources := m.Resources()
+	return a.buffered(func() error { return a.printEach(m, m.Resources()) })
+}
+
+func (a *app) printEach(m *manifest.Manifest, resources []manifest.Resource) error {
 	for _, f := range m.Files {
 		if m.Serialization.ShardSize > 0 && f.Size == 0 {
 			if err := a.printf("(empty)  %s\n", f.Path); err != nil {

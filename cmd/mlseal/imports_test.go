@@ -36,6 +36,7 @@ import (
 	_ "github.com/mlseal/mlseal/manifest/origin"
 	_ "github.com/mlseal/mlseal/manifest/parts"
 	_ "github.com/mlseal/mlseal/manifest/reader"
+	_ "github.com/mlseal/mlseal/manifest/rootfs"
 	_ "github.com/mlseal/mlseal/policies"
 	_ "github.com/mlseal/mlseal/policies/library"
 	_ "github.com/mlseal/mlseal/policies/memory"
@@ -65,6 +66,7 @@ var mayImport = map[string][]string{
 	"manifest/objectstore": {"manifest", "manifest/origin"},
 	"manifest/reader":      {"manifest"},
 	"manifest/mount":       {"manifest/reader"},
+	"manifest/rootfs":      {},
 	"manifest/oci":         {"manifest", "manifest/format"},
 	"attest":               {"manifest"},
 	"attest/compose":       {"attest"},

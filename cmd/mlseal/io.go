@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -19,6 +20,7 @@ import (
 	"github.com/mlseal/mlseal/internal/progress"
 	"github.com/mlseal/mlseal/manifest/hfcache"
 	"github.com/mlseal/mlseal/manifest/objectstore"
+	"github.com/mlseal/mlseal/manifest/rootfs"
 	"github.com/mlseal/mlseal/verify/report"
 	"github.com/mlseal/mlseal/verify/trust"
 	"github.com/spf13/cobra"
@@ -28,7 +30,8 @@ import (
 
 // tree is a directory or file on disk, opened so that nothing outside it can be reached.
 type tree struct {
-	root *os.Root // nil for a tree that does not stand on disk
+	root *os.Root  // nil for a tree that does not stand on disk
+	open io.Closer // what fsys has opened; nil for nothing
 	fsys fs.FS
 	dir  string // absolute path of the directory
 	file string // the one file, when a file was named
@@ -59,7 +62,8 @@ func openTree(path string) (*tree, error) {
 	if t.root, err = os.OpenRoot(t.dir); err != nil {
 		return nil, err
 	}
-	t.fsys = t.root.FS()
+	fsys := rootfs.New(t.root)
+	t.fsys, t.open = fsys, fsys
 	if _, ok := hfcache.Recognize(t.dir); ok {
 		return t, t.openCache()
 	}
@@ -77,6 +81,9 @@ func (t *tree) openCache() (err error) {
 }
 
 func (t *tree) Close() {
+	if t.open != nil {
+		_ = t.open.Close()
+	}
 	if t.root != nil {
 		_ = t.root.Close()
 	}
@@ -323,6 +330,15 @@ func (a *app) printf(format string, args ...any) error {
 	}
 	_, err := fmt.Fprintf(a.stdout, format, args...)
 	return err
+}
+
+// buffered gathers what print writes to stdout: a line at a time would be a system call for each of many.
+func (a *app) buffered(print func() error) error {
+	out := a.stdout
+	b := bufio.NewWriterSize(out, 64<<10)
+	a.stdout = b
+	defer func() { a.stdout = out }()
+	return errors.Join(print(), b.Flush())
 }
 
 // field is one line of a command's result.

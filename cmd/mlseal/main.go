@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"github.com/mlseal/mlseal/internal/escape"
-	_ "github.com/mlseal/mlseal/internal/firstgc" // no collection in what is over at once
+	_ "github.com/mlseal/mlseal/internal/gcpace" // no collection in what is over at once, and little garbage beside much in use
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 )

@@ -129,6 +129,7 @@ func (a *app) signTree(ctx context.Context, path string, keyRef signWithFlags, f
 	if err != nil {
 		return err
 	}
+	done() // before the statement is made: what was remembered takes memory
 	if f.tree.git {
 		ignore = t.withGitNames(ignore)
 	}

@@ -21,8 +21,8 @@ import (
 const (
 	// maxInitAllocs bounds what a package of ours allocates before main; an expression that is compiled makes some hundred.
 	maxInitAllocs = 100
-	// maxBytesBeforeFirstgc is less than what starts the collector.
-	maxBytesBeforeFirstgc = 2 << 20
+	// maxBytesBeforeGcpace is less than what starts the collector.
+	maxBytesBeforeGcpace = 2 << 20
 )
 
 // initialized is a line of GODEBUG=inittrace=1.
@@ -76,10 +76,10 @@ func initialization(t *testing.T) (all []initialized) {
 func TestStartsWithLittleWork(t *testing.T) {
 	before, ours, early := 0, 0, false
 	for _, p := range initialization(t) {
-		if p.name == module+"internal/firstgc" {
+		if p.name == module+"internal/gcpace" {
 			early = true
-			if before > maxBytesBeforeFirstgc {
-				t.Errorf("%d bytes were allocated before firstgc could put the collector off", before)
+			if before > maxBytesBeforeGcpace {
+				t.Errorf("%d bytes were allocated before gcpace could put the collector off", before)
 			}
 		}
 		before += p.bytes
@@ -93,7 +93,7 @@ func TestStartsWithLittleWork(t *testing.T) {
 		}
 	}
 	if ours < 10 || !early {
-		t.Errorf("%d packages of ours were seen, firstgc: %t", ours, early)
+		t.Errorf("%d packages of ours were seen, gcpace: %t", ours, early)
 	}
 }
 

@@ -9,21 +9,39 @@ import (
 )
 
 func inodeOf(info fs.FileInfo) (Inode, bool) {
-	st, ok := info.Sys().(*syscall.Stat_t)
-	if !ok {
-		return Inode{}, false
+	switch st := sys(info).(type) {
+	case *Info:
+		return st.inode, true
+	case *syscall.Stat_t:
+		return Inode{Dev: uint64(st.Dev), Ino: st.Ino, Ctime: ctime(st)}, true //nolint:unconvert // other widths on other systems
 	}
-	return Inode{Dev: uint64(st.Dev), Ino: st.Ino, Ctime: ctime(st)}, true //nolint:unconvert // other widths on other systems
+	return Inode{}, false
 }
 
 func linksOf(info fs.FileInfo) uint64 {
-	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+	switch st := sys(info).(type) {
+	case *Info:
+		return uint64(st.links)
+	case *syscall.Stat_t:
 		return uint64(st.Nlink) //nolint:unconvert // other widths on other systems
 	}
 	return 1
 }
 
 func isMine(info fs.FileInfo) bool {
-	st, ok := info.Sys().(*syscall.Stat_t)
-	return ok && int64(st.Uid) == int64(os.Geteuid())
+	switch st := sys(info).(type) {
+	case *Info:
+		return int64(st.owner) == int64(os.Geteuid())
+	case *syscall.Stat_t:
+		return int64(st.Uid) == int64(os.Geteuid())
+	}
+	return false
+}
+
+// sys is an Info itself, or what the system said of the file.
+func sys(info fs.FileInfo) any {
+	if own, ok := info.(*Info); ok {
+		return own
+	}
+	return info.Sys()
 }

@@ -9,8 +9,11 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // BenchmarkLimit is what one core can hash of what is in its cache: crypto/sha256, and each kernel with all lanes full.
@@ -24,15 +27,11 @@ func BenchmarkLimit(b *testing.B) {
 	})
 	for _, k := range kernels() {
 		b.Run("engine="+k.name, func(b *testing.B) {
-			const each = 16 << 10
-			data := sample(maxLanes * each)
-			var w lanes
-			for l := range w.data {
-				w.data[l] = &data[l*each]
-			}
-			b.SetBytes(int64(k.lanes * each))
+			const bytes = 256 << 10
+			do := limit(&k, bytes)
+			b.SetBytes(bytes)
 			for b.Loop() {
-				k.blocks(&w.state, &w.data, each/blockSize)
+				do()
 			}
 		})
 	}
@@ -42,12 +41,16 @@ func BenchmarkLimit(b *testing.B) {
 func sumFiles(b *testing.B, e *Engine, names []string) {
 	queue := make(chan string)
 	var wg sync.WaitGroup
-	for range e.AtOnce(len(names)) {
+	atOnce := e.AtOnce(len(names))
+	expected := e.Expect(len(names), atOnce)
+	defer expected.End()
+	for range atOnce {
 		wg.Go(func() {
 			for name := range queue {
 				if err := sumFile(e, name); err != nil {
 					b.Error(err)
 				}
+				expected.One()
 			}
 		})
 	}
@@ -96,6 +99,86 @@ func BenchmarkFiles(b *testing.B) {
 		}
 		for _, name := range names {
 			_ = os.Remove(name)
+		}
+	}
+}
+
+// BenchmarkShort hashes many short streams, which end before as many as there are lanes have begun.
+func BenchmarkShort(b *testing.B) {
+	const streams, atOnce = 2000, 40
+	for _, size := range []int{4 << 10, 8 << 10, 16 << 10, 32 << 10, 100 << 10} {
+		data := sample(size)
+		for name, e := range engines(b) {
+			b.Run(fmt.Sprintf("%dKiB/%s", size>>10, name), func(b *testing.B) {
+				b.SetBytes(streams * int64(size))
+				for b.Loop() {
+					expected := e.Expect(streams, atOnce)
+					var wg sync.WaitGroup
+					for range atOnce {
+						wg.Go(func() {
+							for range streams / atOnce {
+								if _, _, err := e.Sum(b.Context(), bytes.NewReader(data), int64(size), nil); err != nil {
+									b.Error(err)
+								}
+								expected.One()
+							}
+						})
+					}
+					wg.Wait()
+					expected.End()
+				}
+			})
+		}
+	}
+}
+
+// BenchmarkRatios runs what is to be compared in turn, and reports the medians as ratios: what else the machine does meets all of them.
+// The limit is what one core hashes of data in its cache in full lanes.
+func BenchmarkRatios(b *testing.B) {
+	const files = 16
+	size := 64 << 20
+	if testing.Short() {
+		size = 1 << 20
+	}
+	names := write(b, files, size)
+	ways := map[string]func(){"simple": func() { simple(b, names) }}
+	for name, e := range engines(b) {
+		ways[name] = func() { sumFiles(b, e, names) }
+	}
+	for _, k := range kernels() {
+		ways["limit of "+k.name] = limit(&k, files*size)
+	}
+	took := map[string][]float64{}
+	for b.Loop() {
+		for name, do := range ways {
+			begun := time.Now()
+			do()
+			took[name] = append(took[name], time.Since(begun).Seconds())
+		}
+	}
+	rate := func(name string) float64 {
+		slices.Sort(took[name])
+		return float64(files*size) / took[name][len(took[name])/2]
+	}
+	for name := range ways {
+		b.ReportMetric(rate(name)/rate("simple"), strings.ReplaceAll(name, " ", "-")+"/simple")
+	}
+	if list := kernels(); len(list) > 0 {
+		b.ReportMetric(rate(Auto)/rate("limit of "+list[0].name), "auto/limit")
+	}
+}
+
+// limit hashes so many bytes in full lanes, always the same ones.
+func limit(k *kernel, bytes int) func() {
+	const each = 16 << 10
+	data := sample(maxLanes * each)
+	var w lanes
+	for l := range w.data {
+		w.data[l] = &data[l*each]
+	}
+	return func() {
+		for done := 0; done < bytes; done += k.lanes * each {
+			k.blocks(&w.state, &w.data, each/blockSize)
 		}
 	}
 }

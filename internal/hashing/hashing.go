@@ -55,16 +55,17 @@ const (
 type Engine struct {
 	kernel   *kernel // nil for alone only
 	cores    int
-	forced   bool // the lanes are taken for any number of streams
-	rejected string
+	forced   bool     // the lanes are taken for any number of streams
+	rejected []string // lanes that failed their self-check
 	// Bytes a second, of one core.
 	aloneRate, lanesRate float64
 
-	mu      sync.Mutex
-	queue   []*stream // what waits for lanes
-	active  int       // streams under way
-	waiting int       // those of them that wait until a chunk is hashed
-	workers int       // goroutines that run the lanes
+	mu       sync.Mutex
+	queue    []*stream // what waits for lanes
+	active   int       // streams under way
+	expected int       // streams that are said to be under way, or will be in a moment
+	waiting  int       // those under way that wait until a chunk is hashed
+	workers  int       // goroutines that run the lanes
 }
 
 // New starts the engine of a name: it is checked and timed. The error wraps ErrUnknown or ErrUnsupported.
@@ -87,29 +88,35 @@ func New(name string) (*Engine, error) {
 	}
 	e.start(list)
 	if e.forced && e.kernel == nil {
-		return nil, fmt.Errorf("%w: %s", ErrUnsupported, e.rejected)
+		return nil, fmt.Errorf("%w: %s", ErrUnsupported, strings.Join(e.rejected, "; "))
 	}
 	return e, nil
 }
 
 // start takes the first kernel that gives right digests.
 func (e *Engine) start(list []kernel) {
+	e.rejected = nil
 	for i := range list {
 		if err := check(&list[i]); err != nil {
-			e.rejected = err.Error()
+			e.rejected = append(e.rejected, err.Error())
 			continue
 		}
 		e.kernel = &list[i]
-		e.aloneRate, e.lanesRate = timeAlone(), timeLanes(e.kernel)
+		e.aloneRate, e.lanesRate = timeBoth(e.kernel)
 		return
 	}
 }
 
-// String says how the engine hashes.
+// String says how the engine hashes, and which lanes it does not trust.
 func (e *Engine) String() string {
+	if len(e.rejected) > 0 {
+		return e.way() + " (" + strings.Join(e.rejected, "; ") + ")"
+	}
+	return e.way()
+}
+
+func (e *Engine) way() string {
 	switch {
-	case e.rejected != "":
-		return "go (" + e.rejected + ")"
 	case e.kernel == nil:
 		return Go
 	case e.forced:
@@ -140,6 +147,9 @@ func (e *Engine) takesLanes(n int) bool {
 	if e.kernel == nil || e.forced {
 		return e.kernel != nil
 	}
+	if n < 2 {
+		return false // one lane is slower than crypto/sha256 on every processor, also where the timing went wrong
+	}
 	full := e.workersFor(n) * e.kernel.lanes
 	lanes := e.lanesRate * float64(min(n, full)) / float64(e.kernel.lanes)
 	return lanes*worth >= e.aloneRate*float64(min(n, e.cores))
@@ -158,6 +168,47 @@ func (e *Engine) AtOnce(n int) int {
 	return max(1, min(n, most, maxMemory/(2*chunk)))
 }
 
+// Expected is what Expect returns. Its methods may be called from several goroutines.
+type Expected struct {
+	e             *Engine
+	left, counted int // of the engine's lock
+}
+
+// Expect says that n streams will be hashed, atOnce of them at the same time. Short streams end before others have begun, so that without
+// being told the engine would take them for few. End is to be called when all is over.
+func (e *Engine) Expect(n, atOnce int) *Expected {
+	x := &Expected{e: e, left: n}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	x.counted = min(n, atOnce)
+	e.expected += x.counted
+	return x
+}
+
+// One says that one of the streams has ended, or does not come.
+func (x *Expected) One() {
+	x.e.mu.Lock()
+	defer x.e.mu.Unlock()
+	x.left--
+	x.drop(x.left)
+}
+
+// End says that no more streams come.
+func (x *Expected) End() {
+	x.e.mu.Lock()
+	defer x.e.mu.Unlock()
+	x.drop(0)
+}
+
+// drop leaves at most so many expected. The lock is held.
+func (x *Expected) drop(left int) {
+	if over := x.counted - max(left, 0); over > 0 {
+		x.counted -= over
+		x.e.expected -= over
+		x.e.dispatch(false)
+	}
+}
+
 // Sum reads r to its end and returns its SHA-256 and the number of bytes. It reads on while it hashes. size is about how much there is,
 // 0 when that is not known. also, which may be nil, is called with each piece after it was read, in order, while the ones before it are
 // hashed; it must not keep the piece, and its error ends Sum, as the end of ctx does.
@@ -169,6 +220,7 @@ func (e *Engine) Sum(ctx context.Context, r io.Reader, size int64, also func(p [
 	var held [2]*[]byte
 	defer func() {
 		s.wait() // the buffers are in use until then
+		s.release()
 		for _, buf := range held {
 			if buf != nil {
 				pool.Put(buf)

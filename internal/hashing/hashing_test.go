@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/iotest"
 	"time"
@@ -251,8 +252,8 @@ func TestSelfCheck(t *testing.T) {
 				t.Errorf("lane %d of %s is broken, and the engine is %s", l, k.name, e)
 			}
 			e.start([]kernel{broken, k})
-			if e.kernel == nil {
-				t.Error("the next kernel is not taken")
+			if e.kernel == nil || !strings.Contains(e.String(), k.name+" failed its self-check") {
+				t.Errorf("the next kernel is not taken: the engine is %s", e)
 			}
 		}
 	}
@@ -283,6 +284,7 @@ func TestChoice(t *testing.T) {
 		{"AVX-512 without SHA instructions, 64 cores", 64, 0.36, 3.5, 96},
 		{"AVX-512 and SHA instructions, 2 cores", 2, 1.8, 3.5, 14},
 		{"SHA instructions that are faster than the lanes", 2, 2, 1.5, 0},
+		{"a timing that others disturbed", 2, 0.1, 3.5, 2},
 	} {
 		e := &Engine{kernel: k, cores: tc.cores, aloneRate: tc.alone, lanesRate: tc.lanes}
 		if got := e.lanesFrom(); got != tc.from {
@@ -293,6 +295,75 @@ func TestChoice(t *testing.T) {
 		}
 		if e.AtOnce(1) != 1 || e.AtOnce(0) != 1 {
 			t.Errorf("%s: one stream is %d", tc.what, e.AtOnce(1))
+		}
+	}
+}
+
+// TestExpect: short streams that come one behind the other are hashed in lanes when more of them are expected.
+func TestExpect(t *testing.T) {
+	for _, k := range kernels() {
+		for _, expect := range []bool{false, true} {
+			var blocks, runs int
+			counted := k
+			counted.blocks = func(state *[8][maxLanes]uint32, data *[maxLanes]*byte, n int) {
+				k.blocks(state, data, n)
+				blocks, runs = blocks+n, runs+1 // one worker at most
+			}
+			e := &Engine{kernel: &counted, cores: 1, aloneRate: 0.36e9, lanesRate: 3.5e9}
+			messages := slices.Repeat([][]byte{sample(8 << 10)}, 400)
+			var x *Expected
+			if expect {
+				x = e.Expect(len(messages), 20)
+			}
+			var next atomic.Int64
+			var wg sync.WaitGroup
+			one := make(chan struct{}, 1) // one at a time runs, as with one core
+			for range 20 {
+				wg.Go(func() {
+					for i := int(next.Add(1)) - 1; i < len(messages); i = int(next.Add(1)) - 1 {
+						if !expect {
+							one <- struct{}{}
+						}
+						sum, _, err := e.Sum(t.Context(), bytes.NewReader(messages[i]), 0, nil)
+						if !expect {
+							<-one
+						}
+						if err != nil || sum != sha256.Sum256(messages[i]) {
+							t.Errorf("%x, %v", sum, err)
+						}
+						if x != nil {
+							x.One()
+						}
+					}
+				})
+			}
+			wg.Wait()
+			if x != nil {
+				x.End()
+				x.End() // again changes nothing
+			}
+			if e.expected != 0 || e.active != 0 || e.waiting != 0 {
+				t.Errorf("%s: left: %d expected, %d active, %d waiting", k.name, e.expected, e.active, e.waiting)
+			}
+			all := len(messages) * len(messages[0]) / blockSize
+			if !expect && runs != 0 {
+				t.Errorf("%s: %d runs of the lanes for one stream at a time", k.name, runs)
+			}
+			if expect && (runs == 0 || all/blocks < k.lanes/2) {
+				t.Errorf("%s: %d blocks in lanes for %d blocks of messages: less than half of the lanes were filled", k.name, blocks, all)
+			}
+		}
+	}
+}
+
+// TestExpectedDoNotCome: those who are there go on without them.
+func TestExpectedDoNotCome(t *testing.T) {
+	for name, e := range engines(t) {
+		x := e.Expect(1000, 40)
+		sumAll(t, e, [][]byte{sample(3 * chunk), sample(5)}, 2, whole)
+		x.End()
+		if e.expected != 0 {
+			t.Errorf("%s: %d expected", name, e.expected)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package hashing
 import (
 	"crypto/sha256"
 	"runtime"
+	"sync"
 	"time"
 )
 
@@ -18,8 +19,28 @@ type stream struct {
 	// Of the engine's lock.
 	data, next []byte // whole blocks that are left, and the next ones; nil for none
 	busy       bool   // somebody hashes data, or will: it stands in the queue
-	awaited    bool   // the stream waits in await, until the engine tells freed
-	freed      chan struct{}
+	awaited    bool   // the stream waits in await, until the engine tells waiter.freed
+	waiter     *waiter
+}
+
+// waiter is what a stream waits with; nil before it has waited.
+type waiter struct {
+	freed chan struct{} // empty between one await and the next
+	timer *time.Timer
+}
+
+var waiters = sync.Pool{New: func() any {
+	w := &waiter{freed: make(chan struct{}, 1), timer: time.NewTimer(patience)}
+	w.timer.Stop()
+	return w
+}}
+
+// release gives back what the stream waited with.
+func (s *stream) release() {
+	if s.waiter != nil {
+		waiters.Put(s.waiter)
+		s.waiter = nil
+	}
 }
 
 // hash gives whole blocks to the engine, behind those before. They are in its hands until the next call, or wait, has returned.
@@ -40,11 +61,11 @@ func (s *stream) give(data []byte, last bool) (here bool) {
 	e := s.e
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	lanes := e.takesLanes(e.active)
+	lanes := e.takesLanes(e.streams())
 	switch {
 	case s.busy:
 		s.next = data
-	case last && !lanes:
+	case last && (!lanes || e.isTrifle(len(data))):
 		return true
 	case lanes:
 		s.data, s.busy = data, true
@@ -57,6 +78,14 @@ func (s *stream) give(data []byte, last bool) (here bool) {
 	return false
 }
 
+// handover is about how long one core is busy with handing a chunk to the lanes, and with being told that it is hashed.
+const handover = 12 * time.Microsecond
+
+// isTrifle reports whether so many bytes are hashed alone sooner than they are handed to the lanes.
+func (e *Engine) isTrifle(bytes int) bool {
+	return !e.forced && float64(bytes) < e.aloneRate*handover.Seconds()
+}
+
 // wait returns when all that was given is hashed.
 func (s *stream) wait() { s.await(func() bool { return !s.busy }) }
 
@@ -65,23 +94,24 @@ func (s *stream) await(until func() bool) {
 	if s.reached(until) {
 		return
 	}
-	timer := time.NewTimer(patience)
-	defer timer.Stop()
+	w := s.waiter
+	w.timer.Reset(patience)
+	defer w.timer.Stop()
 	for {
 		select {
-		case <-s.freed:
+		case <-w.freed:
 			if s.reached(until) {
 				return
 			}
-		case <-timer.C:
+		case <-w.timer.C:
 			// The streams that it would share the lanes with are slow to read.
 			s.e.nudge()
-			timer.Reset(patience)
+			w.timer.Reset(patience)
 		}
 	}
 }
 
-// reached reports until; when that is false, freed is told once something has changed.
+// reached reports until; when that is false, the waiter is told once something has changed.
 func (s *stream) reached(until func() bool) bool {
 	e := s.e
 	e.mu.Lock()
@@ -89,8 +119,8 @@ func (s *stream) reached(until func() bool) bool {
 	if until() {
 		return true
 	}
-	if s.freed == nil {
-		s.freed = make(chan struct{}, 1)
+	if s.waiter == nil {
+		s.waiter = waiters.Get().(*waiter)
 	}
 	s.awaited = true
 	e.waiting++
@@ -105,7 +135,7 @@ func (s *stream) advance() bool {
 	if s.awaited {
 		s.awaited = false
 		s.e.waiting--
-		s.freed <- struct{}{}
+		s.waiter.freed <- struct{}{}
 	}
 	return s.busy
 }
@@ -124,7 +154,7 @@ func (s *stream) staysAlone() bool {
 	if !s.advance() {
 		return false
 	}
-	if e.takesLanes(e.active) {
+	if e.takesLanes(e.streams()) {
 		e.queue = append(e.queue, s)
 		e.dispatch(false)
 		return false
@@ -152,6 +182,9 @@ func (e *Engine) end() {
 	e.dispatch(false)
 }
 
+// streams is how many there are, or will be in a moment. The lock is held.
+func (e *Engine) streams() int { return max(e.active, e.expected) }
+
 // nudge has pieces hashed that have waited long.
 func (e *Engine) nudge() {
 	e.mu.Lock()
@@ -160,7 +193,7 @@ func (e *Engine) nudge() {
 }
 
 // enough is how many streams make it worth to run the lanes: most of what can come.
-func (e *Engine) enough() int { return max(1, min(e.kernel.lanes, e.active)*3/4) }
+func (e *Engine) enough() int { return max(1, min(e.kernel.lanes, e.streams())*3/4) }
 
 // dispatch starts a goroutine for the lanes when there is enough in the queue to fill them, or when nothing more will come: all
 // streams wait, or the time is over. The lock is held.
@@ -168,9 +201,9 @@ func (e *Engine) dispatch(now bool) {
 	if len(e.queue) == 0 {
 		return
 	}
-	all := e.waiting >= e.active
+	all := e.waiting >= e.streams()
 	switch {
-	case len(e.queue) >= e.enough() && e.workers < e.workersFor(e.active):
+	case len(e.queue) >= e.enough() && e.workers < e.workersFor(e.streams()):
 	case (all || now) && e.workers == 0:
 	default:
 		return
@@ -215,7 +248,7 @@ func (e *Engine) load(w *lanes, first bool) bool {
 			e.queue = e.queue[1:]
 		}
 	}
-	if w.loaded > 0 && (first || w.loaded >= e.enough() || e.waiting >= e.active) {
+	if w.loaded > 0 && (first || w.loaded >= e.enough() || e.waiting >= e.streams()) {
 		return true
 	}
 	for l, s := range w.streams {

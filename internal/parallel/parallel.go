@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -19,21 +20,31 @@ func Do(ctx context.Context, n, limit int, do func(ctx context.Context, i int) e
 		limit = runtime.GOMAXPROCS(0)
 	}
 	g, workers := errgroup.WithContext(ctx)
-	g.SetLimit(limit)
 	var once sync.Once
 	var panicked any
-	for i := range n {
-		if workers.Err() != nil {
-			break
-		}
-		g.Go(func() (err error) {
-			defer func() {
-				if p := recover(); p != nil {
-					once.Do(func() { panicked = fmt.Sprintf("%v\n%s", p, debug.Stack()) })
-					err = fmt.Errorf("panic: %v", p)
+	guarded := func(i int) (err error) {
+		defer func() {
+			if p := recover(); p != nil {
+				once.Do(func() { panicked = fmt.Sprintf("%v\n%s", p, debug.Stack()) })
+				err = fmt.Errorf("panic: %v", p)
+			}
+		}()
+		return do(workers, i)
+	}
+	// A goroutine does one piece after another: with one for each piece, a hundred thousand small files grow as many stacks.
+	var next atomic.Int64
+	for range min(n, limit) {
+		g.Go(func() error {
+			for workers.Err() == nil {
+				i := int(next.Add(1)) - 1
+				if i >= n {
+					return nil
 				}
-			}()
-			return do(workers, i)
+				if err := guarded(i); err != nil {
+					return err
+				}
+			}
+			return nil
 		})
 	}
 	err := g.Wait()

@@ -66,7 +66,7 @@ const (
 type Cache struct {
 	dir     string
 	mu      sync.Mutex
-	known   map[key]digest.Digest // nil until the file was read
+	known   map[key]sha256sum // nil until the file was read
 	pending []record
 }
 
@@ -106,7 +106,7 @@ func (f *Files) Lookup(info fs.FileInfo) digest.Digest {
 	f.cache.mu.Lock()
 	defer f.cache.mu.Unlock()
 	f.cache.load()
-	return f.cache.known[k]
+	return f.cache.known[k].digest()
 }
 
 // Remember keeps the digest of a file that info described before and after it was read, from the time begun on.
@@ -118,13 +118,13 @@ func (f *Files) Remember(info fs.FileInfo, begun time.Time, d digest.Digest) {
 	if begun.UnixNano()-k.Ctime < int64(RacyWindow) {
 		return
 	}
-	f.cache.add(record{k, d})
+	f.cache.add(record{k, sumOf(d)})
 }
 
 // Forget takes back what is remembered of a file.
 func (f *Files) Forget(info fs.FileInfo) {
 	if k, ok := f.key(info); ok {
-		f.cache.add(record{k, ""})
+		f.cache.add(record{k, sha256sum{}})
 	}
 }
 
@@ -140,20 +140,21 @@ func (c *Cache) add(r record) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.load()
-	if c.known[r.key] == r.digest {
+	if c.known[r.key] == r.sum {
 		return
 	}
-	c.known[r.key] = r.digest
+	c.known[r.key] = r.sum
 	c.pending = append(c.pending, r)
 	if len(c.pending) >= batch || r.Size >= longRead {
 		_ = c.flush() // a digest that is not remembered is computed again
 	}
 }
 
-// Close writes what is not written yet.
+// Close writes what is not written yet, and lets go of what was read.
 func (c *Cache) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.known = nil
 	return c.flush()
 }
 
@@ -162,11 +163,13 @@ func (c *Cache) load() {
 	if c.known != nil {
 		return
 	}
-	c.known = map[key]digest.Digest{}
-	records, _, _ := c.read()
-	for _, r := range records {
-		c.known[r.key] = r.digest
-	}
+	c.known = map[key]sha256sum{}
+	_, _ = c.read(func(r record, of int) {
+		if len(c.known) == 0 {
+			c.known = make(map[key]sha256sum, of)
+		}
+		c.known[r.key] = r.sum
+	})
 }
 
 // Info describes a cache.
@@ -179,7 +182,7 @@ type Info struct {
 // Info reads the file. A file that would not be used counts as empty; the error says why, and is nil for one that is missing.
 func (c *Cache) Info() (Info, error) {
 	info := Info{Path: c.Path()}
-	records, size, err := c.read()
+	records, size, err := c.readAll()
 	if errors.Is(err, fs.ErrNotExist) {
 		return info, nil
 	}

@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/sha256"
@@ -8,6 +9,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -37,9 +39,25 @@ type key struct {
 	Size, Mtime int64 // bytes; ns
 }
 
+// sha256sum is that of a file; all zero for none.
+type sha256sum [sha256.Size]byte
+
+func sumOf(d digest.Digest) (s sha256sum) {
+	raw, _ := hex.DecodeString(d.Encoded()) // Remember admits sha256 only
+	copy(s[:], raw)
+	return s
+}
+
+func (s sha256sum) digest() digest.Digest {
+	if s == (sha256sum{}) {
+		return ""
+	}
+	return digest.NewDigestFromBytes(digest.SHA256, s[:])
+}
+
 type record struct {
 	key
-	digest digest.Digest // empty when the entry was taken back
+	sum sha256sum // all zero when the entry was taken back
 }
 
 func (r record) append(b []byte) []byte {
@@ -47,18 +65,8 @@ func (r record) append(b []byte) []byte {
 	for _, n := range []uint64{r.Dev, r.Ino, uint64(r.Size), uint64(r.Mtime), uint64(r.Ctime)} {
 		b = binary.BigEndian.AppendUint64(b, n)
 	}
-	var sum [sha256.Size]byte
-	copy(sum[:], rawDigest(r.digest))
-	b = append(b, sum[:]...)
+	b = append(b, r.sum[:]...)
 	return append(b, checksum(b[start:])...)
-}
-
-func rawDigest(d digest.Digest) []byte {
-	if d == "" {
-		return nil
-	}
-	raw, _ := hex.DecodeString(d.Encoded()) // Remember admits sha256 only
-	return raw
 }
 
 func checksum(body []byte) []byte {
@@ -73,33 +81,44 @@ func parseRecord(b []byte) (r record, ok bool) {
 	}
 	number := func(i int) uint64 { return binary.BigEndian.Uint64(b[8*i:]) }
 	r.Dev, r.Ino, r.Size, r.Mtime, r.Ctime = number(0), number(1), int64(number(2)), int64(number(3)), int64(number(4))
-	if sum := b[keySize:bodySize]; !bytes.Equal(sum, make([]byte, sha256.Size)) {
-		r.digest = digest.NewDigestFromBytes(digest.SHA256, sum)
-	}
+	copy(r.sum[:], b[keySize:bodySize])
 	return r, true
 }
 
-// read returns the records of the file that are whole, and its size.
-func (c *Cache) read() ([]record, int64, error) {
-	size, err := c.check()
+// read gives the records of the file that are whole to each, in their order, with the number of all of them, and returns the file's size.
+func (c *Cache) read(each func(r record, of int)) (size int64, err error) {
+	if size, err = c.check(); err != nil {
+		return size, err
+	}
+	f, err := os.Open(c.Path())
 	if err != nil {
-		return nil, size, err
+		return size, err
 	}
-	data, err := os.ReadFile(c.Path())
-	if err != nil {
-		return nil, size, err
+	defer func() { _ = f.Close() }()
+	in := bufio.NewReaderSize(io.LimitReader(f, maxBytes), 64<<10)
+	begin := make([]byte, len(header))
+	if _, err := io.ReadFull(in, begin); err != nil || string(begin) != header {
+		return size, fmt.Errorf("digest cache: %s: %w: another format", c.Path(), ErrUnusable)
 	}
-	rest, ok := bytes.CutPrefix(data, []byte(header))
-	if !ok {
-		return nil, size, fmt.Errorf("digest cache: %s: %w: another format", c.Path(), ErrUnusable)
-	}
-	var records []record
-	for ; len(rest) >= recordSize; rest = rest[recordSize:] {
-		if r, ok := parseRecord(rest); ok {
-			records = append(records, r)
+	of := int(size-int64(len(header))) / recordSize
+	for one := make([]byte, recordSize); ; {
+		if _, err := io.ReadFull(in, one); err != nil {
+			return size, nil // the end; a record that was cut off counts for nothing
+		}
+		if r, ok := parseRecord(one); ok {
+			each(r, of)
 		}
 	}
-	return records, size, nil
+}
+
+func (c *Cache) readAll() (records []record, size int64, err error) {
+	size, err = c.read(func(r record, of int) {
+		if records == nil {
+			records = make([]record, 0, of)
+		}
+		records = append(records, r)
+	})
+	return records, size, err
 }
 
 // check refuses a file, or a directory, that somebody else may have written.
@@ -195,7 +214,7 @@ func (c *Cache) hasHeader() bool {
 
 // rewrite replaces the file by one with the newer half of what may stand in it.
 func (c *Cache) rewrite(pending []record) error {
-	old, _, _ := c.read()
+	old, _, _ := c.readAll()
 	records := latest(append(old, pending...))
 	if n := len(records) - MaxRecords/2; n > 0 {
 		records = records[n:]
@@ -219,7 +238,7 @@ func latest(records []record) []record {
 	for _, r := range slices.Backward(records) {
 		if f := (file{r.Dev, r.Ino}); !seen[f] {
 			seen[f] = true
-			if r.digest != "" {
+			if r.sum != (sha256sum{}) {
 				kept = append(kept, r)
 			}
 		}

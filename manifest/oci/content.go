@@ -73,7 +73,10 @@ func VerifyContent(ctx context.Context, target content.Fetcher, p *Package, opts
 	if _, local := target.(*Layout); local && opts.Concurrency == 0 && len(blobs) > 0 {
 		opts.Concurrency = hashing.Default().AtOnce(len(blobs))
 	}
+	expected := hashing.Default().Expect(len(blobs), cmp.Or(opts.Concurrency, blobsAtOnce))
+	defer expected.End()
 	err = eachBlob(ctx, opts.Concurrency, len(blobs), func(ctx context.Context, i int) error {
+		defer expected.One()
 		problem := blobs[i].verify(ctx, target, opts.Progress)
 		if problem != nil && !errors.Is(problem, ErrNotFound) && !errors.Is(problem, ErrContent) {
 			return fmt.Errorf("oci: %s: %w", blobs[i].desc.Digest, problem)

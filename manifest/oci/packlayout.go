@@ -16,6 +16,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/mlseal/mlseal/internal/atomicfile"
+	"github.com/mlseal/mlseal/internal/filestate"
 	"github.com/mlseal/mlseal/manifest"
 )
 
@@ -169,7 +170,7 @@ func (s *layoutSink) isLinked(o origin) bool {
 		return false
 	}
 	info, err := os.Lstat(name)
-	return err == nil && os.SameFile(info, o.info)
+	return err == nil && filestate.Same(info, o.info)
 }
 
 // linkBlob makes the blob a second name of the file.
@@ -201,7 +202,7 @@ func (s *layoutSink) linkBlob(o origin) error {
 		return err
 	}
 	// The link itself changed the ctime.
-	if !os.SameFile(info, o.info) || info.Size() != o.info.Size() || !info.ModTime().Equal(o.info.ModTime()) {
+	if !filestate.Same(info, o.info) || info.Size() != o.info.Size() || !info.ModTime().Equal(o.info.ModTime()) {
 		return manifest.ErrChanged
 	}
 	if err := opened.Sync(); err != nil {
