@@ -119,7 +119,11 @@ func TestDigest(t *testing.T) {
 		}
 	}
 	s.Cut = 1 << 20
-	sameDigest(t, opened(t, s.Address("team/llm")), want)
+	one := opened(t, s.Address("team/llm"))
+	sameDigest(t, one, want)
+	if n := one.connections(); n != 0 || len(one.buffers) != piecesAhead {
+		t.Errorf("%d connections are left, and %d of %d buffers are free", n, len(one.buffers), piecesAhead)
+	}
 	s.Cut, s.Busy = 0, 2
 	sameDigest(t, opened(t, s.Address("team/llm")), want)
 	if err := fstest.TestFS(opened(t, s.Address("team/llm")), "a.json", "sub/deep/w.bin"); err != nil {

@@ -26,7 +26,8 @@ const (
 	MaxWait = 20 * time.Second
 
 	pieceBytes  = 4 << 20 // of a range; a smaller object is asked for as a whole
-	piecesAhead = 8       // ranges that are fetched ahead and held in memory, of all files together
+	piecesAhead = 5       // ranges that are fetched ahead and held in memory, of all files together
+	enough      = 12      // connections with which nothing more is fetched ahead: many files that are read at once need none of it
 )
 
 // file is an opened object. It is read range by range; those that come next are fetched meanwhile, as far as there is room.
@@ -40,10 +41,12 @@ type file struct {
 	bound   int64 // where reading ends: nothing behind it is fetched ahead
 	now     *span
 	ahead   []*span
+	begun   bool   // a range was begun since the last seek
 	sum     uint32 // crc32c of what was given
 	summed  int64  // as long as it is offset, sum is of everything up to there
 	sums    checksums
 	kept    []byte // the whole of a tiny object, once it was read
+	reading bool   // counted in Tree.reading
 }
 
 func (t *Tree) newFile(e entry) *file {
@@ -59,6 +62,10 @@ func (f *file) Stat() (fs.FileInfo, error) { return f.info(), nil }
 func (f *file) Close() error {
 	f.cancel()
 	f.drop()
+	if f.reading {
+		f.reading = false
+		f.t.reading.Add(-1)
+	}
 	return nil
 }
 
@@ -69,7 +76,7 @@ func (f *file) drop() {
 			s.close()
 		}
 	}
-	f.now, f.ahead, f.planned = nil, nil, f.offset
+	f.now, f.ahead, f.planned, f.begun = nil, nil, f.offset, false
 }
 
 // Bound says that nothing is read from end on, so that it is not fetched ahead. What is read there all the same is asked for then. A tiny object
@@ -134,6 +141,10 @@ func (f *file) about(err error) error {
 func (f *file) read(p []byte) (int, error) {
 	if f.size < tinyBytes {
 		return f.readKept(p)
+	}
+	if !f.reading {
+		f.reading = true
+		f.t.reading.Add(1)
 	}
 	if f.now == nil {
 		f.next()
@@ -207,14 +218,18 @@ func (f *file) check() error {
 	return nil
 }
 
-// next begins the next range, and fetches more ahead while there is room for them.
+// next begins the next range, and from the second on fetches more ahead while there is room for them.
 func (f *file) next() {
 	if len(f.ahead) > 0 {
 		f.now, f.ahead = f.ahead[0], f.ahead[1:]
 	} else {
 		f.now = f.span()
 	}
-	for f.planned < f.bound {
+	if !f.begun {
+		f.begun = true
+		return // by the second range it shows whether this one is read on, and how many files are read at once
+	}
+	for f.planned < f.bound && f.t.connections() < enough {
 		select {
 		case buf := <-f.t.buffers:
 			s := f.span()
@@ -225,6 +240,9 @@ func (f *file) next() {
 		}
 	}
 }
+
+// connections is how many ranges of all files are on their way, about.
+func (t *Tree) connections() int { return int(t.reading.Load()) + piecesAhead - len(t.buffers) }
 
 // span plans the next range.
 func (f *file) span() *span {

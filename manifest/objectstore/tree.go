@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/mlseal/mlseal/internal/httpread"
 	"github.com/mlseal/mlseal/internal/listfs"
@@ -30,7 +31,8 @@ type Tree struct {
 	ctx     context.Context
 	store   store
 	retry   httpread.Retry
-	buffers chan []byte // for ranges that are fetched ahead; nil ones are not made yet
+	buffers chan []byte  // for ranges that are fetched ahead; nil ones are not made yet
+	reading atomic.Int32 // files that are being read
 
 	mu     sync.Mutex
 	stated map[string]digest.Digest // by path: the sha256 that the store says a file has
