@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"runtime/debug"
 	"strings"
 
 	"github.com/mlseal/mlseal/manifest"
@@ -13,10 +12,6 @@ import (
 func (a *app) open(ctx context.Context, path string, store storeFlags) (*tree, error) {
 	if !objectstore.IsURL(path) {
 		return openTree(path)
-	}
-	if a.getenv("GOGC") == "" {
-		// Most of the heap are buffers that live to the end. The garbage of requests may not grow to as much again.
-		debug.SetGCPercent(40)
 	}
 	network, err := store.options()
 	if err != nil {

@@ -426,16 +426,16 @@ func TestBound(t *testing.T) {
 		}
 		_ = f.Close()
 	}
-	const shard = pieceBytes / 4
+	const shard = pieceBytes / 8 // too small to be a stream of its own
 	opts := manifest.Options{Serialization: manifest.Serialization{ShardSize: shard}}
 	s.Asked()
 	hashed, err := manifest.BuildRanges(t.Context(), tree, opts, func([]manifest.File) ([]manifest.Range, error) {
 		return []manifest.Range{{Path: "sub/deep/w.bin", Start: shard, End: pieceBytes + 2*shard}}, nil
 	})
-	if err != nil || len(hashed.Resources) != 5 {
+	if err != nil || len(hashed.Resources) != 9 {
 		t.Fatalf("%v, %v", hashed, err)
 	}
 	if n := s.Asked()["m/sub/deep/w.bin"]; n != 2 {
-		t.Errorf("a range of one piece and a quarter was asked for in %d requests", n)
+		t.Errorf("a range of one piece and an eighth was asked for in %d requests", n)
 	}
 }
