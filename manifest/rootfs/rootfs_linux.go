@@ -49,8 +49,12 @@ func (b *beneath) Open(name string) (fs.File, error) {
 	if !fs.ValidPath(name) {
 		return b.plain.Open(name)
 	}
-	fd, err := b.openat2(name, unix.O_RDONLY)
+	fd, err := b.openat2(name, unix.O_RDONLY|nonblock)
 	if err != nil {
+		return b.plain.Open(name)
+	}
+	if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFL, 0); err != nil { // else os.NewFile would ask the poller about every file
+		_ = unix.Close(fd)
 		return b.plain.Open(name)
 	}
 	return os.NewFile(uintptr(fd), filepath.Join(b.path, name)), nil
