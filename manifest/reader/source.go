@@ -2,6 +2,7 @@ package reader
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -28,7 +29,7 @@ func (s readerAt) Range(_ context.Context, offset, length int64) (io.ReadCloser,
 func FromFS(fsys fs.FS, name string) (Source, error) {
 	info, err := fs.Stat(fsys, name)
 	if err != nil {
-		return nil, fmt.Errorf("reader: %w", err)
+		return nil, fmt.Errorf("reader: %w", displaced(fsys, name, err))
 	}
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("reader: %s: %w: it is no regular file", name, ErrMismatch)
@@ -46,8 +47,11 @@ func (s fsFile) Size() int64 { return s.size }
 
 func (s fsFile) Range(_ context.Context, offset, length int64) (io.ReadCloser, error) {
 	f, err := s.fsys.Open(s.name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w: it is not there any more: %w", ErrMismatch, err)
+	}
 	if err != nil {
-		return nil, err
+		return nil, displaced(s.fsys, s.name, err)
 	}
 	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() {
@@ -62,6 +66,26 @@ func (s fsFile) Range(_ context.Context, offset, length int64) (io.ReadCloser, e
 		return nil, err
 	}
 	return f, nil
+}
+
+// displaced tells a file that cannot be opened because of what somebody put in its place, which is a mismatch, from one that cannot be read: a
+// link on its path that leads out of fsys or round in circles, or a file where a directory is wanted.
+func displaced(fsys fs.FS, name string, err error) error {
+	for i, c := range name + "/" {
+		if c != '/' {
+			continue
+		}
+		info, lerr := fs.Lstat(fsys, name[:i])
+		switch {
+		case lerr != nil:
+			return err
+		case info.Mode().Type() == fs.ModeSymlink:
+			return fmt.Errorf("%w: %s is a symbolic link: %w", ErrMismatch, name[:i], err)
+		case i < len(name) && !info.IsDir():
+			return fmt.Errorf("%w: %s is no directory: %w", ErrMismatch, name[:i], err)
+		}
+	}
+	return err
 }
 
 // skip moves r on by n bytes. A file that ends before is found short by whoever reads on.
