@@ -241,6 +241,8 @@ func hintFor(err error) string {
 		return "choose another --output-key-prefix, or move the old key away"
 	case isAny(err, syscall.EXDEV):
 		return "hard links need the layout on the file system of the files; leave --link out to copy them"
+	case isAny(err, syscall.ENOTCONN):
+		return "what was mounted there lost its program: `umount` the directory, or `fusermount3 -u`"
 	case isAny(err, syscall.ENOSPC):
 		return "free some space and run the command again; what was there before is whole"
 	case isAny(err, syscall.EROFS):

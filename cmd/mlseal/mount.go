@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,7 +36,7 @@ With shards (mlseal sign --shards) a read waits for the shards that it touches. 
 at most 64 MiB are held in memory. What comes from a registry is kept in a temporary file without a name (TMPDIR), which needs the room of all that is read.
 
 mlseal stays in the foreground until it gets SIGINT or SIGTERM or somebody unmounts the directory. With a command it runs that, unmounts when it ends, and
-has its exit status; a command that ended with 0 after a read failed makes it 1.
+has its exit status (128 and the signal's number when a signal ended it); a command that ended with 0 after a read failed makes it 1.
 
 It needs Linux with /dev/fuse, and either root or fusermount3.`,
 		Example: "  mlseal mount oci:store:v1 /mnt/model --signature model.sig --key trainer.pub\n" +
@@ -64,7 +65,10 @@ It needs Linux with /dev/fuse, and either root or fusermount3.`,
 // checkMountPoint refuses what cannot be mounted on, or would hide something.
 func checkMountPoint(dir string) error {
 	entries, err := os.ReadDir(dir)
-	if err != nil {
+	switch {
+	case errors.Is(err, syscall.ENOTDIR):
+		return usage(fmt.Errorf("mount: %s is no directory", dir))
+	case err != nil:
 		return noSuch(dir, err)
 	}
 	if len(entries) > 0 {
@@ -131,10 +135,24 @@ func whileMounted(ctx context.Context, mounted *mount.Mounted, command []string)
 const commandPatience = 3 * time.Second
 
 // commandError is the exit status of a command that mlseal ran.
-type commandError struct{ status int }
+type commandError struct {
+	status int
+	signal string // what ended it; empty when it ended by itself
+}
 
 func (e commandError) Error() string {
-	return fmt.Sprintf("the command ended with status %d", e.status)
+	return cmp.Or(e.signal, fmt.Sprintf("the command ended with status %d", e.status))
+}
+
+// endedBySignal is the number of the signal that ended a command, which a shell adds to 128; 0 for none, and where there are none.
+func endedBySignal(exit *exec.ExitError) int {
+	if exit == nil {
+		return 0
+	}
+	if status, ok := exit.Sys().(interface{ Signal() syscall.Signal }); ok {
+		return max(0, int(status.Signal()))
+	}
+	return 0
 }
 
 func runCommand(ctx context.Context, command []string) error {
@@ -146,7 +164,9 @@ func runCommand(ctx context.Context, command []string) error {
 	var exit *exec.ExitError
 	switch {
 	case errors.As(err, &exit) && exit.ExitCode() > 0:
-		return reportedError{commandError{exit.ExitCode()}}
+		return reportedError{commandError{status: exit.ExitCode()}}
+	case ctx.Err() == nil && endedBySignal(exit) > 0: // it was not this command that was told to end
+		return fmt.Errorf("mount: %s: %w", command[0], commandError{status: 128 + endedBySignal(exit), signal: exit.Error()})
 	case err != nil && cmd.Process == nil:
 		return usage(fmt.Errorf("mount: %w", err))
 	case err != nil:
