@@ -78,6 +78,11 @@ func (a *app) hash(ctx context.Context, path string, f hashFlags) error {
 	if err := f.check(t); err != nil {
 		return err
 	}
+	if f.saved != "" || f.part.of > 0 { // what is written must be readable
+		if err := about.Check(); err != nil {
+			return fmt.Errorf("hash: %s: %w", path, err)
+		}
+	}
 	if err := placeForManifest(f.saved, t, about.IgnorePaths); err != nil {
 		return err
 	}

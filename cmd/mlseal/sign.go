@@ -36,8 +36,11 @@ sign what the manifest says: take it only from machines that you trust with the 
   mlseal sign --from-manifest model.json --key trainer.key --signature model.sig`,
 		Example: "  mlseal sign ./model --key trainer.key --signature model.sig\n  mlseal sign ./model --keyless --signature model.sig\n  mlseal sign ./model --key trainer.key --shards 1GB --hash blake3 --ignore-paths model/cache\n  mlseal sign oci:store:v1 --key trainer.key\n  mlseal sign s3://models/llm --key trainer.key --signature llm.sig",
 		Args: func(cmd *cobra.Command, args []string) error {
+			if from != "" && len(args) > 0 {
+				return errors.New("--from-manifest says what is signed: name no " + args[0] + " beside it")
+			}
 			if from != "" {
-				return takes()(cmd, args)
+				return nil
 			}
 			return takes("PATH|REF")(cmd, args)
 		},
@@ -151,6 +154,9 @@ func (a *app) signManifest(ctx context.Context, path string, keyRef signWithFlag
 		return err
 	}
 	a.note("what " + path + " says is signed; no file of " + d.Name + " was read")
+	if len(d.IgnorePaths) > 0 { // which nobody who runs this has asked for
+		a.note("the signature will not cover what the manifest leaves out: " + few(d.IgnorePaths))
+	}
 	f.shards = sizeFlag(d.Serialization.ShardSize)
 	return a.signTreeAs(ctx, d.Name, d.Source, d.Tree, d.Ignored(), key, f, output)
 }

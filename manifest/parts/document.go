@@ -332,10 +332,19 @@ func decode(data []byte) (*wire, About, error) {
 	return &w, about, about.check(w.LeftOut)
 }
 
+// Check reports whether a manifest can say this about a tree, before time is spent on hashing it. The error wraps manifest.ErrName: it is the
+// name of the tree that may be no line of text.
+func (a About) Check() error {
+	if a.Name == "" || !isText(a.Name) || !isText(a.Source) {
+		return fmt.Errorf("%w: name %q or source %q is empty or no line of text", manifest.ErrName, a.Name, a.Source)
+	}
+	return nil
+}
+
 // check reports what no walk could have given.
 func (a About) check(leftOut []string) error {
-	if a.Name == "" || !isText(a.Name) || !isText(a.Source) {
-		return fmt.Errorf("name %q or source %q is empty or no line of text", a.Name, a.Source)
+	if err := a.Check(); err != nil {
+		return err
 	}
 	if _, err := manifest.ParseHashType(string(a.Serialization.Hash)); err != nil {
 		return err
