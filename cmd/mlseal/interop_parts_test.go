@@ -33,6 +33,18 @@ func TestInteropParallel(t *testing.T) {
 		t.Errorf("want %s at the end of:\n%s", want, out)
 	}
 	l.run(l.mlseal, "manifest", "diff", "mlseal-parts/manifest.json", "model")
+	// A name is a name: neither cut at a blank nor run by the shell that GNU parallel starts.
+	if err := os.Rename(filepath.Join(l.dir, "model"), filepath.Join(l.dir, "a $(touch run) model")); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("MODEL", "a $(touch run) model")
+	t.Setenv("OUT", "some parts")
+	if out := l.run(distributedExample(t, "parallel.sh")); !strings.HasSuffix(out, want) {
+		t.Errorf("want %s at the end of:\n%s", want, out)
+	}
+	if _, err := os.Stat(filepath.Join(l.dir, "run")); err == nil {
+		t.Error("a part of the name was run")
+	}
 	// One part that fails ends the whole.
 	t.Setenv("SHARDS", "none")
 	l.fails(distributedExample(t, "parallel.sh"))
