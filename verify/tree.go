@@ -145,7 +145,7 @@ func (r *TreeResult) checkStatement(s *attest.Statement, opts TreeOptions) (*att
 }
 
 // errLinks is no sentinel for callers: the report names it.
-var errLinks = errors.New("it was made with allow_symlinks, so what it signed may stand outside of the tree; only --allow-symlinks accepts that")
+var errLinks = errors.New("it was made with allow_symlinks, so what it signed may stand outside of the tree; only verify --allow-symlinks accepts that")
 
 func describeSerialization(oms *attest.OMS) string {
 	s := oms.Serialization
