@@ -123,7 +123,13 @@ func partFiles(arg string) ([]string, error) {
 		return []string{arg}, nil
 	}
 	files, err := filesIn(arg)
-	return slices.DeleteFunc(files, func(file string) bool { return strings.HasPrefix(filepath.Base(file), ".") }), err
+	files = slices.DeleteFunc(files, func(file string) bool { return strings.HasPrefix(filepath.Base(file), ".") })
+	for _, file := range files { // a pipe that nobody named here would be waited for without end
+		if info, err := os.Stat(file); err == nil && !info.Mode().IsRegular() {
+			return nil, fmt.Errorf("part %s: %w: it is not a regular file", file, parts.ErrDocument)
+		}
+	}
+	return files, err
 }
 
 func (a *app) manifestDiffCommand() *cobra.Command {
