@@ -20,8 +20,17 @@ const (
 	PartFormat = "mlseal.dev/manifest-part/v1"
 )
 
-// MaxDocumentBytes bounds a manifest or partial manifest that is read: a million files take about 150 MB.
-const MaxDocumentBytes = 1 << 30
+// Limits of a manifest or partial manifest that is read. A million files take about 150 MB, and 1 GB of memory.
+const (
+	MaxDocumentBytes = 1 << 30
+	// MaxEntries bounds the files and resources together, MaxListed the paths that are ignored or left out. They hold before anything is
+	// decoded: an entry of two bytes would take forty in memory.
+	MaxEntries = manifest.MaxFiles + manifest.MaxShards
+	MaxListed  = 1_000_000
+)
+
+// maxDepth is how deep a manifest is nested: an entry stands in a list in an object.
+const maxDepth = 3
 
 // Errors that callers branch on.
 var (
@@ -125,6 +134,34 @@ var keys = map[string]bool{
 	"format": true, "part": true, "name": true, "source": true, "singleFile": true, "dirHash": true, "omsRoot": true, "bytes": true, "serialization": true,
 	"files": true, "leftOut": true, "resources": true, "index": true, "of": true, "plan": true, "hashType": true, "shardSize": true,
 	"allowSymlinks": true, "ignorePaths": true, "includeGit": true, "path": true, "size": true, "digest": true,
+}
+
+// checkCount refuses data, which need not be JSON, when it holds more objects than entries, or more commas than those and listed other
+// values need. An entry has three fields, so that there are three commas to each.
+func checkCount(data []byte, entries, listed int) error {
+	const shell, fields = 3, 32 // the objects around the entries, and the fields that they have at most
+	objects, commas := 0, 0
+	for i := 0; i < len(data); i++ {
+		switch data[i] {
+		case '{':
+			objects++
+		case ',':
+			commas++
+		case '"':
+			for i++; i < len(data) && data[i] != '"'; i++ {
+				if data[i] == '\\' {
+					i++
+				}
+			}
+		}
+	}
+	switch {
+	case objects > entries+shell:
+		return fmt.Errorf("%w: more than %d entries", strictjson.ErrLimit, entries)
+	case commas > 3*objects+listed+fields:
+		return fmt.Errorf("%w: more values than %d entries and %d paths have", strictjson.ErrLimit, objects, listed)
+	}
+	return nil
 }
 
 // checkSpelling wants every key of data, which is valid JSON, to be a known one letter by letter: encoding/json takes others that
@@ -311,7 +348,10 @@ func (p *Part) checkShards() error {
 
 // decode reads what both formats share.
 func decode(data []byte) (*wire, About, error) {
-	if err := strictjson.Check(data, strictjson.Limits{MaxBytes: MaxDocumentBytes}); err != nil {
+	if err := checkCount(data, MaxEntries, MaxListed); err != nil {
+		return nil, About{}, err
+	}
+	if err := strictjson.Check(data, strictjson.Limits{MaxBytes: MaxDocumentBytes, MaxDepth: maxDepth}); err != nil {
 		return nil, About{}, err
 	}
 	if err := checkSpelling(data); err != nil {

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"testing/fstest"
 
+	"github.com/mlseal/mlseal/internal/strictjson"
 	"github.com/mlseal/mlseal/manifest"
 	"github.com/opencontainers/go-digest"
 )
@@ -527,4 +528,37 @@ func ExampleMerge() {
 	// Output:
 	// 2 files, dirHash d57aff149b8b59723b5974d27dc86db3478f3c9a59da41687f2fdcd6c8e60b49
 	// parts: the parts do not make a whole: missing: part 1, of 3 parts
+}
+
+// What a stranger sends is counted before it is decoded: each of these would take many times its size in memory.
+func TestParseCounts(t *testing.T) {
+	const entries, listed = 1000, 10
+	many := func(n int, entry string) string { return strings.TrimSuffix(strings.Repeat(entry+",", n), ",") }
+	for name, c := range map[string]struct {
+		text string
+		ok   bool
+	}{
+		"empty objects":   {`{"files":[` + many(entries+3, `{}`) + `]}`, false},
+		"empty strings":   {`{"leftOut":[` + many(listed+100, `""`) + `]}`, false},
+		"keys":            {`{` + many(listed+100, `"k":0`) + `}`, false},
+		"nulls":           {`{"files":[` + many(listed+100, `null`) + `]}`, false},
+		"in a string":     {`{"name":"` + strings.Repeat(`{,\"`, 5000) + `"}`, true},
+		"an open string":  {`{"name":"` + strings.Repeat(`{,`, 5000) + `\`, true},
+		"as many as go":   {`{"part":{"of":1,"index":1},"serialization":{},"files":[` + many(entries, `{"path":"a","size":1,"digest":"b"}`) + `],"leftOut":[` + many(listed, `""`) + `]}`, true},
+		"one path beyond": {`{"files":[` + many(entries, `{"path":"a","size":1,"digest":"b"}`) + `],"leftOut":[` + many(listed+100, `""`) + `]}`, false},
+	} {
+		err := checkCount([]byte(c.text), entries, listed)
+		if c.ok != (err == nil) || !c.ok && !errors.Is(err, strictjson.ErrLimit) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	deep := `{"format":"` + PartFormat + `","files":[{"path":[[[[` + "1" + `]]]]}]}`
+	for name, text := range map[string]string{
+		"entries": `{"format":"` + PartFormat + `","files":[` + many(MaxEntries+4, `{}`) + `]}`,
+		"depth":   deep,
+	} {
+		if _, err := ParsePart([]byte(text)); !errors.Is(err, strictjson.ErrLimit) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }
