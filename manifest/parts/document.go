@@ -267,6 +267,9 @@ func parse(data []byte) (*Document, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := about.fits(files); err != nil {
+		return nil, err
+	}
 	resources, err := about.resources(w.Resources)
 	if err != nil {
 		return nil, err
@@ -277,10 +280,6 @@ func parse(data []byte) (*Document, error) {
 	}
 	tree.LeftOut = w.LeftOut
 	switch {
-	case len(files) == 0:
-		return nil, manifest.ErrEmpty
-	case about.SingleFile && len(files) != 1:
-		return nil, errors.New("it is about one file and lists several")
 	case w.DirHash != tree.DirHash():
 		return nil, fmt.Errorf("dirHash is %q, the files give %q", w.DirHash, tree.DirHash())
 	case w.OMSRoot != tree.OMSRoot():
@@ -395,6 +394,17 @@ func (a About) check(leftOut []string) error {
 		if !isText(path) {
 			return fmt.Errorf("leftOut: %q is no line of text", path)
 		}
+	}
+	return nil
+}
+
+// fits reports why files cannot be all files of the tree: none at all, or not the one that it is.
+func (a About) fits(files []manifest.File) error {
+	switch {
+	case len(files) == 0:
+		return errors.New("no files are listed")
+	case a.SingleFile && (len(files) != 1 || files[0].Path != a.Name):
+		return fmt.Errorf("the tree is said to be the one file %q, and others are listed", a.Name)
 	}
 	return nil
 }

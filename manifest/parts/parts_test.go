@@ -530,6 +530,32 @@ func ExampleMerge() {
 	// parts: the parts do not make a whole: missing: part 1, of 3 parts
 }
 
+// TestMergeRefusesWhatNobodyHashed merges parts that agree with each other, and with a plan that no walk gives.
+func TestMergeRefusesWhatNobodyHashed(t *testing.T) {
+	file := func(path string) manifest.File { return manifest.File{Path: path, Size: 1, Digest: digest.FromString(path)} }
+	one := About{Name: "a", SingleFile: true}
+	for name, c := range map[string]struct {
+		about About
+		files []manifest.File
+		total Total
+	}{
+		"no files":                  {About{Name: "tree"}, nil, Total{}},
+		"one file that is two":      {one, []manifest.File{file("a"), file("b")}, Total{2, 2}},
+		"one file of another name":  {one, []manifest.File{file("x/a")}, Total{1, 1}},
+		"fewer files than are said": {About{Name: "tree"}, []manifest.File{file("a")}, Total{2, 1}},
+		"fewer bytes than are said": {About{Name: "tree"}, []manifest.File{file("a")}, Total{1, 2}},
+	} {
+		plan, err := NewPlan(c.about, c.files, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		part := &Part{About: c.about.normal(), Index: 1, Of: 1, Plan: plan.Digest(), Total: c.total, Files: c.files}
+		if _, err := Merge([]*Part{again(t, part)}); !errors.Is(err, ErrParts) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // What a stranger sends is counted before it is decoded: each of these would take many times its size in memory.
 func TestParseCounts(t *testing.T) {
 	const entries, listed = 1000, 10
