@@ -371,10 +371,18 @@ func decode(data []byte) (*wire, About, error) {
 	return &w, about, about.check(w.LeftOut)
 }
 
+// Check reports why a manifest about a could be written and not be read: its name is no line of text, say. The error wraps ErrDocument.
+func (a About) Check() error {
+	if err := a.normal().check(nil); err != nil {
+		return fmt.Errorf("parts: %w: %w", ErrDocument, err)
+	}
+	return nil
+}
+
 // check reports what no walk could have given.
 func (a About) check(leftOut []string) error {
 	if a.Name == "" || !isText(a.Name) || !isText(a.Source) {
-		return fmt.Errorf("name %q or source %q is empty or no line of text", a.Name, a.Source)
+		return fmt.Errorf("name %q or source %q is empty or no line of text, without control characters", a.Name, a.Source)
 	}
 	if _, err := manifest.ParseHashType(string(a.Serialization.Hash)); err != nil {
 		return err

@@ -532,7 +532,9 @@ func ExampleMerge() {
 
 // TestMergeRefusesWhatNobodyHashed merges parts that agree with each other, and with a plan that no walk gives.
 func TestMergeRefusesWhatNobodyHashed(t *testing.T) {
-	file := func(path string) manifest.File { return manifest.File{Path: path, Size: 1, Digest: digest.FromString(path)} }
+	file := func(path string) manifest.File {
+		return manifest.File{Path: path, Size: 1, Digest: digest.FromString(path)}
+	}
 	one := About{Name: "a", SingleFile: true}
 	for name, c := range map[string]struct {
 		about About
@@ -552,6 +554,16 @@ func TestMergeRefusesWhatNobodyHashed(t *testing.T) {
 		part := &Part{About: c.about.normal(), Index: 1, Of: 1, Plan: plan.Digest(), Total: c.total, Files: c.files}
 		if _, err := Merge([]*Part{again(t, part)}); !errors.Is(err, ErrParts) {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestHashRefusesNames hashes nothing for a part that could not be read.
+func TestHashRefusesNames(t *testing.T) {
+	fsys := fstest.MapFS{"a": {Data: []byte("a")}}
+	for _, name := range []string{"", "a\nb", "a\x1b[31m", "a\xff", strings.Repeat("n", manifest.MaxNameLength+1)} {
+		if _, err := Hash(context.Background(), fsys, About{Name: name}, manifest.Options{}, 1, 1); !errors.Is(err, ErrDocument) {
+			t.Errorf("%q: %v", name, err)
 		}
 	}
 }
