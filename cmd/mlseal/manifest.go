@@ -211,6 +211,9 @@ func (a *app) compareTrees(ctx context.Context, first, second string, store stor
 	if err != nil {
 		return nil, usage(fmt.Errorf("%s and %s: %w", first, second, err))
 	}
+	if names := found[0].listing.Uncompared(found[1].listing); len(names) > 0 {
+		a.note(fmt.Sprintf("%d empty files are not compared, for a bundle lists no shards of them: %s", len(names), few(names)))
+	}
 	return diff, nil
 }
 
