@@ -33,6 +33,16 @@ func TestInteropParallel(t *testing.T) {
 		t.Errorf("want %s at the end of:\n%s", want, out)
 	}
 	l.run(l.mlseal, "manifest", "diff", "mlseal-parts/manifest.json", "model")
+	// What a path holds is no command.
+	const strange = "my model; touch ran; '"
+	if err := os.Rename(filepath.Join(l.dir, "model"), filepath.Join(l.dir, strange)); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("MODEL", filepath.Join(l.dir, strange))
+	t.Setenv("OUT", filepath.Join(l.dir, "of "+strange))
+	if out := l.run(distributedExample(t, "parallel.sh")); !strings.HasSuffix(out, want) {
+		t.Errorf("want %s at the end of:\n%s", want, out)
+	}
 	// One part that fails ends the whole.
 	t.Setenv("SHARDS", "none")
 	l.fails(distributedExample(t, "parallel.sh"))
