@@ -75,13 +75,8 @@ func (a *app) hash(ctx context.Context, path string, f hashFlags) error {
 	if err != nil {
 		return err
 	}
-	if err := f.check(t); err != nil {
+	if err := f.check(t, about); err != nil {
 		return err
-	}
-	if f.saved != "" || f.part.of > 0 { // what is written must be readable
-		if err := about.Check(); err != nil {
-			return fmt.Errorf("hash: %s: %w", path, err)
-		}
 	}
 	if err := placeForManifest(f.saved, t, about.IgnorePaths); err != nil {
 		return err
@@ -105,7 +100,12 @@ func (a *app) hash(ctx context.Context, path string, f hashFlags) error {
 }
 
 // check refuses what makes no sense together.
-func (f hashFlags) check(t *tree) error {
+func (f hashFlags) check(t *tree, about parts.About) error {
+	if f.saved != "" || f.part.of > 0 {
+		if err := about.Check(); err != nil { // before hours of hashing for what nobody can read
+			return usage(fmt.Errorf("hash: %w: give the directory another name", err))
+		}
+	}
 	switch {
 	case f.part.of == 0:
 	case f.output == "digest":

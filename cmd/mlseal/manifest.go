@@ -81,16 +81,42 @@ The exit status is 1 when the parts do not make a whole, with the parts and file
 	outputFlag(cmd, &output, "text", "json", "digest")
 	manifestFlag(cmd, &saved)
 	cmd.RunE = a.do(func(cmd *cobra.Command, args []string) error {
+		if err := placeForManifest(saved, nil, nil); err != nil {
+			return err
+		}
+		if err := apartFrom(saved, args); err != nil {
+			return err
+		}
 		d, err := mergeParts(args)
 		if err != nil {
 			return fmt.Errorf("manifest merge: %w", err)
 		}
-		if err := placeForManifest(saved, nil, nil); err != nil {
-			return err
-		}
 		return a.giveManifest(d, saved, output)
 	})
 	return cmd
+}
+
+// apartFrom refuses to write a merged manifest over a part, which may have taken hours, or beside the parts of a directory, where the next
+// merge would find it.
+func apartFrom(saved string, args []string) error {
+	if saved == "" {
+		return nil
+	}
+	there, _ := os.Stat(saved)
+	dir, err := os.Stat(filepath.Dir(saved))
+	if err != nil {
+		return err
+	}
+	for _, arg := range args {
+		info, err := os.Stat(arg)
+		if err != nil {
+			continue // mergeParts says so
+		}
+		if info.IsDir() && os.SameFile(info, dir) || there != nil && os.SameFile(info, there) {
+			return usage(fmt.Errorf("--manifest %s: it would stand among the parts: write it elsewhere", saved))
+		}
+	}
+	return nil
 }
 
 // mergeParts merges the parts in files and directories.
@@ -115,7 +141,8 @@ func mergeParts(args []string) (*parts.Document, error) {
 	return parts.Merge(list)
 }
 
-// partFiles lists the files of a directory but for hidden ones, such as what a killed command leaves; or the file itself.
+// partFiles lists the files of a directory but for hidden ones, such as what a killed command leaves; or the file itself, which may be a
+// pipe. In a directory nobody would write to one.
 func partFiles(arg string) ([]string, error) {
 	if info, err := os.Stat(arg); err != nil {
 		return nil, noSuch(arg, err)
@@ -123,13 +150,16 @@ func partFiles(arg string) ([]string, error) {
 		return []string{arg}, nil
 	}
 	files, err := filesIn(arg)
+	if err != nil {
+		return nil, err
+	}
 	files = slices.DeleteFunc(files, func(file string) bool { return strings.HasPrefix(filepath.Base(file), ".") })
-	for _, file := range files { // a pipe that nobody named here would be waited for without end
+	for _, file := range files {
 		if info, err := os.Stat(file); err == nil && !info.Mode().IsRegular() {
 			return nil, fmt.Errorf("part %s: %w: it is not a regular file", file, parts.ErrDocument)
 		}
 	}
-	return files, err
+	return files, nil
 }
 
 func (a *app) manifestDiffCommand() *cobra.Command {
@@ -180,6 +210,9 @@ func (a *app) compareTrees(ctx context.Context, first, second string, store stor
 	diff, err := found[0].listing.Diff(found[1].listing)
 	if err != nil {
 		return nil, usage(fmt.Errorf("%s and %s: %w", first, second, err))
+	}
+	if names := found[0].listing.Uncompared(found[1].listing); len(names) > 0 {
+		a.note(fmt.Sprintf("%d empty files are not compared, for a bundle lists no shards of them: %s", len(names), few(names)))
 	}
 	return diff, nil
 }

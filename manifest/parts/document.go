@@ -20,8 +20,17 @@ const (
 	PartFormat = "mlseal.dev/manifest-part/v1"
 )
 
-// MaxDocumentBytes bounds a manifest or partial manifest that is read: a million files take about 150 MB.
-const MaxDocumentBytes = 1 << 30
+// Limits of a manifest or partial manifest that is read. A million files take about 150 MB, and 1 GB of memory.
+const (
+	MaxDocumentBytes = 1 << 30
+	// MaxEntries bounds the files and resources together, MaxListed the paths that are ignored or left out. They hold before anything is
+	// decoded: an entry of two bytes would take forty in memory.
+	MaxEntries = manifest.MaxFiles + manifest.MaxShards
+	MaxListed  = 1_000_000
+)
+
+// maxDepth is how deep a manifest is nested: an entry stands in a list in an object.
+const maxDepth = 3
 
 // Errors that callers branch on.
 var (
@@ -127,6 +136,34 @@ var keys = map[string]bool{
 	"allowSymlinks": true, "ignorePaths": true, "includeGit": true, "path": true, "size": true, "digest": true,
 }
 
+// checkCount refuses data, which need not be JSON, when it holds more objects than entries, or more commas than those and listed other
+// values need. An entry has three fields, so that there are three commas to each.
+func checkCount(data []byte, entries, listed int) error {
+	const shell, fields = 3, 32 // the objects around the entries, and the fields that they have at most
+	objects, commas := 0, 0
+	for i := 0; i < len(data); i++ {
+		switch data[i] {
+		case '{':
+			objects++
+		case ',':
+			commas++
+		case '"':
+			for i++; i < len(data) && data[i] != '"'; i++ {
+				if data[i] == '\\' {
+					i++
+				}
+			}
+		}
+	}
+	switch {
+	case objects > entries+shell:
+		return fmt.Errorf("%w: more than %d entries", strictjson.ErrLimit, entries)
+	case commas > 3*objects+listed+fields:
+		return fmt.Errorf("%w: more values than %d entries and %d paths have", strictjson.ErrLimit, objects, listed)
+	}
+	return nil
+}
+
 // checkSpelling wants every key of data, which is valid JSON, to be a known one letter by letter: encoding/json takes others that
 // differ by case. One pass over all is much faster than looking at each of a million objects.
 func checkSpelling(data []byte) error {
@@ -230,6 +267,9 @@ func parse(data []byte) (*Document, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := about.fits(files); err != nil {
+		return nil, err
+	}
 	resources, err := about.resources(w.Resources)
 	if err != nil {
 		return nil, err
@@ -240,10 +280,6 @@ func parse(data []byte) (*Document, error) {
 	}
 	tree.LeftOut = w.LeftOut
 	switch {
-	case len(files) == 0:
-		return nil, manifest.ErrEmpty
-	case about.SingleFile && len(files) != 1:
-		return nil, errors.New("it is about one file and lists several")
 	case w.DirHash != tree.DirHash():
 		return nil, fmt.Errorf("dirHash is %q, the files give %q", w.DirHash, tree.DirHash())
 	case w.OMSRoot != tree.OMSRoot():
@@ -311,7 +347,10 @@ func (p *Part) checkShards() error {
 
 // decode reads what both formats share.
 func decode(data []byte) (*wire, About, error) {
-	if err := strictjson.Check(data, strictjson.Limits{MaxBytes: MaxDocumentBytes}); err != nil {
+	if err := checkCount(data, MaxEntries, MaxListed); err != nil {
+		return nil, About{}, err
+	}
+	if err := strictjson.Check(data, strictjson.Limits{MaxBytes: MaxDocumentBytes, MaxDepth: maxDepth}); err != nil {
 		return nil, About{}, err
 	}
 	if err := checkSpelling(data); err != nil {
@@ -332,19 +371,18 @@ func decode(data []byte) (*wire, About, error) {
 	return &w, about, about.check(w.LeftOut)
 }
 
-// Check reports whether a manifest can say this about a tree, before time is spent on hashing it. The error wraps manifest.ErrName: it is the
-// name of the tree that may be no line of text.
+// Check reports why a manifest about a could be written and not be read: its name is no line of text, say. The error wraps ErrDocument.
 func (a About) Check() error {
-	if a.Name == "" || !isText(a.Name) || !isText(a.Source) {
-		return fmt.Errorf("%w: name %q or source %q is empty or no line of text", manifest.ErrName, a.Name, a.Source)
+	if err := a.normal().check(nil); err != nil {
+		return fmt.Errorf("parts: %w: %w", ErrDocument, err)
 	}
 	return nil
 }
 
 // check reports what no walk could have given.
 func (a About) check(leftOut []string) error {
-	if err := a.Check(); err != nil {
-		return err
+	if a.Name == "" || !isText(a.Name) || !isText(a.Source) {
+		return fmt.Errorf("name %q or source %q is empty or no line of text, without control characters", a.Name, a.Source)
 	}
 	if _, err := manifest.ParseHashType(string(a.Serialization.Hash)); err != nil {
 		return err
@@ -364,6 +402,17 @@ func (a About) check(leftOut []string) error {
 		if !isText(path) {
 			return fmt.Errorf("leftOut: %q is no line of text", path)
 		}
+	}
+	return nil
+}
+
+// fits reports why files cannot be all files of the tree: none at all, or not the one that it is.
+func (a About) fits(files []manifest.File) error {
+	switch {
+	case len(files) == 0:
+		return errors.New("no files are listed")
+	case a.SingleFile && (len(files) != 1 || files[0].Path != a.Name):
+		return fmt.Errorf("the tree is said to be the one file %q, and others are listed", a.Name)
 	}
 	return nil
 }

@@ -56,6 +56,20 @@ func (l Listing) Diff(got Listing) (*manifest.Diff, error) {
 	return d, nil
 }
 
+// Uncompared lists the empty files that Diff does not look at: a statement of shards lists none, so that it cannot be told whether they are in
+// both trees.
+func (l Listing) Uncompared(got Listing) []string {
+	switch {
+	case l.serialization.ShardSize == 0 || got.serialization.ShardSize == 0:
+		return nil
+	case l.tree == nil && got.tree != nil:
+		return got.tree.EmptyFiles()
+	case l.tree != nil && got.tree == nil:
+		return l.tree.EmptyFiles()
+	}
+	return nil
+}
+
 func how(s manifest.Serialization) string {
 	if s.ShardSize == 0 {
 		return fmt.Sprintf("%s digests of files", s.HashType())

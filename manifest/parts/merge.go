@@ -42,12 +42,18 @@ func merge(parts []*Part) (*Document, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := parts[0].fits(files); err != nil {
+		return nil, err
+	}
 	plan, err := NewPlan(parts[0].About, files, parts[0].Of)
 	if err != nil {
 		return nil, fmt.Errorf("no plan gives them: %v", err) // it is not the command line that is wrong
 	}
 	if got := plan.Digest(); got != parts[0].Plan {
 		return nil, fmt.Errorf("the plan was for %s, the parts list %s: their plan is %s, not %s", parts[0].Total, Total{len(files), plan.Bytes()}, got, parts[0].Plan)
+	}
+	if got := (Total{len(files), plan.Bytes()}); got != parts[0].Total {
+		return nil, fmt.Errorf("the parts say that the tree has %s, and list %s", parts[0].Total, got)
 	}
 	for i, want := range plan.Parts() {
 		if err := holds(parts[i], want); err != nil {

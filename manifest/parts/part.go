@@ -13,6 +13,9 @@ func Hash(ctx context.Context, fsys fs.FS, about About, opts manifest.Options, i
 	if index < 1 || index > of {
 		return nil, fmt.Errorf("parts: %w: part %d of %d", ErrPlan, index, of)
 	}
+	if err := about.Check(); err != nil {
+		return nil, err
+	}
 	opts.Serialization, opts.Ignore, opts.IncludeGit = about.Serialization, about.IgnorePaths, about.IncludeGit
 	part := &Part{About: about.normal(), Index: index, Of: of}
 	sizes := map[string]int64{}

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"testing/fstest"
 
+	"github.com/mlseal/mlseal/internal/strictjson"
 	"github.com/mlseal/mlseal/manifest"
 	"github.com/opencontainers/go-digest"
 )
@@ -527,4 +528,75 @@ func ExampleMerge() {
 	// Output:
 	// 2 files, dirHash d57aff149b8b59723b5974d27dc86db3478f3c9a59da41687f2fdcd6c8e60b49
 	// parts: the parts do not make a whole: missing: part 1, of 3 parts
+}
+
+// TestMergeRefusesWhatNobodyHashed merges parts that agree with each other, and with a plan that no walk gives.
+func TestMergeRefusesWhatNobodyHashed(t *testing.T) {
+	file := func(path string) manifest.File {
+		return manifest.File{Path: path, Size: 1, Digest: digest.FromString(path)}
+	}
+	one := About{Name: "a", SingleFile: true}
+	for name, c := range map[string]struct {
+		about About
+		files []manifest.File
+		total Total
+	}{
+		"no files":                  {About{Name: "tree"}, nil, Total{}},
+		"one file that is two":      {one, []manifest.File{file("a"), file("b")}, Total{2, 2}},
+		"one file of another name":  {one, []manifest.File{file("x/a")}, Total{1, 1}},
+		"fewer files than are said": {About{Name: "tree"}, []manifest.File{file("a")}, Total{2, 1}},
+		"fewer bytes than are said": {About{Name: "tree"}, []manifest.File{file("a")}, Total{1, 2}},
+	} {
+		plan, err := NewPlan(c.about, c.files, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		part := &Part{About: c.about.normal(), Index: 1, Of: 1, Plan: plan.Digest(), Total: c.total, Files: c.files}
+		if _, err := Merge([]*Part{again(t, part)}); !errors.Is(err, ErrParts) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestHashRefusesNames hashes nothing for a part that could not be read.
+func TestHashRefusesNames(t *testing.T) {
+	fsys := fstest.MapFS{"a": {Data: []byte("a")}}
+	for _, name := range []string{"", "a\nb", "a\x1b[31m", "a\xff", strings.Repeat("n", manifest.MaxNameLength+1)} {
+		if _, err := Hash(context.Background(), fsys, About{Name: name}, manifest.Options{}, 1, 1); !errors.Is(err, ErrDocument) {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+}
+
+// What a stranger sends is counted before it is decoded: each of these would take many times its size in memory.
+func TestParseCounts(t *testing.T) {
+	const entries, listed = 1000, 10
+	many := func(n int, entry string) string { return strings.TrimSuffix(strings.Repeat(entry+",", n), ",") }
+	for name, c := range map[string]struct {
+		text string
+		ok   bool
+	}{
+		"empty objects":   {`{"files":[` + many(entries+3, `{}`) + `]}`, false},
+		"empty strings":   {`{"leftOut":[` + many(listed+100, `""`) + `]}`, false},
+		"keys":            {`{` + many(listed+100, `"k":0`) + `}`, false},
+		"nulls":           {`{"files":[` + many(listed+100, `null`) + `]}`, false},
+		"in a string":     {`{"name":"` + strings.Repeat(`{,\"`, 5000) + `"}`, true},
+		"an open string":  {`{"name":"` + strings.Repeat(`{,`, 5000) + `\`, true},
+		"as many as go":   {`{"part":{"of":1,"index":1},"serialization":{},"files":[` + many(entries, `{"path":"a","size":1,"digest":"b"}`) + `],"leftOut":[` + many(listed, `""`) + `]}`, true},
+		"one path beyond": {`{"files":[` + many(entries, `{"path":"a","size":1,"digest":"b"}`) + `],"leftOut":[` + many(listed+100, `""`) + `]}`, false},
+	} {
+		err := checkCount([]byte(c.text), entries, listed)
+		if c.ok != (err == nil) || !c.ok && !errors.Is(err, strictjson.ErrLimit) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	deep := `{"format":"` + PartFormat + `","files":[{"path":[[[[` + "1" + `]]]]}]}`
+	for name, text := range map[string]string{
+		"entries": `{"format":"` + PartFormat + `","files":[` + many(MaxEntries+4, `{}`) + `]}`,
+		"depth":   deep,
+	} {
+		if _, err := ParsePart([]byte(text)); !errors.Is(err, strictjson.ErrLimit) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }
