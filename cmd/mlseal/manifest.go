@@ -87,7 +87,7 @@ The exit status is 1 when the parts do not make a whole, with the parts and file
 		if err := apartFrom(saved, args); err != nil {
 			return err
 		}
-		d, err := mergeParts(args)
+		d, err := mergeParts(args, maxMergedEntries)
 		if err != nil {
 			return fmt.Errorf("manifest merge: %w", err)
 		}
@@ -119,8 +119,12 @@ func apartFrom(saved string, args []string) error {
 	return nil
 }
 
-// mergeParts merges the parts in files and directories.
-func mergeParts(args []string) (*parts.Document, error) {
+// maxMergedEntries bounds the parts that are merged, together. One manifest could not hold as many; a part repeats what is left out and the
+// files that it shares with others.
+const maxMergedEntries = 2 * parts.MaxEntries
+
+// mergeParts merges the parts in files and directories, with no more than most entries in all of them.
+func mergeParts(args []string, most int) (*parts.Document, error) {
 	var list []*parts.Part
 	for _, arg := range args {
 		files, err := partFiles(arg)
@@ -134,6 +138,9 @@ func mergeParts(args []string) (*parts.Document, error) {
 			part, err := readAs("part", file, parts.MaxDocumentBytes, parts.ParsePart)
 			if err != nil {
 				return nil, err
+			}
+			if most -= part.Entries(); most < 0 {
+				return nil, fmt.Errorf("part %s: %w: with the parts before it, it lists more than a tree may have", file, parts.ErrParts)
 			}
 			list = append(list, part)
 		}

@@ -26,6 +26,7 @@ type Store struct {
 
 	mu      sync.Mutex
 	Objects map[string]string // contents by key
+	Endless bool              // lists go on without end, and without an object
 	Page    int               // objects on one page of a list; 0 for a thousand
 	Cut     int               // a connection for contents breaks off after so many bytes; 0 for never
 	Busy    int               // so many requests get 503 first
@@ -128,6 +129,9 @@ func (s *Store) list(w http.ResponseWriter, query url.Values) {
 		NextContinuationToken string `xml:",omitempty"`
 		Contents              []listed
 	}{}
+	if s.Endless {
+		keys, result.IsTruncated, result.NextContinuationToken = nil, true, "more"
+	}
 	for _, key := range keys {
 		if s.Page > 0 && len(result.Contents) == s.Page {
 			result.IsTruncated, result.NextContinuationToken = true, result.Contents[s.Page-1].Key

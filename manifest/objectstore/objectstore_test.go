@@ -9,6 +9,8 @@ import (
 	"io"
 	"io/fs"
 	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"slices"
@@ -324,6 +326,26 @@ func TestGivesUp(t *testing.T) {
 	}
 	if len(waits) != MaxAttempts-1 || slices.Max(waits) > MaxWait {
 		t.Errorf("waited %v", waits)
+	}
+}
+
+// TestListEnds: a list that goes on and names no object is not asked for without end.
+func TestListEnds(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	s := startStore(t, map[string]string{"m/a": "a"})
+	s.Endless = true
+	if _, err := Open(ctx, s.Address("m"), Options{}); !errors.Is(err, ErrUnavailable) || ctx.Err() != nil {
+		t.Error(err)
+	}
+	google := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write([]byte(`{"nextPageToken":"more"}`))
+	}))
+	defer google.Close()
+	t.Setenv("STORAGE_EMULATOR_HOST", google.URL)
+	if _, err := Open(ctx, "gs://bucket/m?anonymous=true", Options{}); !errors.Is(err, ErrUnavailable) || ctx.Err() != nil {
+		t.Error(err)
 	}
 }
 

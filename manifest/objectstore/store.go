@@ -81,13 +81,36 @@ type blobStore struct {
 	ask func(ctx context.Context, o object) (checksums, error)
 }
 
+// maxEmptyPages bounds how many pages of a list without an object are taken, one after the other: a store may pass over what was deleted, but
+// not without end.
+const maxEmptyPages = 1000
+
+// emptyPages counts pages without an object.
+type emptyPages struct {
+	n   int
+	err error
+}
+
+// another is told before each page.
+func (p *emptyPages) another() error {
+	if p.n++; p.n > maxEmptyPages {
+		p.err = fmt.Errorf("%w: the list goes on after %d pages without an object", ErrUnavailable, maxEmptyPages)
+	}
+	return p.err
+}
+
 func (s *blobStore) list(ctx context.Context, prefix string, visit func(object) error) error {
-	objects := s.bucket.List(&blob.ListOptions{Prefix: prefix})
+	var empty emptyPages
+	objects := s.bucket.List(&blob.ListOptions{Prefix: prefix, BeforeList: func(func(any) bool) error { return empty.another() }})
 	for {
 		listed, err := objects.Next(ctx)
 		if err == io.EOF {
 			return nil
 		}
+		if empty.err != nil {
+			return empty.err // not as gocloud.dev wraps it
+		}
+		empty.n = 0
 		if err != nil {
 			return failure(ctx, "list", err)
 		}

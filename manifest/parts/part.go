@@ -44,6 +44,11 @@ func Hash(ctx context.Context, fsys fs.FS, about About, opts manifest.Options, i
 	return part, nil
 }
 
+// Entries is how many files, resources and paths p lists: what it takes in memory.
+func (p *Part) Entries() int {
+	return len(p.Files) + len(p.Resources) + len(p.LeftOut) + len(p.IgnorePaths)
+}
+
 // touched lists the files of ranges.
 func touched(ranges []manifest.Range, sizes map[string]int64) []manifest.File {
 	var files []manifest.File
