@@ -401,6 +401,36 @@ func TestSeek(t *testing.T) {
 	}
 }
 
+// TestSeekFirst reads from every offset of an object of which nothing was read before. A tiny one comes as a whole also then.
+func TestSeekFirst(t *testing.T) {
+	contents := noise(161)
+	tree := opened(t, startStore(t, map[string]string{"m/f": contents}).Address("m"))
+	for offset := range len(contents) + 1 {
+		f, err := tree.Open("f")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.(io.Seeker).Seek(int64(offset), io.SeekStart); err != nil {
+			t.Fatal(err)
+		}
+		got := make([]byte, len(contents)-offset)
+		for n := 0; n < len(got); { // io.ReadFull waits forever for a reader that gives nothing and no error
+			more, err := f.Read(got[n:])
+			if err != nil || more == 0 {
+				t.Fatalf("from %d: %d bytes of %d, then %d, %v", offset, n, len(got), more, err)
+			}
+			n += more
+		}
+		if string(got) != contents[offset:] {
+			t.Errorf("from %d: other bytes", offset)
+		}
+		if n, err := f.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+			t.Errorf("from %d: at the end %d, %v", offset, n, err)
+		}
+		_ = f.Close()
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	for _, seed := range []string{"s3://b/m", "gs://b", "azblob://c/a/b?x=y", "s3://u:p@b/m", "s3://b//m", "s3://b/%2e%2e/m", "s3://b/m?a=b;c", "://"} {
 		f.Add(seed)

@@ -161,7 +161,7 @@ func (f *file) read(p []byte) (int, error) {
 // readKept reads a tiny object as a whole, and keeps it.
 func (f *file) readKept(p []byte) (int, error) {
 	if f.kept == nil {
-		s := f.span()
+		s := &span{t: f.t, ctx: f.ctx, object: f.object, end: f.size} // from its beginning, wherever Seek went before
 		defer s.close()
 		kept, err := io.ReadAll(s)
 		if err != nil {
