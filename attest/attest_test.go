@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -111,39 +112,119 @@ func TestParseBundleRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, text := range map[string]string{
-		"truncated":                 good[:len(good)/2],
-		"empty":                     "",
-		"another file":              `{"model":"x"}`,
-		"an array":                  `[]`,
-		"media type":                strings.Replace(good, "bundle.v0.3", "bundle.v0.9", 1),
-		"no envelope":               `{"mediaType":"` + BundleMediaType + `","verificationMaterial":{` + goodKey + `}}`,
-		"no material":               strings.Replace(good, `"verificationMaterial":{`+goodKey+`},`, ``, 1),
-		"empty material":            bundleText("", "{}", goodSig),
-		"two materials":             bundleText(goodKey+`,"certificate":{"rawBytes":"AAAA"}`, "{}", goodSig),
-		"empty certificate":         bundleText(`"certificate":{"rawBytes":""}`, "{}", goodSig),
-		"empty chain":               bundleText(`"x509CertificateChain":{"certificates":[]}`, "{}", goodSig),
-		"24 payloadType":            strings.Replace(good, "application/vnd.in-toto+json", "application/json", 1),
-		"no signature":              bundleText(goodKey, "{}", ""),
-		"two signatures":            bundleText(goodKey, "{}", goodSig+","+goodSig),
-		"empty signature":           bundleText(goodKey, "{}", `{"sig":""}`),
-		"empty payload":             bundleText(goodKey, "", goodSig),
-		"unknown key":               strings.Replace(good, `"hint"`, `"hint2":"","hint"`, 1),
-		"key in capitals":           strings.Replace(good, `"hint"`, `"Hint"`, 1),
-		"snake case":                strings.Replace(good, `"payloadType"`, `"payload_type"`, 1),
-		"base64 with stray bits":    strings.Replace(good, `"AAAA"`, `"AAB="`, 1),
-		"base64 with line break":    strings.Replace(good, `"AAAA"`, `"AA\nAA"`, 1),
-		"URL-safe base64":           strings.Replace(good, `"AAAA"`, `"A_-A"`, 1),
-		"entry of another kind":     bundleText(goodKey+`,"tlogEntries":[`+otherKind("canonicalizedBody")+`]`, "{}", goodSig),
-		"entry in snake case":       bundleText(goodKey+`,"tlogEntries":[`+otherKind("canonicalized_body")+`]`, "{}", goodSig),
-		"kind in snake case":        bundleText(goodKey+`,"tlogEntries":[`+strings.Replace(otherKind("canonicalizedBody"), "kindV", "kind_v", 1)+`]`, "{}", goodSig),
-		"proof in snake case":       bundleText(goodKey+`,"tlogEntries":[{"inclusionProof":{"root_hash":"AAAA"}}]`, "{}", goodSig),
-		"message signature":         `{"mediaType":"` + BundleMediaType + `","verificationMaterial":{` + goodKey + `},"messageSignature":{"signature":"AAAA"}}`,
-		"trailing data":             good + good,
-		"dsseEnvelope is no object": strings.Replace(good, `"dsseEnvelope":{`, `"dsseEnvelope":[{`, 1) + "]",
+		"truncated":                   good[:len(good)/2],
+		"empty":                       "",
+		"another file":                `{"model":"x"}`,
+		"an array":                    `[]`,
+		"media type":                  strings.Replace(good, "bundle.v0.3", "bundle.v0.9", 1),
+		"no envelope":                 `{"mediaType":"` + BundleMediaType + `","verificationMaterial":{` + goodKey + `}}`,
+		"no material":                 strings.Replace(good, `"verificationMaterial":{`+goodKey+`},`, ``, 1),
+		"empty material":              bundleText("", "{}", goodSig),
+		"two materials":               bundleText(goodKey+`,"certificate":{"rawBytes":"AAAA"}`, "{}", goodSig),
+		"empty certificate":           bundleText(`"certificate":{"rawBytes":""}`, "{}", goodSig),
+		"empty chain":                 bundleText(`"x509CertificateChain":{"certificates":[]}`, "{}", goodSig),
+		"24 payloadType":              strings.Replace(good, "application/vnd.in-toto+json", "application/json", 1),
+		"no signature":                bundleText(goodKey, "{}", ""),
+		"two signatures":              bundleText(goodKey, "{}", goodSig+","+goodSig),
+		"empty signature":             bundleText(goodKey, "{}", `{"sig":""}`),
+		"empty payload":               bundleText(goodKey, "", goodSig),
+		"unknown key":                 strings.Replace(good, `"hint"`, `"hint2":"","hint"`, 1),
+		"key in capitals":             strings.Replace(good, `"hint"`, `"Hint"`, 1),
+		"snake case":                  strings.Replace(good, `"payloadType"`, `"payload_type"`, 1),
+		"base64 with stray bits":      strings.Replace(good, `"AAAA"`, `"AAB="`, 1),
+		"base64 is a number":          strings.Replace(good, `"sig":"AAAA"`, `"sig":1234`, 1),
+		"payload is a number":         strings.Replace(good, `"payload":"e30="`, `"payload":1234`, 1),
+		"payload with line break":     strings.Replace(good, `"payload":"e30="`, `"payload":"e30=\n"`, 1),
+		"payload with stray bits":     strings.Replace(good, `"payload":"e30="`, `"payload":"e31="`, 1),
+		"media type is a number":      strings.Replace(good, `"`+BundleMediaType+`"`, `3`, 1),
+		"known key at another place":  strings.Replace(good, `"dsseEnvelope"`, `"hint":"x","dsseEnvelope"`, 1),
+		"envelope with a certificate": strings.Replace(good, `"payloadType"`, `"certificate":{},"payloadType"`, 1),
+		"envelope is null":            strings.Replace(good, `"dsseEnvelope":{`, `"dsseEnvelope":null,"messageSignature":{`, 1),
+		"base64 with line break":      strings.Replace(good, `"AAAA"`, `"AA\nAA"`, 1),
+		"URL-safe base64":             strings.Replace(good, `"AAAA"`, `"A_-A"`, 1),
+		"entry of another kind":       bundleText(goodKey+`,"tlogEntries":[`+otherKind("canonicalizedBody")+`]`, "{}", goodSig),
+		"entry in snake case":         bundleText(goodKey+`,"tlogEntries":[`+otherKind("canonicalized_body")+`]`, "{}", goodSig),
+		"kind in snake case":          bundleText(goodKey+`,"tlogEntries":[`+strings.Replace(otherKind("canonicalizedBody"), "kindV", "kind_v", 1)+`]`, "{}", goodSig),
+		"proof in snake case":         bundleText(goodKey+`,"tlogEntries":[{"inclusionProof":{"root_hash":"AAAA"}}]`, "{}", goodSig),
+		"message signature":           `{"mediaType":"` + BundleMediaType + `","verificationMaterial":{` + goodKey + `},"messageSignature":{"signature":"AAAA"}}`,
+		"trailing data":               good + good,
+		"dsseEnvelope is no object":   strings.Replace(good, `"dsseEnvelope":{`, `"dsseEnvelope":[{`, 1) + "]",
 	} {
 		if _, err := Parse([]byte(text)); !errors.Is(err, ErrBundle) {
 			t.Errorf("%s: error is %v", name, err)
 		}
+	}
+}
+
+// TestParseEscaped: JSON may escape the slash of base64 and of a media type.
+func TestParseEscaped(t *testing.T) {
+	good := bundleText(goodKey, "???", goodSig) // Pz8/
+	b, err := Parse([]byte(strings.ReplaceAll(good, "/", `\/`)))
+	if err != nil || string(b.Envelope.Payload) != "???" {
+		t.Errorf("%+v: %v", b, err)
+	}
+}
+
+func TestIsBundle(t *testing.T) {
+	good := bundleText(goodKey, "{}", goodSig)
+	for text, want := range map[string]bool{
+		good: true, `{"mediaType":"` + BundleMediaType + `"}`: true,
+		"": false, "[]": false, "{}": false, `{"mediaType":3}`: false, `{"mediaType":"application/json"}`: false, good + "x": false, good[:len(good)-1]: false,
+		`{"x":{"mediaType":"` + BundleMediaType + `"}}`: false,
+	} {
+		if got := IsBundle([]byte(text)); got != want {
+			t.Errorf("%.60q: %v", text, got)
+		}
+	}
+}
+
+// TestMarshal: a statement is written as encoding/json would, with `<`, `>` and `&` as they are.
+func TestMarshal(t *testing.T) {
+	s, err := ParseStatement([]byte(strings.Replace(statementText(goodSubject, ""), `"predicate":{}`, `"predicate": { "x" : [ "<&>" , 1.50 ] }`, 1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := s.Marshal()
+	want, werr := marshal(s)
+	if err != nil || werr != nil || string(got) != string(want) || !strings.Contains(string(got), "<&>") {
+		t.Errorf("%s: %v, want %s: %v", got, err, want, werr)
+	}
+	if _, err := (&Statement{Predicate: json.RawMessage("{")}).Marshal(); !errors.Is(err, ErrStatement) {
+		t.Errorf("a broken predicate: %v", err)
+	}
+}
+
+// payloads is a Signer that remembers what it was to sign.
+type payloads []string
+
+func (p *payloads) SignBundle(_ context.Context, _ string, payload []byte) ([]byte, error) {
+	*p = append(*p, string(payload))
+	return []byte(bundleText(goodKey, string(payload), goodSig)), nil
+}
+
+// TestSignOMS: it signs what NewOMSStatement says, letter by letter.
+func TestSignOMS(t *testing.T) {
+	for name, s := range map[string]manifest.Serialization{"files": {}, "shards": {ShardSize: 2}, "blake3": {Hash: manifest.BLAKE3}} {
+		m, err := manifest.Build(context.Background(), fstest.MapFS{"b": {Data: []byte("12345")}, "a/<&>\u00e9": {Data: []byte("2")}}, manifest.Options{Serialization: s})
+		if err != nil {
+			t.Fatal(err)
+		}
+		statement, err := NewOMSStatement(m, "model", []string{"x", ".git"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var signed payloads
+		one, err := Sign(context.Background(), statement, &signed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		two, err := SignOMS(context.Background(), m, "model", []string{"x", ".git"}, &signed)
+		if err != nil || signed[0] != signed[1] || one.ID() != two.ID() {
+			t.Errorf("%s: %v: signed %s", name, err, signed)
+		}
+	}
+	if _, err := SignOMS(context.Background(), &manifest.Manifest{}, "model", nil, &payloads{}); !errors.Is(err, ErrOMS) {
+		t.Errorf("an empty tree: %v", err)
 	}
 }
 

@@ -6,14 +6,17 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/mlseal/mlseal/internal/strictjson"
 )
 
 // Bundle is a Sigstore bundle v0.1 to v0.3, parsed and not verified. It holds a DSSE envelope or, where Message is
-// not nil, the bare signature over an artifact.
+// not nil, the bare signature over an artifact. The bundle of a large tree is itself large, so that nothing in it is
+// kept twice: a bundle and what was read from it are not to be modified.
 type Bundle struct {
 	MediaType string
 	Envelope  Envelope
@@ -59,27 +62,42 @@ type PublicKeyHint struct {
 	PEM  []byte // the key itself, as model-signing 0.3 to 1.0 wrote it
 }
 
+// PAE reads the pre-authentication encoding of an envelope's payload, which is what is signed (DSSE v1.0, "Signature Definition").
+func PAE(payloadType string, payload []byte) io.Reader {
+	head := fmt.Sprintf("DSSEv1 %d %s %d ", len(payloadType), payloadType, len(payload))
+	return io.MultiReader(strings.NewReader(head), bytes.NewReader(payload))
+}
+
 // base64Bytes takes canonical standard base64 only: one text for one value.
 type base64Bytes []byte
 
-func (b *base64Bytes) UnmarshalJSON(data []byte) error {
-	var s string
-	if err := json.Unmarshal(data, &s); err != nil {
-		return err
+func (b *base64Bytes) UnmarshalJSON(data []byte) (err error) {
+	if string(data) == "null" {
+		return nil
 	}
-	if strings.ContainsAny(s, "\r\n") {
-		return fmt.Errorf("base64 with line breaks")
-	}
-	decoded, err := base64.StdEncoding.Strict().DecodeString(s)
-	*b = decoded
+	*b, err = decodeBase64(data)
 	return err
 }
 
-type wireBundle struct {
-	MediaType            string          `json:"mediaType"`
-	VerificationMaterial json.RawMessage `json:"verificationMaterial"`
-	DSSEEnvelope         json.RawMessage `json:"dsseEnvelope"`
-	MessageSignature     json.RawMessage `json:"messageSignature"`
+// decodeBase64 reads the JSON string that text is.
+func decodeBase64(text []byte) ([]byte, error) {
+	if bytes.IndexByte(text, '\\') >= 0 {
+		s, err := strictjson.String(text)
+		if err != nil {
+			return nil, err
+		}
+		if strings.ContainsAny(s, "\r\n") {
+			return nil, errors.New("base64 with line breaks")
+		}
+		return base64.StdEncoding.Strict().DecodeString(s)
+	}
+	if len(text) < 2 || text[0] != '"' {
+		return nil, errors.New("base64 is not in a string")
+	}
+	text = text[1 : len(text)-1]
+	decoded := make([]byte, base64.StdEncoding.DecodedLen(len(text)))
+	n, err := base64.StdEncoding.Strict().Decode(decoded, text)
+	return decoded[:n:n], err
 }
 
 type wireMaterial struct {
@@ -110,18 +128,12 @@ type wireTimestamps struct {
 	} `json:"rfc3161Timestamps"`
 }
 
-type wireEnvelope struct {
-	Payload     base64Bytes     `json:"payload"`
-	PayloadType string          `json:"payloadType"`
-	Signatures  []wireSignature `json:"signatures"`
-}
-
 type wireSignature struct {
 	Sig   base64Bytes `json:"sig"`
 	KeyID *string     `json:"keyid"` // absent, null, empty and set all occur
 }
 
-// Parse reads a bundle and verifies nothing. The error wraps ErrBundle and, where the text
+// Parse reads a bundle and verifies nothing. It keeps data. The error wraps ErrBundle and, where the text
 // itself is at fault, strictjson's ErrSyntax, ErrAmbiguous or ErrLimit.
 func Parse(data []byte) (*Bundle, error) {
 	b, err := parseBundle(data)
@@ -132,46 +144,76 @@ func Parse(data []byte) (*Bundle, error) {
 }
 
 func parseBundle(data []byte) (*Bundle, error) {
-	var tree any
-	if err := strictjson.Unmarshal(data, &tree, strictjson.Limits{MaxBytes: MaxBundleBytes}); err != nil {
+	if err := strictjson.Check(data, strictjson.Limits{MaxBytes: MaxBundleBytes}); err != nil {
 		return nil, err
 	}
-	if err := checkBundleKeys(tree); err != nil {
+	if err := checkBundleKeys(data); err != nil {
 		return nil, err
 	}
-	var w wireBundle
-	if err := decode(data, &w); err != nil {
+	b := &Bundle{raw: data[:len(data):len(data)]}
+	var material, envelope, message []byte
+	err := strictjson.Object(data, func(key string, value []byte) (err error) {
+		switch key {
+		case "mediaType":
+			b.MediaType, err = strictjson.String(value)
+		case "verificationMaterial":
+			material = value
+		case "dsseEnvelope":
+			envelope = value
+		case "messageSignature":
+			message = value
+		default:
+			err = unknownKey(key)
+		}
+		return err
+	})
+	if err != nil {
 		return nil, err
 	}
 	// Sigstore bundle specification: the media type carries the version.
-	if !bundleMediaTypes[w.MediaType] {
-		return nil, fmt.Errorf("media type %q is not that of a bundle v0.1 to v0.3", w.MediaType)
+	if !bundleMediaTypes[b.MediaType] {
+		return nil, fmt.Errorf("media type %q is not that of a bundle v0.1 to v0.3", b.MediaType)
 	}
-	b := &Bundle{MediaType: w.MediaType, raw: bytes.Clone(data)}
-	if err := b.parseContent(&w); err != nil {
+	if err := b.parseContent(envelope, message); err != nil {
 		return nil, err
 	}
-	if len(w.VerificationMaterial) == 0 {
+	if material == nil {
 		return nil, fmt.Errorf("it has no verificationMaterial")
 	}
-	var err error
-	if b.Material, err = parseMaterial(w.VerificationMaterial); err != nil {
+	if b.Material, err = parseMaterial(material); err != nil {
 		return nil, fmt.Errorf("verificationMaterial: %w", err)
 	}
 	return b, nil
 }
 
+// IsBundle reports whether data is JSON that calls itself a bundle of a version that Parse reads. The rest of it may be broken.
+func IsBundle(data []byte) bool {
+	if strictjson.Check(data, strictjson.Limits{MaxBytes: MaxBundleBytes}) != nil {
+		return false
+	}
+	found := false
+	err := strictjson.Object(data, func(key string, value []byte) error {
+		if key == "mediaType" {
+			mediaType, err := strictjson.String(value)
+			found = bundleMediaTypes[mediaType]
+			return err
+		}
+		return nil
+	})
+	return err == nil && found
+}
+
 // parseContent reads what is signed (protobuf-specs sigstore_bundle.proto: the oneof content).
-func (b *Bundle) parseContent(w *wireBundle) (err error) {
+func (b *Bundle) parseContent(envelope, message []byte) (err error) {
 	switch {
-	case len(w.DSSEEnvelope) > 0 && len(w.MessageSignature) > 0:
+	case envelope != nil && message != nil:
 		return fmt.Errorf("it has a dsseEnvelope and a messageSignature, want one of them")
-	case len(w.DSSEEnvelope) > 0:
-		if b.Envelope, err = parseEnvelope(w.DSSEEnvelope); err != nil {
+	case envelope != nil:
+		if b.Envelope, err = parseEnvelope(envelope); err != nil {
 			return fmt.Errorf("dsseEnvelope: %w", err)
 		}
-	case len(w.MessageSignature) > 0:
-		if b.Message, err = parseMessage(w.MessageSignature); err != nil {
+	case message != nil:
+		if b.Message, err = parseMessage(message); err != nil {
 			return fmt.Errorf("messageSignature: %w", err)
 		}
 	default:
@@ -188,22 +230,35 @@ var bundleMediaTypes = map[string]bool{
 }
 
 func parseEnvelope(data []byte) (Envelope, error) {
-	var w wireEnvelope
-	if err := decode(data, &w); err != nil {
+	var e Envelope
+	var signatures []wireSignature
+	err := strictjson.Object(data, func(key string, value []byte) (err error) {
+		switch key {
+		case "payload":
+			e.Payload, err = decodeBase64(value)
+		case "payloadType":
+			e.PayloadType, err = strictjson.String(value)
+		case "signatures":
+			err = decode(value, &signatures)
+		default:
+			err = unknownKey(key)
+		}
+		return err
+	})
+	if err != nil {
 		return Envelope{}, err
 	}
-	e := Envelope{PayloadType: w.PayloadType, Payload: w.Payload}
-	if w.PayloadType != PayloadType {
-		return Envelope{}, fmt.Errorf("payloadType is %q, want %q", w.PayloadType, PayloadType)
+	if e.PayloadType != PayloadType {
+		return Envelope{}, fmt.Errorf("payloadType is %q, want %q", e.PayloadType, PayloadType)
 	}
-	if len(w.Payload) == 0 {
+	if len(e.Payload) == 0 {
 		return Envelope{}, fmt.Errorf("the payload is empty")
 	}
 	// Sigstore bundle specification: an envelope in a bundle has exactly one signature.
-	if len(w.Signatures) != 1 {
-		return Envelope{}, fmt.Errorf("%d signatures, want exactly one", len(w.Signatures))
+	if len(signatures) != 1 {
+		return Envelope{}, fmt.Errorf("%d signatures, want exactly one", len(signatures))
 	}
-	for _, s := range w.Signatures {
+	for _, s := range signatures {
 		if len(s.Sig) == 0 {
 			return Envelope{}, fmt.Errorf("a signature is empty")
 		}
@@ -277,29 +332,31 @@ var bundleKeys = map[string]bool{
 }
 
 // checkBundleKeys holds every key outside tlogEntries to the exact spelling.
-func checkBundleKeys(value any) error {
-	switch v := value.(type) {
-	case []any:
-		for _, item := range v {
-			if err := checkBundleKeys(item); err != nil {
-				return err
-			}
+func checkBundleKeys(data []byte) error {
+	return eachKey(data, func(key string, value []byte) error {
+		switch {
+		case !bundleKeys[key]:
+			return unknownKey(key)
+		case key == "tlogEntries":
+			return checkEntryKeys(value)
 		}
-	case map[string]any:
-		for key, item := range v {
-			if !bundleKeys[key] {
-				return fmt.Errorf("%w: unknown key %q", strictjson.ErrAmbiguous, key)
-			}
-			check := checkBundleKeys
-			if key == "tlogEntries" {
-				check = checkEntryKeys
-			}
-			if err := check(item); err != nil {
-				return err
-			}
-		}
+		return checkBundleKeys(value)
+	})
+}
+
+// eachKey calls do for the keys of an object, or of each object in an array; do looks into their values.
+func eachKey(data []byte, do func(key string, value []byte) error) error {
+	switch data = bytes.TrimLeft(data, " \t\r\n"); {
+	case bytes.HasPrefix(data, []byte("{")):
+		return strictjson.Object(data, do)
+	case bytes.HasPrefix(data, []byte("[")):
+		return strictjson.Array(data, func(value []byte) error { return eachKey(value, do) })
 	}
 	return nil
+}
+
+func unknownKey(key string) error {
+	return fmt.Errorf("%w: unknown key %q", strictjson.ErrAmbiguous, key)
 }
 
 // decode reads an object into v, which must know all its keys.
@@ -310,7 +367,7 @@ func decode(data []byte, v any) error {
 }
 
 // JSON returns the bundle's bytes as they were parsed.
-func (b *Bundle) JSON() []byte { return bytes.Clone(b.raw) }
+func (b *Bundle) JSON() []byte { return b.raw }
 
 // ID names the bundle: the sha256 of its bytes, with the prefix "sha256:".
 func (b *Bundle) ID() string { return ID(b.raw) }

@@ -2,6 +2,7 @@ package attest
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -53,7 +54,7 @@ type OMS struct {
 
 // Files lists the paths of the signed files, sorted. Files without contents are missing where shards were signed.
 func (o *OMS) Files() []string {
-	var names []string
+	names := make([]string, 0, len(o.Resources))
 	for _, r := range o.Resources {
 		if len(names) == 0 || names[len(names)-1] != r.Path {
 			names = append(names, r.Path)
@@ -85,11 +86,6 @@ func (o *OMS) DirHash() (string, error) {
 	return m.DirHash(), nil
 }
 
-type omsPredicate struct {
-	Resources     []omsResource    `json:"resources"`
-	Serialization omsSerialization `json:"serialization"`
-}
-
 type omsResource struct {
 	Name      string `json:"name"`
 	Algorithm string `json:"algorithm"`
@@ -102,16 +98,6 @@ type omsSerialization struct {
 	AllowSymlinks *bool           `json:"allow_symlinks"`
 	IgnorePaths   []string        `json:"ignore_paths,omitempty"`
 	ShardSize     json.RawMessage `json:"shard_size,omitempty"`
-}
-
-func (r *omsResource) UnmarshalJSON(data []byte) error {
-	type plain omsResource
-	return exact(data, (*plain)(r), "name", "algorithm", "digest")
-}
-
-func (s *omsSerialization) UnmarshalJSON(data []byte) error {
-	type plain omsSerialization
-	return exact(data, (*plain)(s), "method", "hash_type", "allow_symlinks", "ignore_paths", "shard_size")
 }
 
 // exact decodes an object and refuses keys that are known ones in another spelling.
@@ -128,11 +114,23 @@ const omsBareFile = "."
 // NewOMSStatement returns the OMS v1.0 statement for a tree, in the serialization that m was built with: name is the base
 // name of what is signed, ignore the paths that the walk left out beside the files in m.
 func NewOMSStatement(m *manifest.Manifest, name string, ignore []string) (*Statement, error) {
-	resources := m.Resources()
-	if len(resources) == 0 {
-		// OMS v1.0 section 6.1: an empty model MUST be rejected; so must one of empty files, of which there are no shards.
-		return nil, fmt.Errorf("attest: %w: the tree is empty", ErrOMS)
+	payload, err := omsPayload(m, name, ignore)
+	if err != nil {
+		return nil, err
 	}
+	return ParseStatement(payload)
+}
+
+// SignOMS signs the statement that NewOMSStatement returns, as Sign does, and holds the list of a large tree less often than both.
+func SignOMS(ctx context.Context, m *manifest.Manifest, name string, ignore []string, signer Signer) (*Bundle, error) {
+	payload, err := omsPayload(m, name, ignore)
+	if err != nil {
+		return nil, err
+	}
+	return signPayload(ctx, payload, signer)
+}
+
+func omsPayload(m *manifest.Manifest, name string, ignore []string) ([]byte, error) {
 	ignore = slices.Clone(ignore)
 	sort.Strings(ignore)
 	for _, path := range ignore {
@@ -141,19 +139,57 @@ func NewOMSStatement(m *manifest.Manifest, name string, ignore []string) (*State
 			return nil, fmt.Errorf("attest: %w: ignore_paths: %q holds a character that others could take for a pattern", ErrOMS, path)
 		}
 	}
-	p := omsPredicate{Serialization: newOMSSerialization(m.Serialization, slices.Compact(ignore))}
-	for _, r := range resources {
-		// OMS v1.0 section 6.3.2: "algorithm: the same algorithm identifier as the hash_type field".
-		p.Resources = append(p.Resources, omsResource{r.Name(), p.Serialization.HashType, r.Digest.Encoded()})
-	}
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(p); err != nil {
+	payload, err := writeOMS(m, name, newOMSSerialization(m.Serialization, slices.Compact(ignore)))
+	if err != nil {
 		return nil, fmt.Errorf("attest: %w: %w", ErrOMS, err)
 	}
-	subject := ResourceDescriptor{Name: name, Digest: DigestSet{"sha256": m.OMSRoot()}}
-	return NewStatement([]ResourceDescriptor{subject}, OMSPredicateType, bytes.TrimSpace(b.Bytes()))
+	return payload, nil
+}
+
+// writeOMS writes the statement with the predicate of OMS v1.0 section 5.2, resource by resource: they can be hundreds of thousands.
+func writeOMS(m *manifest.Manifest, name string, s omsSerialization) ([]byte, error) {
+	head, err := marshalHead(&Statement{Type: StatementType, Subject: []ResourceDescriptor{{Name: name, Digest: DigestSet{"sha256": m.OMSRoot()}}}, PredicateType: OMSPredicateType})
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	b.Grow(len(head) + omsPredicateSize(m))
+	b.Write(head)
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	write := func(separator string, v any) error {
+		b.WriteString(separator)
+		err := enc.Encode(v)
+		b.Truncate(b.Len() - len("\n"))
+		return err
+	}
+	separator := `{"resources":[`
+	for r := range m.EachResource {
+		// OMS v1.0 section 6.3.2: "algorithm: the same algorithm identifier as the hash_type field".
+		if err := write(separator, omsResource{r.Name(), s.HashType, r.Digest.Encoded()}); err != nil {
+			return nil, err
+		}
+		separator = ","
+	}
+	if b.Len() == len(head) {
+		// OMS v1.0 section 6.1: an empty model MUST be rejected; so must one of empty files, of which there are no shards.
+		return nil, errors.New("the tree is empty")
+	}
+	if err := write(`],"serialization":`, s); err != nil {
+		return nil, err
+	}
+	b.WriteString("}}")
+	return b.Bytes(), nil
+}
+
+// omsPredicateSize is about how many bytes omsPredicate writes.
+func omsPredicateSize(m *manifest.Manifest) int {
+	const around = 64 // keys, quotes and the algorithm
+	size := 1024
+	for r := range m.EachResource {
+		size += around + len(r.Path) + len(r.Digest)
+	}
+	return size
 }
 
 func newOMSSerialization(s manifest.Serialization, ignore []string) omsSerialization {

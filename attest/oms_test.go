@@ -471,7 +471,7 @@ func compareToVector(t *testing.T, name string, m *manifest.Manifest, o *OMS, ve
 	if err != nil {
 		t.Fatal(err)
 	}
-	var want, got omsPredicate
+	var want, got omsContent
 	if err := errors.Join(json.Unmarshal(vector.Predicate, &want), json.Unmarshal(ours.Predicate, &got)); err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/mlseal/mlseal/internal/lazyregexp"
+	"github.com/mlseal/mlseal/internal/strictjson"
 	"github.com/mlseal/mlseal/manifest"
 	"github.com/opencontainers/go-digest"
 )
@@ -38,21 +39,29 @@ func parseOMS(s *Statement) (*OMS, error) {
 	if len(s.Subject) != 1 {
 		return nil, fmt.Errorf("%d subjects, want exactly one", len(s.Subject))
 	}
-	var p omsPredicate
-	if err := exact(s.Predicate, &p, "resources", "serialization"); err != nil {
+	var resources, serialization []byte
+	err := strictjson.Object(s.Predicate, func(key string, value []byte) error {
+		switch key {
+		case "resources":
+			resources = value
+		case "serialization":
+			serialization = value
+		}
+		return omsPredicateKeys.Check(key)
+	})
+	if err != nil {
 		return nil, err
 	}
-	if len(p.Resources) == 0 {
+	o := &OMS{Name: s.Subject[0].Name}
+	if err := o.parseSerialization(serialization); err != nil {
+		return nil, err
+	}
+	if o.Resources, err = parseResources(resources, o.Serialization); err != nil {
+		return nil, err
+	}
+	if len(o.Resources) == 0 {
 		// OMS v1.0 section 5.2.1: "The resources array MUST contain at least one entry".
 		return nil, errors.New("it lists no resources")
-	}
-	o := &OMS{Name: s.Subject[0].Name, IgnorePaths: p.Serialization.IgnorePaths}
-	var err error
-	if o.Serialization, err = p.Serialization.parse(); err != nil {
-		return nil, err
-	}
-	if o.Resources, err = o.parseResources(p.Resources); err != nil {
-		return nil, err
 	}
 	o.Root = omsRoot(o.Resources)
 	// OMS v1.0 section 6.5.1: the subject's digest is the sha256 over the resources' raw digests, as they are listed.
@@ -61,6 +70,23 @@ func parseOMS(s *Statement) (*OMS, error) {
 	}
 	o.nameBareFile()
 	return o, o.Serialization.SortResources(o.Resources)
+}
+
+var (
+	omsPredicateKeys = strictjson.NewKeys("resources", "serialization")
+	omsResourceKeys  = strictjson.NewKeys("name", "algorithm", "digest")
+)
+
+func (o *OMS) parseSerialization(data []byte) (err error) {
+	var s omsSerialization
+	if data != nil {
+		if err := exact(data, &s, "method", "hash_type", "allow_symlinks", "ignore_paths", "shard_size"); err != nil {
+			return err
+		}
+	}
+	o.IgnorePaths = s.IgnorePaths
+	o.Serialization, err = s.parse()
+	return err
 }
 
 // parse reads the serialization object of OMS v1.0 section 5.2.2.
@@ -107,30 +133,64 @@ func parseShardSize(text []byte) (int64, error) {
 	return n, nil
 }
 
-// parseResources keeps the listed order, which the root digest is over.
-func (o *OMS) parseResources(list []omsResource) ([]manifest.Resource, error) {
-	s := o.Serialization
-	out := make([]manifest.Resource, len(list))
-	for i, r := range list {
-		if r.Algorithm != string(s.HashType()) && (s.ShardSize == 0 || r.Algorithm != s.ShardAlgorithm()) {
-			return nil, fmt.Errorf("resource %q: algorithm %q, want %q", r.Name, r.Algorithm, s.HashType())
-		}
-		if !isLowerHex(r.Digest) || len(r.Digest) != 2*s.HashType().Size() {
-			return nil, fmt.Errorf("resource %q: %q is not a %s digest", r.Name, r.Digest, s.HashType())
-		}
-		out[i] = manifest.Resource{Path: r.Name, Digest: digest.NewDigestFromEncoded(digest.Algorithm(s.HashType()), r.Digest)}
-		if s.ShardSize == 0 {
-			continue
-		}
-		var err error
-		if out[i].Path, out[i].Start, out[i].End, err = manifest.ParseShardName(r.Name); err != nil {
-			return nil, fmt.Errorf("resource: %w", err)
-		}
-		if out[i].End == 0 {
-			return nil, fmt.Errorf("resource %q: the shard is empty", r.Name)
-		}
+// parseResources reads the resources of a tree that was serialized so. It keeps the listed order, which the root digest is over.
+func parseResources(data []byte, s manifest.Serialization) ([]manifest.Resource, error) {
+	if data == nil {
+		return nil, nil
+	}
+	n := 0
+	if err := strictjson.Array(data, func([]byte) error { n++; return nil }); err != nil {
+		return nil, err
+	}
+	out := make([]manifest.Resource, 0, n)
+	err := strictjson.Array(data, func(value []byte) error {
+		r, err := parseResource(value, s)
+		out = append(out, r)
+		return err
+	})
+	return out, err
+}
+
+func parseResource(data []byte, s manifest.Serialization) (manifest.Resource, error) {
+	r, err := parseOMSResource(data)
+	if err != nil {
+		return manifest.Resource{}, err
+	}
+	if r.Algorithm != string(s.HashType()) && (s.ShardSize == 0 || r.Algorithm != s.ShardAlgorithm()) {
+		return manifest.Resource{}, fmt.Errorf("resource %q: algorithm %q, want %q", r.Name, r.Algorithm, s.HashType())
+	}
+	if !isLowerHex(r.Digest) || len(r.Digest) != 2*s.HashType().Size() {
+		return manifest.Resource{}, fmt.Errorf("resource %q: %q is not a %s digest", r.Name, r.Digest, s.HashType())
+	}
+	out := manifest.Resource{Path: r.Name, Digest: digest.Digest(string(s.HashType()) + ":" + r.Digest)}
+	if s.ShardSize == 0 {
+		return out, nil
+	}
+	if out.Path, out.Start, out.End, err = manifest.ParseShardName(r.Name); err != nil {
+		return out, fmt.Errorf("resource: %w", err)
+	}
+	if out.End == 0 {
+		return out, fmt.Errorf("resource %q: the shard is empty", r.Name)
 	}
 	return out, nil
+}
+
+func parseOMSResource(data []byte) (omsResource, error) {
+	var r omsResource
+	err := strictjson.Object(data, func(key string, value []byte) (err error) {
+		switch key {
+		case "name":
+			r.Name, err = strictjson.String(value)
+		case "algorithm":
+			r.Algorithm, err = strictjson.String(value)
+		case "digest":
+			r.Digest, err = strictjson.String(value)
+		default:
+			err = omsResourceKeys.Check(key)
+		}
+		return err
+	})
+	return r, err
 }
 
 func omsRoot(resources []manifest.Resource) string {

@@ -13,7 +13,7 @@ import (
 )
 
 // Statement is an in-toto Statement v1: it says something (the predicate) about artifacts (the
-// subjects) named by digest.
+// subjects) named by digest. The Predicate of one that was parsed is a part of the payload, and is not to be modified.
 type Statement struct {
 	Type          string               `json:"_type"`
 	Subject       []ResourceDescriptor `json:"subject"`
@@ -33,7 +33,7 @@ type ResourceDescriptor struct {
 }
 
 var (
-	statementKeys = []string{"_type", "subject", "predicateType", "predicate"}
+	statementKeys = strictjson.NewKeys("_type", "subject", "predicateType", "predicate")
 	resourceKeys  = []string{"name", "uri", "digest", "content", "downloadLocation", "mediaType", "annotations"}
 	// algorithms lists digest algorithms with the length of their hexadecimal form.
 	algorithms = map[string]int{
@@ -56,11 +56,44 @@ func NewStatement(subjects []ResourceDescriptor, predicateType string, predicate
 
 // Marshal returns the statement as compact JSON: the bytes that are signed.
 func (s *Statement) Marshal() ([]byte, error) {
-	data, err := marshal(s)
+	data, err := s.marshal()
 	if err != nil {
 		return nil, fmt.Errorf("attest: %w: %w", ErrStatement, err)
 	}
 	return data, nil
+}
+
+// marshal puts the predicate, which can be as large as the list of a tree's files, behind the rest in one copy.
+func (s *Statement) marshal() ([]byte, error) {
+	head, err := marshalHead(s)
+	if err != nil {
+		return nil, err
+	}
+	predicate := s.Predicate
+	if predicate == nil {
+		predicate = json.RawMessage("null")
+	}
+	var b bytes.Buffer
+	b.Grow(len(head) + len(predicate) + len("}"))
+	b.Write(head)
+	if err := json.Compact(&b, predicate); err != nil {
+		return nil, err
+	}
+	b.WriteByte('}')
+	return b.Bytes(), nil
+}
+
+// marshalHead writes the statement up to its predicate.
+func marshalHead(s *Statement) ([]byte, error) {
+	head, err := marshal(struct {
+		Type          string               `json:"_type"`
+		Subject       []ResourceDescriptor `json:"subject"`
+		PredicateType string               `json:"predicateType"`
+	}{s.Type, s.Subject, s.PredicateType})
+	if err != nil {
+		return nil, err
+	}
+	return append(bytes.TrimSuffix(head, []byte("}")), `,"predicate":`...), nil
 }
 
 // marshal writes compact JSON in which `<`, `>` and `&` stay readable.
@@ -89,64 +122,82 @@ func ParseStatement(payload []byte, types ...string) (*Statement, error) {
 }
 
 func parseStatement(payload []byte, types []string) (*Statement, error) {
-	var raw struct {
-		Type          string            `json:"_type"`
-		Subject       []json.RawMessage `json:"subject"`
-		PredicateType string            `json:"predicateType"`
-		Predicate     json.RawMessage   `json:"predicate"`
-	}
-	if err := strictjson.Unmarshal(payload, &raw, strictjson.Limits{MaxBytes: MaxStatementBytes, MaxDepth: MaxStatementDepth}); err != nil {
+	if err := strictjson.Check(payload, strictjson.Limits{MaxBytes: MaxStatementBytes, MaxDepth: MaxStatementDepth}); err != nil {
 		return nil, err
 	}
-	if err := strictjson.CheckKeys(payload, statementKeys...); err != nil {
-		return nil, err
-	}
-	// in-toto Statement v1: "_type: ... Always https://in-toto.io/Statement/v1 for this version".
-	if !slices.Contains(types, raw.Type) {
-		return nil, fmt.Errorf("_type is %q, want %s", raw.Type, strings.Join(types, " or "))
-	}
-	if err := checkTypeURI(raw.PredicateType); err != nil {
-		return nil, err
-	}
-	// in-toto Statement v1: "predicate: ... Unset is treated the same as set-but-empty." Cosign v2 leaves it out of plain signatures.
-	if raw.Predicate == nil {
-		raw.Predicate = json.RawMessage("{}")
-	}
-	if p := bytes.TrimSpace(raw.Predicate); len(p) == 0 || p[0] != '{' {
-		return nil, fmt.Errorf("the predicate is not an object")
-	}
-	subjects, err := parseSubjects(raw.Subject, maxSubjects(raw.PredicateType))
+	s := &Statement{}
+	var subjects []byte
+	err := strictjson.Object(payload, func(key string, value []byte) (err error) {
+		switch key {
+		case "_type":
+			s.Type, err = strictjson.String(value)
+		case "subject":
+			subjects = value
+		case "predicateType":
+			s.PredicateType, err = strictjson.String(value)
+		case "predicate":
+			s.Predicate = value[:len(value):len(value)]
+		default:
+			err = statementKeys.Check(key)
+		}
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
-	return &Statement{Type: raw.Type, Subject: subjects, PredicateType: raw.PredicateType, Predicate: raw.Predicate}, nil
+	// in-toto Statement v1: "_type: ... Always https://in-toto.io/Statement/v1 for this version".
+	if !slices.Contains(types, s.Type) {
+		return nil, fmt.Errorf("_type is %q, want %s", s.Type, strings.Join(types, " or "))
+	}
+	if err := checkTypeURI(s.PredicateType); err != nil {
+		return nil, err
+	}
+	// in-toto Statement v1: "predicate: ... Unset is treated the same as set-but-empty." Cosign v2 leaves it out of plain signatures.
+	if s.Predicate == nil {
+		s.Predicate = json.RawMessage("{}")
+	}
+	if s.Predicate[0] != '{' {
+		return nil, fmt.Errorf("the predicate is not an object")
+	}
+	s.Subject, err = parseSubjects(subjects, maxSubjects(s.PredicateType))
+	return s, err
 }
 
-func parseSubjects(raw []json.RawMessage, most int) ([]ResourceDescriptor, error) {
+func parseSubjects(data []byte, most int) ([]ResourceDescriptor, error) {
+	var subjects []ResourceDescriptor
+	if data != nil {
+		err := strictjson.Array(data, func(value []byte) error {
+			if len(subjects) == most {
+				return fmt.Errorf("%w: more than %d subjects", strictjson.ErrLimit, most)
+			}
+			subject, err := parseSubject(value)
+			if err != nil {
+				return fmt.Errorf("subject %d: %w", len(subjects), err)
+			}
+			subjects = append(subjects, subject)
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
 	// in-toto Statement v1: "subject: Set of software artifacts that the attestation applies to ... MUST".
-	if len(raw) == 0 {
+	if len(subjects) == 0 {
 		return nil, fmt.Errorf("it has no subject")
 	}
-	if len(raw) > most {
-		return nil, fmt.Errorf("%w: %d subjects, at most %d", strictjson.ErrLimit, len(raw), most)
-	}
-	subjects := make([]ResourceDescriptor, len(raw))
-	for i, r := range raw {
-		if err := strictjson.CheckKeys(r, resourceKeys...); err != nil {
-			return nil, fmt.Errorf("subject %d: %w", i, err)
-		}
-		if err := json.Unmarshal(r, &subjects[i]); err != nil {
-			return nil, fmt.Errorf("subject %d: %w", i, err)
-		}
-		// in-toto Statement v1: "subject[*].digest ... REQUIRED".
-		if len(subjects[i].Digest) == 0 {
-			return nil, fmt.Errorf("subject %d has no digest", i)
-		}
-		if err := CheckDigestSet(subjects[i].Digest); err != nil {
-			return nil, fmt.Errorf("subject %d: %w", i, err)
-		}
-	}
 	return subjects, nil
+}
+
+func parseSubject(data []byte) (ResourceDescriptor, error) {
+	var subject ResourceDescriptor
+	if err := exact(data, &subject, resourceKeys...); err != nil {
+		return subject, err
+	}
+	// in-toto Statement v1: "subject[*].digest ... REQUIRED".
+	if len(subject.Digest) == 0 {
+		return subject, fmt.Errorf("it has no digest")
+	}
+	return subject, CheckDigestSet(subject.Digest)
 }
 
 func maxSubjects(predicateType string) int {
@@ -213,6 +264,10 @@ func Sign(ctx context.Context, s *Statement, signer Signer) (*Bundle, error) {
 	if err != nil {
 		return nil, err
 	}
+	return signPayload(ctx, payload, signer)
+}
+
+func signPayload(ctx context.Context, payload []byte, signer Signer) (*Bundle, error) {
 	if _, err := ParseStatement(payload); err != nil {
 		return nil, err
 	}

@@ -27,39 +27,19 @@ type wireEntry struct {
 	CanonicalizedBody base64Bytes `json:"canonicalizedBody"`
 }
 
-// entryKeys are the keys of a log entry that checkEntry or verify/trust reads, by how strictjson folds them.
-var entryKeys = foldedKeys("logIndex", "logId", "keyId", "kindVersion", "kind", "version", "integratedTime", "inclusionPromise", "signedEntryTimestamp",
+// entryKeys are the keys of a log entry that checkEntry or verify/trust reads.
+var entryKeys = strictjson.NewKeys("logIndex", "logId", "keyId", "kindVersion", "kind", "version", "integratedTime", "inclusionPromise", "signedEntryTimestamp",
 	"inclusionProof", "rootHash", "treeSize", "hashes", "checkpoint", "envelope", "canonicalizedBody")
-
-func foldedKeys(keys ...string) map[string]string {
-	folded := map[string]string{}
-	for _, key := range keys {
-		folded[strictjson.Fold(key)] = key
-	}
-	return folded
-}
 
 // checkEntryKeys holds the known keys of log entries to the exact spelling: protojson, with which verify/trust reads them, also
 // takes canonicalized_body, which would pass checkEntry by. Others are Rekor's own matter.
-func checkEntryKeys(value any) error {
-	switch v := value.(type) {
-	case []any:
-		for _, item := range v {
-			if err := checkEntryKeys(item); err != nil {
-				return err
-			}
+func checkEntryKeys(data []byte) error {
+	return eachKey(data, func(key string, value []byte) error {
+		if err := entryKeys.Check(key); err != nil {
+			return err
 		}
-	case map[string]any:
-		for key, item := range v {
-			if want, ok := entryKeys[strictjson.Fold(key)]; ok && want != key {
-				return fmt.Errorf("%w: key %q stands where %q is meant", strictjson.ErrAmbiguous, key, want)
-			}
-			if err := checkEntryKeys(item); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+		return checkEntryKeys(value)
+	})
 }
 
 // checkEntry holds an entry's base64 to one text for one value, as all of a bundle, and the kind that it is said to

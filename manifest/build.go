@@ -93,7 +93,7 @@ func Build(ctx context.Context, fsys fs.FS, opts Options) (*Manifest, error) {
 		if err != nil {
 			return err
 		}
-		m.Files[i] = f
+		m.Files[i], files[i] = f, entry{} // what was known before takes more memory than what is known now
 		if resources != nil {
 			resources[i] = list
 		}

@@ -92,21 +92,24 @@ func (m *Manifest) Resources() []Resource {
 	if !m.Serialization.NamesFiles() {
 		return slices.Clone(m.resources)
 	}
-	return slices.AppendSeq(make([]Resource, 0, len(m.Files)), m.eachResource)
+	return slices.AppendSeq(make([]Resource, 0, len(m.Files)), m.EachResource)
 }
 
-// eachResource is Resources without a list.
-func (m *Manifest) eachResource(yield func(Resource) bool) {
+// EachResource calls yield for each of the Resources, without a list of them, until it returns false.
+func (m *Manifest) EachResource(yield func(Resource) bool) {
 	if !m.Serialization.NamesFiles() {
 		slices.Values(m.resources)(yield)
 		return
 	}
 	for _, f := range m.Files {
-		if !yield(Resource{Path: f.Path, Digest: f.Digest}) {
+		if !yield(f.resource()) {
 			return
 		}
 	}
 }
+
+// resource is a whole file as a resource.
+func (f File) resource() Resource { return Resource{Path: f.Path, Digest: f.Digest} }
 
 // EmptyFiles has the paths of the files without contents. Shards cover none of them (OMS v1.0 section 6.3.2).
 func (m *Manifest) EmptyFiles() []string {
@@ -124,7 +127,7 @@ func (m *Manifest) EmptyFiles() []string {
 func (m *Manifest) OMSRoot() string {
 	h := sha256.New()
 	var raw []byte
-	for r := range m.eachResource {
+	for r := range m.EachResource {
 		raw, _ = hex.AppendDecode(raw[:0], []byte(r.Digest.Encoded())) // New and Build admit hexadecimal only
 		_, _ = h.Write(raw)
 	}

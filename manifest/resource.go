@@ -105,22 +105,45 @@ func (s Serialization) checkShard(r Resource, start int64, last bool) error {
 // DiffResources reports how the resources of a tree differ from those that are wanted; both are sorted as SortResources does.
 // A shard that differs is a change under its own name; a digest is empty on the side where a file has fewer shards.
 func DiffResources(want, got []Resource) *Diff {
+	return diffResources(eachFileOf(want), eachFileOf(got))
+}
+
+// DiffResources is DiffResources of what is wanted and the tree's Resources, without a list of them.
+func (m *Manifest) DiffResources(want []Resource) *Diff {
+	got := eachFileOf(m.resources)
+	if m.Serialization.NamesFiles() {
+		got = m.eachFile()
+	}
+	return diffResources(eachFileOf(want), got)
+}
+
+// diffResources compares what both sides give of one file after the other; nothing at their end.
+func diffResources(want, got func() []Resource) *Diff {
 	d := &Diff{}
-	for len(want) > 0 || len(got) > 0 {
-		w, g := leadingFile(want), leadingFile(got)
+	w, g := want(), got()
+	for len(w) > 0 || len(g) > 0 {
 		switch {
 		case len(g) == 0 || len(w) > 0 && w[0].Path < g[0].Path:
 			d.Missing = append(d.Missing, w[0].Path)
-			want = want[len(w):]
+			w = want()
 		case len(w) == 0 || g[0].Path < w[0].Path:
 			d.Extra = append(d.Extra, g[0].Path)
-			got = got[len(g):]
+			g = got()
 		default:
 			d.addChanges(w, g)
-			want, got = want[len(w):], got[len(g):]
+			w, g = want(), got()
 		}
 	}
 	return d
+}
+
+// eachFileOf gives the part of list that belongs to its first file, then that of the second, and so on.
+func eachFileOf(list []Resource) func() []Resource {
+	return func() []Resource {
+		first := leadingFile(list)
+		list = list[len(first):]
+		return first
+	}
 }
 
 // leadingFile is the part of list that belongs to the file of its first entry.
@@ -130,6 +153,19 @@ func leadingFile(list []Resource) []Resource {
 		n++
 	}
 	return list[:n]
+}
+
+// eachFile gives one file of a tree after the other, each until the next is given.
+func (m *Manifest) eachFile() func() []Resource {
+	files, one := m.Files, make([]Resource, 1)
+	return func() []Resource {
+		if len(files) == 0 {
+			return nil
+		}
+		one[0] = files[0].resource()
+		files = files[1:]
+		return one
+	}
 }
 
 func (d *Diff) addChanges(want, got []Resource) {

@@ -96,7 +96,7 @@ func (s *SignedTree) digestsByFile() map[string]digest.Digest {
 // part of a tree, may be signed and missing. The error wraps ErrFailed.
 func (s *SignedTree) Check(m *manifest.Manifest) error {
 	signed := slices.DeleteFunc(slices.Clone(s.oms.Resources), func(r manifest.Resource) bool { return listsGit([]string{r.Path}) })
-	diff := manifest.DiffResources(signed, m.Resources())
+	diff := m.DiffResources(signed)
 	if m.Serialization.ShardSize > 0 {
 		diff.Extra = append(diff.Extra, m.EmptyFiles()...)
 	}

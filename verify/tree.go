@@ -175,7 +175,7 @@ func (r *TreeResult) checkFiles(ctx context.Context, fsys fs.FS, oms *attest.OMS
 	}
 	r.Files, r.Bytes, r.Unsigned = len(got.Files), got.Size(), got.Unlisted
 	r.LeftOut = slices.DeleteFunc(got.LeftOut, func(name string) bool { return !slices.Contains(manifest.GitNames(), name) })
-	if r.Diff = manifest.DiffResources(want, got.Resources()); !r.Diff.Equal() {
+	if r.Diff = got.DiffResources(want); !r.Diff.Equal() {
 		return r.fail("files", r.Diff.Err())
 	}
 	if r.DirHash == "" {

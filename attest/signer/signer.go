@@ -18,7 +18,6 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -27,7 +26,6 @@ import (
 	"github.com/sigstore/sigstore/pkg/cryptoutils"
 	"github.com/sigstore/sigstore/pkg/signature"
 	"github.com/sigstore/sigstore/pkg/signature/options"
-	"google.golang.org/protobuf/encoding/protojson"
 )
 
 // Errors that callers branch on.
@@ -115,7 +113,7 @@ func New(identity Identity, witnesses Witnesses) (*Signer, error) {
 // SignBundle signs the DSSE pre-authentication encoding of payload and returns a Sigstore bundle v0.3 that names the key by
 // its Hint, or carries certificates. The error wraps ErrService or ErrToken when somebody else did not do their part.
 func (s *Signer) SignBundle(ctx context.Context, payloadType string, payload []byte) ([]byte, error) {
-	return s.bundle(ctx, &sign.DSSEData{Data: payload, PayloadType: payloadType})
+	return s.bundle(ctx, &envelope{sign.DSSEData{Data: payload, PayloadType: payloadType}})
 }
 
 // SignMessage signs content itself and returns a bundle with a message signature (Sigstore bundle specification,
@@ -141,16 +139,7 @@ func (s *Signer) bundle(ctx context.Context, content sign.Content) ([]byte, erro
 	if err := checkTimestamps(bundle); err != nil {
 		return nil, fmt.Errorf("signer: %w", serviceError{err})
 	}
-	text, err := protojson.Marshal(bundle)
-	if err != nil {
-		return nil, fmt.Errorf("signer: %w", err)
-	}
-	// protojson varies its white space from build to build.
-	var compact bytes.Buffer
-	if err := json.Compact(&compact, text); err != nil {
-		return nil, fmt.Errorf("signer: %w", err)
-	}
-	return compact.Bytes(), nil
+	return encode(bundle)
 }
 
 // keypair shows a Key to sigstore-go.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -148,17 +149,20 @@ func readInput(what, path string, limit int64) ([]byte, error) {
 		return nil, fmt.Errorf("%s: %w", what, noSuch(path, err))
 	}
 	defer func() { _ = f.Close() }()
-	if info, err := f.Stat(); err == nil && info.IsDir() {
-		return nil, usage(fmt.Errorf("%s %s: it is a directory", what, path))
+	var data bytes.Buffer
+	if info, err := f.Stat(); err == nil {
+		if info.IsDir() {
+			return nil, usage(fmt.Errorf("%s %s: it is a directory", what, path))
+		}
+		data.Grow(int(min(info.Size(), limit)) + bytes.MinRead) // and no more: it can be the list of a large tree
 	}
-	data, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err != nil {
+	if _, err := data.ReadFrom(io.LimitReader(f, limit+1)); err != nil {
 		return nil, fmt.Errorf("%s: %w", what, err)
 	}
-	if int64(len(data)) > limit {
+	if int64(data.Len()) > limit {
 		return nil, fmt.Errorf("%s %s: %w: more than %d bytes", what, path, errTooLarge, limit)
 	}
-	return data, nil
+	return data.Bytes(), nil
 }
 
 // readAs reads such a file and makes of it what parse does. The error names the file.
@@ -201,10 +205,7 @@ func placeForBundle(path string) error {
 		return nil // there is nothing, or the write will say what
 	}
 	old, err := readBundle(path)
-	if err == nil {
-		_, err = attest.Parse(old)
-	}
-	if err != nil || !info.Mode().IsRegular() {
+	if err != nil || !attest.IsBundle(old) || !info.Mode().IsRegular() {
 		return usage(fmt.Errorf("%s is there and is not a bundle: it is not overwritten", path))
 	}
 	return nil

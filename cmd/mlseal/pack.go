@@ -284,7 +284,7 @@ func (s *packSigning) sign(ctx context.Context, family []*openedPackage, in *imp
 		return nil
 	}
 	var err error
-	s.bundle, err = signOMS(ctx, s.key, family[0].pkg.Tree, in.tree.name, in.tree.withGitNames(in.options.Ignore))
+	s.bundle, err = attest.SignOMS(ctx, family[0].pkg.Tree, in.tree.name, in.tree.withGitNames(in.options.Ignore), s.key)
 	return err
 }
 
@@ -309,7 +309,7 @@ func (a *app) attachSigned(ctx context.Context, p, image *openedPackage, s *pack
 	if s.bundle == nil {
 		return nil
 	}
-	return a.writeSignature(s.oms, s.bundle, p.pkg.Tree)
+	return a.writeSignature(s.oms.signature, s.bundle.JSON(), s.oms.uncovered(p.pkg.Tree))
 }
 
 // packReport is `pack -o json`.

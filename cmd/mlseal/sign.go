@@ -161,17 +161,20 @@ func (a *app) signManifest(ctx context.Context, path string, keyRef signWithFlag
 	return a.signTreeAs(ctx, d.Name, d.Source, d.Tree, d.Ignored(), key, f, output)
 }
 
-// signTreeAs signs the OMS statement about a tree, and writes the bundle.
+// signTreeAs signs the OMS statement about a tree, and writes the bundle. The files of a large tree, its statement and the bundle take tens of
+// megabytes each: none is kept when the next is there.
 func (a *app) signTreeAs(ctx context.Context, name, source string, m *manifest.Manifest, ignore []string, key *signingKey, f signFlags, output string) error {
-	bundle, err := signOMS(ctx, key, m, name, ignore)
+	files := field{"files", fmt.Sprintf("%d, %s", len(m.Files), progress.Bytes(m.Size()))}
+	dirHash, leftOut, uncovered := field{"dirHash", m.DirHash()}, field{"left out", strings.Join(m.LeftOut, ", ")}, f.uncovered(m)
+	bundle, err := attest.SignOMS(ctx, m, name, ignore, key)
 	if err != nil {
 		return err
 	}
-	if err := a.writeSignature(f, bundle, m); err != nil {
+	signedBy := key.signedBy(bundle)
+	if err := a.writeSignature(f.signature, bundle.JSON(), uncovered); err != nil {
 		return fmt.Errorf("sign: %w", err)
 	}
-	return a.printFields(output, field{"signed", name}, field{"files", fmt.Sprintf("%d, %s", len(m.Files), progress.Bytes(m.Size()))}, field{"signature", f.signature},
-		field{"source", source}, field{"dirHash", m.DirHash()}, key.signedBy(bundle), field{"left out", strings.Join(m.LeftOut, ", ")})
+	return a.printFields(output, field{"signed", name}, files, field{"signature", f.signature}, field{"source", source}, dirHash, signedBy, leftOut)
 }
 
 // withGitNames adds the git files to the paths that a bundle lists as ignored. A single file has none beside it.
@@ -182,24 +185,23 @@ func (t *tree) withGitNames(ignore []string) []string {
 	return append(ignore, manifest.GitNames()...)
 }
 
-// signOMS signs the OMS statement about a tree.
-func signOMS(ctx context.Context, key attest.Signer, m *manifest.Manifest, name string, ignore []string) (*attest.Bundle, error) {
-	statement, err := attest.NewOMSStatement(m, name, ignore)
-	if err != nil {
-		return nil, err
-	}
-	return attest.Sign(ctx, statement, key)
-}
-
 // writeSignature writes the bundle of a tree, and says what it does not cover.
-func (a *app) writeSignature(f signFlags, bundle *attest.Bundle, m *manifest.Manifest) error {
-	if err := writeBundle(f.signature, bundle.JSON()); err != nil {
+func (a *app) writeSignature(path string, bundle []byte, uncovered string) error {
+	if err := writeBundle(path, bundle); err != nil {
 		return err
 	}
-	if n := len(m.EmptyFiles()); f.shards > 0 && n > 0 {
-		a.note(fmt.Sprintf("%d empty files are not covered by the signature: OMS lists no shards of them", n))
+	if uncovered != "" {
+		a.note(uncovered)
 	}
 	return nil
+}
+
+// uncovered says what of the tree the signature does not cover.
+func (f signFlags) uncovered(m *manifest.Manifest) string {
+	if n := len(m.EmptyFiles()); f.shards > 0 && n > 0 {
+		return fmt.Sprintf("%d empty files are not covered by the signature: OMS lists no shards of them", n)
+	}
+	return ""
 }
 
 // ignored lists what is left out: the bundle, when it stands in the tree, where it is no part of it, and what the user named.

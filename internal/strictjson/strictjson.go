@@ -103,21 +103,16 @@ func Unmarshal(data []byte, v any, limits Limits) error {
 
 // checkDepth counts brackets outside strings before any recursive parser runs.
 func checkDepth(data []byte, max int) error {
-	depth, inString, escaped := 0, false, false
-	for _, c := range data {
-		switch {
-		case escaped:
-			escaped = false
-		case inString:
-			escaped = c == '\\'
-			inString = c != '"'
-		case c == '"':
-			inString = true
-		case c == '{' || c == '[':
+	depth := 0
+	for i := 0; i < len(data); i++ {
+		switch data[i] {
+		case '"':
+			i = stringEnd(data, i) - 1
+		case '{', '[':
 			if depth++; depth > max {
 				return fmt.Errorf("%w: JSON nested deeper than %d", ErrLimit, max)
 			}
-		case c == '}' || c == ']':
+		case '}', ']':
 			depth--
 		}
 	}
@@ -128,8 +123,12 @@ func checkDepth(data []byte, max int) error {
 // replaces them by U+FFFD, others keep them, so two different keys can become equal.
 func checkSurrogates(data []byte) error {
 	for i := 0; i+1 < len(data); i++ {
-		if data[i] != '\\' {
-			continue
+		skip := bytes.IndexByte(data[i:], '\\')
+		if skip < 0 {
+			return nil
+		}
+		if i += skip; i+1 == len(data) {
+			return nil
 		}
 		if data[i+1] != 'u' {
 			i++ // an escape of two bytes
@@ -200,7 +199,7 @@ func checkObjects(data []byte, names bool) error {
 	for i := 0; i < len(data); i++ {
 		switch data[i] {
 		case '{', '[':
-			stack = append(stack, object{isArray: data[i] == '[', names: names})
+			stack = push(stack, object{isArray: data[i] == '[', names: names})
 			keyNext = data[i] == '{'
 		case '}', ']':
 			stack = stack[:len(stack)-1]
@@ -221,17 +220,30 @@ func checkObjects(data []byte, names bool) error {
 	return nil
 }
 
+// push opens an object or array. What stood at the same depth before lends it the memory of its keys.
+func push(stack []object, o object) []object {
+	if n := len(stack); n < cap(stack) {
+		o.keys = stack[:n+1][n].keys[:0]
+	}
+	return append(stack, o)
+}
+
 // stringEnd is the index behind the string that starts at data[start].
 func stringEnd(data []byte, start int) int {
-	for i := start + 1; i < len(data); i++ {
-		switch data[i] {
-		case '\\':
-			i++
-		case '"':
-			return i + 1
+	for i := start + 1; ; {
+		n := bytes.IndexByte(data[i:], '"')
+		if n < 0 {
+			return len(data)
+		}
+		quote := i + n
+		first := quote // of the backslashes before it: it is escaped by an odd number of them
+		for first > i && data[first-1] == '\\' {
+			first--
+		}
+		if i = quote + 1; (quote-first)%2 == 0 {
+			return i
 		}
 	}
-	return len(data)
 }
 
 // add takes the quoted key and refuses it when a key of the object already reads alike.
@@ -320,20 +332,28 @@ func foldRune(r rune) rune {
 
 // CheckKeys refuses a key of the object data that is no key of known but is
 // spelled like one (`predicate_type` for `predicateType`): encoding/json or protojson
-// would take it for the known key. Other unknown keys pass.
+// would take it for the known key. Other unknown keys pass. data is as for Object.
 func CheckKeys(data []byte, known ...string) error {
-	var object map[string]json.RawMessage
-	if err := json.Unmarshal(data, &object); err != nil {
-		return syntax(err)
+	keys := NewKeys(known...)
+	return Object(data, func(key string, _ []byte) error { return keys.Check(key) })
+}
+
+// Keys are the keys that an object is read for.
+type Keys struct{ folded map[string]string }
+
+// NewKeys returns the keys, to which those of many objects can be held.
+func NewKeys(known ...string) Keys {
+	k := Keys{make(map[string]string, len(known))}
+	for _, key := range known {
+		k.folded[Fold(key)] = key
 	}
-	folded := map[string]string{}
-	for _, k := range known {
-		folded[Fold(k)] = k
-	}
-	for key := range object {
-		if want, ok := folded[Fold(key)]; ok && want != key {
-			return fmt.Errorf("%w: key %q stands where %q is meant", ErrAmbiguous, key, want)
-		}
+	return k
+}
+
+// Check refuses a key that is none of these but is spelled like one. The error wraps ErrAmbiguous.
+func (k Keys) Check(key string) error {
+	if want, ok := k.folded[Fold(key)]; ok && want != key {
+		return fmt.Errorf("%w: key %q stands where %q is meant", ErrAmbiguous, key, want)
 	}
 	return nil
 }
