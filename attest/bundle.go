@@ -11,6 +11,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/mlseal/mlseal/internal/gcpace"
 	"github.com/mlseal/mlseal/internal/strictjson"
 )
 
@@ -95,6 +96,7 @@ func decodeBase64(text []byte) ([]byte, error) {
 		return nil, errors.New("base64 is not in a string")
 	}
 	text = text[1 : len(text)-1]
+	gcpace.MakeRoom(len(text))
 	decoded := make([]byte, base64.StdEncoding.DecodedLen(len(text)))
 	n, err := base64.StdEncoding.Strict().Decode(decoded, text)
 	return decoded[:n:n], err

@@ -10,6 +10,7 @@ import (
 	"sort"
 	"strings"
 
+	"github.com/mlseal/mlseal/internal/gcpace"
 	"github.com/mlseal/mlseal/internal/strictjson"
 	"github.com/mlseal/mlseal/manifest"
 )
@@ -152,8 +153,10 @@ func writeOMS(m *manifest.Manifest, name string, s omsSerialization) ([]byte, er
 	if err != nil {
 		return nil, err
 	}
+	size := len(head) + omsPredicateSize(m)
+	gcpace.MakeRoom(size)
 	var b bytes.Buffer
-	b.Grow(len(head) + omsPredicateSize(m))
+	b.Grow(size)
 	b.Write(head)
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
@@ -182,7 +185,7 @@ func writeOMS(m *manifest.Manifest, name string, s omsSerialization) ([]byte, er
 	return b.Bytes(), nil
 }
 
-// omsPredicateSize is about how many bytes omsPredicate writes.
+// omsPredicateSize is about how many bytes writeOMS writes of the predicate.
 func omsPredicateSize(m *manifest.Manifest) int {
 	const around = 64 // keys, quotes and the algorithm
 	size := 1024

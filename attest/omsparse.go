@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/mlseal/mlseal/internal/gcpace"
 	"github.com/mlseal/mlseal/internal/lazyregexp"
 	"github.com/mlseal/mlseal/internal/strictjson"
 	"github.com/mlseal/mlseal/manifest"
@@ -142,6 +143,7 @@ func parseResources(data []byte, s manifest.Serialization) ([]manifest.Resource,
 	if err := strictjson.Array(data, func([]byte) error { n++; return nil }); err != nil {
 		return nil, err
 	}
+	gcpace.MakeRoom(len(data))
 	out := make([]manifest.Resource, 0, n)
 	err := strictjson.Array(data, func(value []byte) error {
 		r, err := parseResource(value, s)

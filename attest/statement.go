@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/mlseal/mlseal/internal/gcpace"
 	"github.com/mlseal/mlseal/internal/strictjson"
 )
 
@@ -73,8 +74,10 @@ func (s *Statement) marshal() ([]byte, error) {
 	if predicate == nil {
 		predicate = json.RawMessage("null")
 	}
+	size := len(head) + len(predicate) + len("}")
+	gcpace.MakeRoom(size)
 	var b bytes.Buffer
-	b.Grow(len(head) + len(predicate) + len("}"))
+	b.Grow(size)
 	b.Write(head)
 	if err := json.Compact(&b, predicate); err != nil {
 		return nil, err

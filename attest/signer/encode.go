@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/mlseal/mlseal/internal/gcpace"
 	protobundle "github.com/sigstore/protobuf-specs/gen/pb-go/bundle/v1"
 	protodsse "github.com/sigstore/protobuf-specs/gen/pb-go/dsse"
 	"github.com/sigstore/sigstore-go/pkg/sign"
@@ -19,6 +20,7 @@ type envelope struct{ sign.DSSEData }
 // PreAuthEncoding is what is signed (DSSE v1.0, "Signature Definition").
 func (e *envelope) PreAuthEncoding() []byte {
 	head := fmt.Sprintf("DSSEv1 %d %s %d ", len(e.PayloadType), e.PayloadType, len(e.Data))
+	gcpace.MakeRoom(len(e.Data))
 	return slices.Concat([]byte(head), e.Data)
 }
 
@@ -44,7 +46,9 @@ func encode(bundle *protobundle.Bundle) ([]byte, error) {
 	}
 	const opening, member = `"dsseEnvelope":{`, `"payload":"`
 	head, tail, _ := bytes.Cut(compact.Bytes(), []byte(opening)) // which stands in no string: its quotes would be escaped
-	out := make([]byte, 0, compact.Len()+len(member)+len(`",`)+base64.StdEncoding.EncodedLen(len(payload)))
+	size := compact.Len() + len(member) + len(`",`) + base64.StdEncoding.EncodedLen(len(payload))
+	gcpace.MakeRoom(size)
+	out := make([]byte, 0, size)
 	out = append(append(append(out, head...), opening...), member...)
 	out = base64.StdEncoding.AppendEncode(out, payload)
 	return append(append(out, `",`...), tail...), nil

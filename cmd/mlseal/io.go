@@ -18,6 +18,7 @@ import (
 	"github.com/mlseal/mlseal/attest/signer"
 	"github.com/mlseal/mlseal/internal/atomicfile"
 	"github.com/mlseal/mlseal/internal/escape"
+	"github.com/mlseal/mlseal/internal/gcpace"
 	"github.com/mlseal/mlseal/internal/progress"
 	"github.com/mlseal/mlseal/manifest/hfcache"
 	"github.com/mlseal/mlseal/manifest/objectstore"
@@ -154,7 +155,9 @@ func readInput(what, path string, limit int64) ([]byte, error) {
 		if info.IsDir() {
 			return nil, usage(fmt.Errorf("%s %s: it is a directory", what, path))
 		}
-		data.Grow(int(min(info.Size(), limit)) + bytes.MinRead) // and no more: it can be the list of a large tree
+		size := int(min(info.Size(), limit)) + bytes.MinRead // and no more: it can be the list of a large tree
+		gcpace.MakeRoom(size)
+		data.Grow(size)
 	}
 	if _, err := data.ReadFrom(io.LimitReader(f, limit+1)); err != nil {
 		return nil, fmt.Errorf("%s: %w", what, err)

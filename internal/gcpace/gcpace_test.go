@@ -35,7 +35,7 @@ func TestBegin(t *testing.T) {
 	if !collectUntil(func() bool { return percent() == littlePercent }) {
 		t.Errorf("after collections: GOGC=%d, want %d", percent(), littlePercent)
 	}
-	much := make([]byte, 2*muchInUse)
+	much := make([]byte, veryMuchInUse-4<<20)
 	if !collectUntil(func() bool { return percent() == muchPercent }) {
 		t.Errorf("with much in use: GOGC=%d, want %d", percent(), muchPercent)
 	}
@@ -47,7 +47,7 @@ func TestBegin(t *testing.T) {
 }
 
 func TestPercentFor(t *testing.T) {
-	for inUse, want := range map[uint64]int{0: 100, 4 << 20: 100, 12 << 20: 30, 1 << 40: 30} {
+	for inUse, want := range map[uint64]int{0: 100, 4 << 20: 100, 12 << 20: 30, 31 << 20: 30, 32 << 20: 20, 1 << 40: 20} {
 		if got := percentFor(inUse); got != want {
 			t.Errorf("%d bytes in use: %d %%, want %d", inUse, got, want)
 		}
@@ -63,5 +63,23 @@ func TestAfterCollection(t *testing.T) {
 	afterCollection(func() { calls.Add(1) })
 	if !collectUntil(func() bool { return calls.Load() >= 3 }) {
 		t.Errorf("called %d times", calls.Load())
+	}
+}
+
+// TestMakeRoom: garbage is collected before a large piece is taken, and not before a small one.
+func TestMakeRoom(t *testing.T) {
+	collections := func() uint32 {
+		var stats runtime.MemStats
+		runtime.ReadMemStats(&stats)
+		return stats.NumForcedGC
+	}
+	before := collections()
+	MakeRoom(largePiece - 1)
+	if n := collections() - before; n != 0 {
+		t.Errorf("%d collections for a small piece", n)
+	}
+	MakeRoom(largePiece)
+	if n := collections() - before; n != 1 {
+		t.Errorf("%d collections for a large piece, want 1", n)
 	}
 }
