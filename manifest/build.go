@@ -19,7 +19,7 @@ import (
 )
 
 // readBuffer is what one Copy holds in memory, in bytes.
-const readBuffer = 1 << 20
+const readBuffer = 256 << 10
 
 // Options of Build and Compare. The zero value takes the whole tree and every processor.
 type Options struct {

@@ -14,7 +14,7 @@ import (
 )
 
 // heldBytes is how much of the files whose turn has not come is held in memory, in bytes.
-const heldBytes = 16 << 20
+const heldBytes = 4 << 20
 
 // shardWriter writes the tars of a dataset while its files are hashed, several at once. The bytes of a tar come in the order of the files:
 // a file whose turn it is goes straight into the tar, a small one that is read before its turn is held, and others wait. Files are begun in
