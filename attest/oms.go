@@ -102,8 +102,8 @@ type omsSerialization struct {
 }
 
 // exact decodes an object and refuses keys that are known ones in another spelling.
-func exact(data []byte, v any, known ...string) error {
-	if err := strictjson.CheckKeys(data, known...); err != nil {
+func exact(data []byte, v any, known strictjson.Keys) error {
+	if err := known.CheckAll(data); err != nil {
 		return err
 	}
 	return json.Unmarshal(data, v)

@@ -74,14 +74,15 @@ func parseOMS(s *Statement) (*OMS, error) {
 }
 
 var (
-	omsPredicateKeys = strictjson.NewKeys("resources", "serialization")
-	omsResourceKeys  = strictjson.NewKeys("name", "algorithm", "digest")
+	omsPredicateKeys     = strictjson.NewKeys("resources", "serialization")
+	omsResourceKeys      = strictjson.NewKeys("name", "algorithm", "digest")
+	omsSerializationKeys = strictjson.NewKeys("method", "hash_type", "allow_symlinks", "ignore_paths", "shard_size")
 )
 
 func (o *OMS) parseSerialization(data []byte) (err error) {
 	var s omsSerialization
 	if data != nil {
-		if err := exact(data, &s, "method", "hash_type", "allow_symlinks", "ignore_paths", "shard_size"); err != nil {
+		if err := exact(data, &s, omsSerializationKeys); err != nil {
 			return err
 		}
 	}

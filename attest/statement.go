@@ -35,7 +35,7 @@ type ResourceDescriptor struct {
 
 var (
 	statementKeys = strictjson.NewKeys("_type", "subject", "predicateType", "predicate")
-	resourceKeys  = []string{"name", "uri", "digest", "content", "downloadLocation", "mediaType", "annotations"}
+	resourceKeys  = strictjson.NewKeys("name", "uri", "digest", "content", "downloadLocation", "mediaType", "annotations")
 	// algorithms lists digest algorithms with the length of their hexadecimal form.
 	algorithms = map[string]int{
 		"sha1": 40, "sha224": 56, "sha256": 64, "sha384": 96, "sha512": 128,
@@ -193,7 +193,7 @@ func parseSubjects(data []byte, most int) ([]ResourceDescriptor, error) {
 
 func parseSubject(data []byte) (ResourceDescriptor, error) {
 	var subject ResourceDescriptor
-	if err := exact(data, &subject, resourceKeys...); err != nil {
+	if err := exact(data, &subject, resourceKeys); err != nil {
 		return subject, err
 	}
 	// in-toto Statement v1: "subject[*].digest ... REQUIRED".

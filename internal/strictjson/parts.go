@@ -18,7 +18,7 @@ func Object(data []byte, member func(key string, value []byte) error) error {
 		if data[i] != '"' {
 			return cut(data)
 		}
-		end := stringEnd(data, i)
+		end := StringEnd(data, i)
 		key, err := String(data[i:end])
 		if err != nil {
 			return err
@@ -108,7 +108,7 @@ func valueEnd(data []byte, start int) int {
 	for i := start; i < len(data); {
 		switch data[i] {
 		case '"':
-			i = stringEnd(data, i)
+			i = StringEnd(data, i)
 		case '{', '[':
 			depth++
 			i++

@@ -109,7 +109,7 @@ func TestEscapesCostNothing(t *testing.T) {
 		if err := Check(text, Limits{}); err != nil {
 			t.Error(err)
 		}
-		if end := stringEnd(text, 0); end != len(text) {
+		if end := StringEnd(text, 0); end != len(text) {
 			t.Errorf("%s: the string ends at %d of %d", unit, end, len(text))
 		}
 	}

@@ -107,7 +107,7 @@ func checkDepth(data []byte, max int) error {
 	for i := 0; i < len(data); i++ {
 		switch data[i] {
 		case '"':
-			i = stringEnd(data, i) - 1
+			i = StringEnd(data, i) - 1
 		case '{', '[':
 			if depth++; depth > max {
 				return fmt.Errorf("%w: JSON nested deeper than %d", ErrLimit, max)
@@ -207,7 +207,7 @@ func checkObjects(data []byte, names bool) error {
 		case ',':
 			keyNext = !stack[len(stack)-1].isArray
 		case '"':
-			end := stringEnd(data, i)
+			end := StringEnd(data, i)
 			if keyNext {
 				if err := stack[len(stack)-1].add(data[i:end]); err != nil {
 					return err
@@ -228,8 +228,8 @@ func push(stack []object, o object) []object {
 	return append(stack, o)
 }
 
-// stringEnd is the index behind the string that starts at data[start].
-func stringEnd(data []byte, start int) int {
+// StringEnd is the index behind the JSON string that starts at data[start], its end where that is cut off.
+func StringEnd(data []byte, start int) int {
 	for i := start + 1; ; {
 		n := bytes.IndexByte(data[i:], '"')
 		if n < 0 {
@@ -334,8 +334,7 @@ func foldRune(r rune) rune {
 // spelled like one (`predicate_type` for `predicateType`): encoding/json or protojson
 // would take it for the known key. Other unknown keys pass. data is as for Object.
 func CheckKeys(data []byte, known ...string) error {
-	keys := NewKeys(known...)
-	return Object(data, func(key string, _ []byte) error { return keys.Check(key) })
+	return NewKeys(known...).CheckAll(data)
 }
 
 // Keys are the keys that an object is read for.
@@ -348,6 +347,11 @@ func NewKeys(known ...string) Keys {
 		k.folded[Fold(key)] = key
 	}
 	return k
+}
+
+// CheckAll is CheckKeys with keys that are folded already.
+func (k Keys) CheckAll(data []byte) error {
+	return Object(data, func(key string, _ []byte) error { return k.Check(key) })
 }
 
 // Check refuses a key that is none of these but is spelled like one. The error wraps ErrAmbiguous.

@@ -142,7 +142,7 @@ func stripStrings(data []byte) []byte {
 	var out []byte
 	for i := 0; i < len(data); i++ {
 		if data[i] == '"' {
-			i = stringEnd(data, i) - 1
+			i = StringEnd(data, i) - 1
 			continue
 		}
 		out = append(out, data[i])

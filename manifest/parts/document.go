@@ -148,11 +148,7 @@ func checkCount(data []byte, entries, listed int) error {
 		case ',':
 			commas++
 		case '"':
-			for i++; i < len(data) && data[i] != '"'; i++ {
-				if data[i] == '\\' {
-					i++
-				}
-			}
+			i = strictjson.StringEnd(data, i) - 1
 		}
 	}
 	switch {
@@ -172,11 +168,7 @@ func checkSpelling(data []byte) error {
 			continue
 		}
 		start := i + 1
-		for i = start; data[i] != '"'; i++ {
-			if data[i] == '\\' {
-				i++
-			}
-		}
+		i = strictjson.StringEnd(data, i) - 1
 		behind := bytes.TrimLeft(data[i+1:min(len(data), i+1+maxSpace)], " \t\r\n")
 		if len(behind) == 0 && i+1+maxSpace < len(data) {
 			return fmt.Errorf("more than %d blanks in a row", maxSpace)

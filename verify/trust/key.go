@@ -9,6 +9,8 @@ import (
 	"encoding/hex"
 	"encoding/pem"
 	"fmt"
+	"io"
+	"slices"
 	"time"
 
 	"github.com/mlseal/mlseal/attest"
@@ -133,13 +135,18 @@ func (k *Key) verify(b *attest.Bundle, artifact *verify.Artifact) error {
 
 // verifyEnvelope does what sigstore-go does for a lone key, without its copies of the payload: the bundle of a tree with many files is large.
 func (k *Key) verifyEnvelope(b *attest.Bundle) error {
-	for _, s := range b.Envelope.Signatures {
-		// DSSE v1.0: "keyid ... MUST NOT be used for security decisions"; nor is it here.
-		if k.verifier.VerifySignature(bytes.NewReader(s.Sig), attest.PAE(b.Envelope.PayloadType, b.Envelope.Payload)) == nil {
-			return nil
-		}
+	if !anySignature(k.verifier, b, func() io.Reader { return attest.PAE(b.Envelope.PayloadType, b.Envelope.Payload) }) {
+		return fmt.Errorf("trust: %w", ErrSignature)
 	}
-	return fmt.Errorf("trust: %w", ErrSignature)
+	return nil
+}
+
+// anySignature reports whether one of the envelope's signatures is over the encoding of its payload.
+func anySignature(verifier signature.Verifier, b *attest.Bundle, encoding func() io.Reader) bool {
+	// DSSE v1.0: "keyid ... MUST NOT be used for security decisions"; nor is it here.
+	return slices.ContainsFunc(b.Envelope.Signatures, func(s attest.Signature) bool {
+		return verifier.VerifySignature(bytes.NewReader(s.Sig), encoding()) == nil
+	})
 }
 
 // Check implements verify.Anchor.

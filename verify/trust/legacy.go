@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"crypto/x509"
 	"fmt"
+	"io"
 
 	"github.com/mlseal/mlseal/attest"
 	"github.com/mlseal/mlseal/verify"
@@ -20,12 +21,10 @@ func VerifyLegacy(public crypto.PublicKey, b *attest.Bundle) error {
 		return fmt.Errorf("trust: %w: %w", ErrSignature, err)
 	}
 	signed := attest.LegacyPAE(b.Envelope.PayloadType, b.Envelope.Payload)
-	for _, s := range b.Envelope.Signatures {
-		if verifier.VerifySignature(bytes.NewReader(s.Sig), bytes.NewReader(signed)) == nil {
-			return nil
-		}
+	if !anySignature(verifier, b, func() io.Reader { return bytes.NewReader(signed) }) {
+		return fmt.Errorf("trust: %w, in the encoding of model-signing 0.2", ErrSignature)
 	}
-	return fmt.Errorf("trust: %w, in the encoding of model-signing 0.2", ErrSignature)
+	return nil
 }
 
 func (k *Key) verifyLegacy(b *attest.Bundle) error {
