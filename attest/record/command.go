@@ -15,7 +15,7 @@ import (
 const (
 	StatusNotExecutable = 126
 	StatusNotFound      = 127
-	signalStatus        = 128 // and the signal's number
+	SignalStatus        = 128 // and the signal's number
 )
 
 // CommandError says that the command did not end well. Nothing is to be signed then.
@@ -103,8 +103,8 @@ func (c *Command) Run() (signals []string, err error) {
 }
 
 func ended(state *os.ProcessState) error {
-	if number, name := endedBySignal(state); number > 0 {
-		return &CommandError{signalStatus + number, "it was ended by " + name}
+	if number, name := EndedBySignal(state); number > 0 {
+		return &CommandError{SignalStatus + number, "it was ended by " + name}
 	}
 	return &CommandError{state.ExitCode(), fmt.Sprintf("it ended with status %d", state.ExitCode())}
 }

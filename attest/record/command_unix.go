@@ -77,7 +77,8 @@ func (r *relay) stop() []string {
 	return r.got
 }
 
-func endedBySignal(state *os.ProcessState) (number int, name string) {
+// EndedBySignal is the number and the name of the signal that ended a process; 0 for none.
+func EndedBySignal(state *os.ProcessState) (number int, name string) {
 	status, ok := state.Sys().(syscall.WaitStatus)
 	if !ok || !status.Signaled() {
 		return 0, ""

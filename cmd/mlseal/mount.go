@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/mlseal/mlseal/attest/record"
 	"github.com/mlseal/mlseal/internal/escape"
 	"github.com/mlseal/mlseal/internal/progress"
 	"github.com/mlseal/mlseal/manifest/mount"
@@ -144,17 +145,6 @@ func (e commandError) Error() string {
 	return cmp.Or(e.signal, fmt.Sprintf("the command ended with status %d", e.status))
 }
 
-// endedBySignal is the number of the signal that ended a command, which a shell adds to 128; 0 for none, and where there are none.
-func endedBySignal(exit *exec.ExitError) int {
-	if exit == nil {
-		return 0
-	}
-	if status, ok := exit.Sys().(interface{ Signal() syscall.Signal }); ok {
-		return max(0, int(status.Signal()))
-	}
-	return 0
-}
-
 func runCommand(ctx context.Context, command []string) error {
 	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
@@ -162,11 +152,15 @@ func runCommand(ctx context.Context, command []string) error {
 	cmd.WaitDelay = commandPatience
 	err := cmd.Run()
 	var exit *exec.ExitError
+	var number int // of the signal that ended it
+	if errors.As(err, &exit) {
+		number, _ = record.EndedBySignal(exit.ProcessState)
+	}
 	switch {
-	case errors.As(err, &exit) && exit.ExitCode() > 0:
+	case exit != nil && exit.ExitCode() > 0:
 		return reportedError{commandError{status: exit.ExitCode()}}
-	case ctx.Err() == nil && endedBySignal(exit) > 0: // it was not this command that was told to end
-		return fmt.Errorf("mount: %s: %w", command[0], commandError{status: 128 + endedBySignal(exit), signal: exit.Error()})
+	case ctx.Err() == nil && number > 0: // it was not this command that was told to end
+		return fmt.Errorf("mount: %s: %w", command[0], commandError{status: record.SignalStatus + number, signal: exit.Error()})
 	case err != nil && cmd.Process == nil:
 		return usage(fmt.Errorf("mount: %w", err))
 	case err != nil:
