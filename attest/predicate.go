@@ -1,7 +1,6 @@
 package attest
 
 import (
-	"bytes"
 	"embed"
 	"encoding/json"
 	"errors"
@@ -12,8 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/mlseal/mlseal/internal/jsonschema"
 	"github.com/mlseal/mlseal/internal/strictjson"
-	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
 // Predicate types that have a short name.
@@ -121,7 +120,7 @@ func CheckPredicate(predicateType string, predicate []byte) error {
 	if err := strictjson.Check(predicate, strictjson.Limits{MaxBytes: MaxPredicateBytes, MaxDepth: MaxStatementDepth - 1}); err != nil {
 		return fmt.Errorf("attest: %w: %w", ErrPredicate, err)
 	}
-	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(predicate))
+	value, err := jsonschema.Decode(predicate)
 	if err != nil {
 		return fmt.Errorf("attest: %w: %w", ErrPredicate, err)
 	}
@@ -137,7 +136,7 @@ func CheckPredicate(predicateType string, predicate []byte) error {
 		return fmt.Errorf("attest: %s: %w", file, err)
 	}
 	if err := schema.Validate(value); err != nil {
-		return fmt.Errorf("attest: %w (%s): %s", ErrPredicate, predicateType, places(err))
+		return fmt.Errorf("attest: %w (%s): %w", ErrPredicate, predicateType, err)
 	}
 	switch predicateType {
 	case EvaluationPredicateType:
@@ -263,40 +262,9 @@ func compiled(file string) (*jsonschema.Schema, error) {
 		if err != nil {
 			return nil, err
 		}
-		doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(data))
-		if err != nil {
-			return nil, err
-		}
-		c := jsonschema.NewCompiler()
-		if err := c.AddResource(file, doc); err != nil {
-			return nil, err
-		}
-		return c.Compile(file)
+		return jsonschema.Compile(data)
 	}))
 	return once.(func() (*jsonschema.Schema, error))()
-}
-
-// places turns the validator's tree of errors into its leaves: where, and what.
-func places(err error) string {
-	var lines []string
-	var walk func(*jsonschema.ValidationError)
-	walk = func(e *jsonschema.ValidationError) {
-		if len(e.Causes) == 0 {
-			// The last line of the library's text for one error is the error itself.
-			text := strings.Split(e.Error(), "\n")
-			lines = append(lines, strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(text[len(text)-1]), "- ")))
-		}
-		for _, cause := range e.Causes {
-			walk(cause)
-		}
-	}
-	if ve, ok := err.(*jsonschema.ValidationError); ok {
-		walk(ve)
-	}
-	if len(lines) == 0 {
-		return err.Error()
-	}
-	return strings.Join(lines, "; ")
 }
 
 // ClaimedTime is when a statement says of itself that its matter was finished: runDetails.metadata.finishedOn

@@ -1,6 +1,7 @@
 package attest
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +12,9 @@ import (
 	"strings"
 	"testing"
 
+	judge "github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/mlseal/mlseal/internal/jsonschema"
 	"github.com/mlseal/mlseal/internal/testenv"
 )
 
@@ -182,5 +186,130 @@ func TestCheckOwn(t *testing.T) {
 		if held != tc.held || (err == nil) != tc.ok {
 			t.Errorf("%s: held %t, %v", name, held, err)
 		}
+	}
+}
+
+// TestSchemasLikeAnotherImplementation: an example that is changed in any one place satisfies its schema exactly when another implementation
+// of JSON Schema says so, which reads the same schema.
+func TestSchemasLikeAnotherImplementation(t *testing.T) {
+	for _, name := range SchemaNames() {
+		text, err := os.ReadFile(filepath.Join("testdata", "predicates", name+".json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		uri, _ := PredicateType(name)
+		ours, err := compiled(schemas[uri])
+		if err != nil {
+			t.Fatal(err)
+		}
+		theirs := judgeOf(t, name)
+		admitted, refused := 0, 0
+		compare := func(way []any, changed any) {
+			text, err := json.Marshal(changed)
+			if err != nil {
+				t.Fatal(err)
+			}
+			value, err := jsonschema.Decode(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			other, err := judge.UnmarshalJSON(bytes.NewReader(text))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, want := ours.Validate(value), theirs.Validate(other)
+			switch {
+			case (got == nil) != (want == nil):
+				t.Errorf("%s changed at %v: %v, the other: %v", name, way, got, want)
+			case got == nil:
+				admitted++
+			default:
+				refused++
+				checkPlace(t, got, way)
+			}
+		}
+		eachPlace(readObject(t, text), nil, func(way []any) {
+			for _, other := range []any{nil, true, "", "a", "-0.50", "sha256", "high", strings.Repeat("x", 4097), "2026-01-02T03:04:05Z", json.Number("0"), json.Number("1.0"), json.Number("-7"), json.Number("1.5"),
+				json.Number("1e400"), []any{}, []any{"a"}, object{}, object{"a": "b"}, object{"sha256": "00"}} {
+				changed := readObject(t, text)
+				set(changed, way, other)
+				compare(way, changed)
+			}
+			changed := readObject(t, text)
+			above := way[:len(way)-1]
+			if fields, ok := at(changed, above).(object); ok {
+				delete(fields, way[len(way)-1].(string))
+				compare(above, changed)
+				fields["unknown"] = "a"
+				compare(above, changed)
+			}
+		})
+		if admitted < 10 || refused < 10 {
+			t.Errorf("%s: %d changed examples were admitted and %d refused", name, admitted, refused)
+		}
+	}
+}
+
+// checkPlace: the faults stand on the way to what was changed, or below it.
+func checkPlace(t *testing.T, err error, way []any) {
+	t.Helper()
+	changed := ""
+	for _, step := range way {
+		changed += fmt.Sprintf("/%v", step)
+	}
+	faults, ok := err.(jsonschema.Error)
+	if !ok || len(faults) == 0 {
+		t.Errorf("changed at %s: %v", changed, err)
+	}
+	for _, f := range faults {
+		if !strings.HasPrefix(f.Pointer+"/", changed+"/") && !strings.HasPrefix(changed+"/", f.Pointer+"/") || strings.Contains(f.What, "validating root") {
+			t.Errorf("changed at %s: %s", changed, f)
+		}
+	}
+}
+
+func judgeOf(t *testing.T, name string) *judge.Schema {
+	t.Helper()
+	text, _ := Schema(name)
+	doc, err := judge.UnmarshalJSON(bytes.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := judge.NewCompiler()
+	if err := c.AddResource(name, doc); err != nil {
+		t.Fatal(err)
+	}
+	schema, err := c.Compile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return schema
+}
+
+// eachPlace calls do with the way to every value below one.
+func eachPlace(value any, way []any, do func(way []any)) {
+	if len(way) > 0 {
+		do(way)
+	}
+	switch v := value.(type) {
+	case object:
+		for _, name := range slices.Sorted(maps.Keys(v)) {
+			eachPlace(v[name], append(slices.Clone(way), name), do)
+		}
+	case []any:
+		for i, item := range v {
+			eachPlace(item, append(slices.Clone(way), i), do)
+		}
+	}
+}
+
+// set changes the value at a way.
+func set(value any, way []any, to any) {
+	last := way[len(way)-1]
+	switch parent := at(value, way[:len(way)-1]).(type) {
+	case object:
+		parent[last.(string)] = to
+	case []any:
+		parent[last.(int)] = to
 	}
 }

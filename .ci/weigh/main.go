@@ -45,7 +45,7 @@ var groups = []group{
 	{"oras-go", []string{"oras.land/oras-go/"}, "registries and layouts"},
 	{"go-containerregistry", []string{"github.com/google/go-containerregistry/"}, "comes with cosign and rekor"},
 	{"gocloud.dev", []string{"gocloud.dev/"}, "object stores"},
-	{"santhosh-tekuri/jsonschema", []string{"github.com/santhosh-tekuri/jsonschema/"}, "predicates are held to their schemas"},
+	{"google/jsonschema-go", []string{"github.com/google/jsonschema-go/"}, "predicates are held to their schemas"},
 	{"go-fuse", []string{"github.com/hanwen/go-fuse/"}, "mlseal mount"},
 	{"cyclonedx-go", []string{"github.com/CycloneDX/"}, "mlseal aibom"},
 	{"cobra, pflag", []string{"github.com/spf13/"}, "the command line"},
