@@ -81,6 +81,9 @@ func Build(ctx context.Context, fsys fs.FS, opts Options) (*Manifest, error) {
 	if opts.Serialization.AllowSymlinks {
 		fsys = following{fsys}
 	}
+	if opts.Digests != nil {
+		defer opts.Digests.Done()
+	}
 	opts.streams, opts.passes = newShardStreams(), passes(bytesOf(w.files))
 	files := w.files
 	m := &Manifest{Serialization: opts.Serialization, Files: make([]File, len(files)), Unlisted: w.unlisted, LeftOut: w.leftOut}

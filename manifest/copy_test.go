@@ -229,6 +229,7 @@ type fakeDigests struct {
 	mu                    sync.Mutex
 	known                 map[string]digest.Digest
 	remembered, forgotten []string
+	done                  int
 }
 
 func (d *fakeDigests) Lookup(info fs.FileInfo) digest.Digest { return d.known[info.Name()] }
@@ -243,6 +244,7 @@ func (d *fakeDigests) Remember(info fs.FileInfo, begun time.Time, _ digest.Diges
 }
 
 func (d *fakeDigests) Forget(info fs.FileInfo) { d.forgotten = append(d.forgotten, info.Name()) }
+func (d *fakeDigests) Done()                   { d.done++ }
 
 func TestBuildTakesRememberedDigests(t *testing.T) {
 	sum := digest.FromString("remembered")
@@ -253,8 +255,8 @@ func TestBuildTakesRememberedDigests(t *testing.T) {
 	if err != nil || m.Files[0].Digest != sum || m.Files[0].Size != 10 || m.Files[1].Digest != digest.FromString("others") {
 		t.Fatalf("%v, %v", m, err)
 	}
-	if counted.read.Load() != 6 || told.Load() != 16 || !reflect.DeepEqual(d.remembered, []string{"new"}) {
-		t.Errorf("%d bytes read, %d told, remembered %v", counted.read.Load(), told.Load(), d.remembered)
+	if counted.read.Load() != 6 || told.Load() != 16 || d.done != 1 || !reflect.DeepEqual(d.remembered, []string{"new"}) {
+		t.Errorf("%d bytes read, %d told, done %d times, remembered %v", counted.read.Load(), told.Load(), d.done, d.remembered)
 	}
 	// What the cache does not hold is read.
 	m, err = Build(t.Context(), fsys, Options{Digests: d, Serialization: Serialization{Hash: BLAKE3}})

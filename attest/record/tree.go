@@ -77,6 +77,9 @@ func (s *states) Remember(info fs.FileInfo, begun time.Time, d digest.Digest) {
 // Forget implements manifest.Digests.
 func (s *states) Forget(fs.FileInfo) {}
 
+// Done implements manifest.Digests.
+func (s *states) Done() {}
+
 // watched is a tree that was hashed, and can be looked at again.
 type watched struct {
 	tree   Tree

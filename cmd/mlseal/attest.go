@@ -110,11 +110,9 @@ func loadPredicate(typeName, file string) (uri string, predicate []byte, err err
 // hashKnown hashes a tree with the digest cache.
 func (a *app) hashKnown(ctx context.Context, t *tree, cache cacheFlags) (*manifest.Manifest, error) {
 	var opts manifest.Options
-	done, err := a.remember(&opts, t, cache)
-	if err != nil {
+	if err := a.remember(&opts, t, cache); err != nil {
 		return nil, err
 	}
-	defer done()
 	return a.buildTree(ctx, t, opts)
 }
 

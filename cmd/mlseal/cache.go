@@ -40,20 +40,17 @@ func (a *app) cache() (*cache.Cache, error) {
 	return cache.New(filepath.Join(dir, "mlseal")), nil
 }
 
-// remember lets a Build of t use the digest cache. done writes what is new. It is not used where reading a file is what holds it to
+// remember lets a Build of t use the digest cache. It is not used where reading a file is what holds it to
 // its source: for a hub, and for a snapshot of a Hugging Face cache, whose files are links besides.
-func (a *app) remember(opts *manifest.Options, t *tree, f cacheFlags) (done func(), err error) {
-	done = func() {}
+func (a *app) remember(opts *manifest.Options, t *tree, f cacheFlags) error {
 	known, err := a.cache()
 	if err != nil || known == nil || f.off || t.root == nil || t.cache != nil {
-		return done, err
+		return err
 	}
-	files := known.Below(t.dir)
-	if files == nil {
-		return done, nil
+	if files := known.Below(t.dir); files != nil {
+		opts.Digests = files
 	}
-	opts.Digests = files
-	return func() { _ = known.Close() }, nil // what is not remembered is read again
+	return nil
 }
 
 func (a *app) cacheCommand() *cobra.Command {

@@ -82,11 +82,9 @@ func (a *app) hash(ctx context.Context, path string, f hashFlags) error {
 		return err
 	}
 	opts := manifest.Options{Ignore: about.IgnorePaths, IncludeGit: about.IncludeGit, Serialization: about.Serialization}
-	done, err := a.remember(&opts, t, f.cache)
-	if err != nil {
+	if err := a.remember(&opts, t, f.cache); err != nil {
 		return err
 	}
-	defer done()
 	defer a.notePointers(t)()
 	if f.part.of > 0 {
 		return a.hashPart(ctx, t, about, opts, f)
@@ -95,7 +93,6 @@ func (a *app) hash(ctx context.Context, path string, f hashFlags) error {
 	if err != nil {
 		return err
 	}
-	done() // before much is printed: what was remembered takes memory
 	return a.giveManifest(&parts.Document{About: about, Tree: m}, f.saved, f.output)
 }
 

@@ -147,11 +147,9 @@ func (a *app) pack(ctx context.Context, path, refArg string, f packFlags) error 
 	if ref.Repository == "" { // a registry is sent fewer files at once
 		build.Concurrency = t.concurrency()
 	}
-	done, err := a.remember(&build, t, f.cache)
-	if err != nil {
+	if err := a.remember(&build, t, f.cache); err != nil {
 		return err
 	}
-	defer done()
 	opts := oci.PackOptions{Type: f.kind, Name: f.name, Tag: ref.Tag, Link: f.link, Car: f.car.car, ReadOnce: in.tree.isFar(), Build: build}
 	in.setType(&opts)
 	if refArg == "" {

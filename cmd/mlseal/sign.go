@@ -122,17 +122,14 @@ func (a *app) signTree(ctx context.Context, path string, keyRef signWithFlags, f
 		return err
 	}
 	opts := manifest.Options{Ignore: ignore, IncludeGit: !f.tree.git, Serialization: f.serialization(), ShardsOnly: true}
-	done, err := a.remember(&opts, t, f.cache)
-	if err != nil {
+	if err := a.remember(&opts, t, f.cache); err != nil {
 		return err
 	}
-	defer done()
 	defer a.notePointers(t)()
 	m, err := a.buildTree(ctx, t, opts)
 	if err != nil {
 		return err
 	}
-	done() // before the statement is made: what was remembered takes memory
 	if f.tree.git {
 		ignore = t.withGitNames(ignore)
 	}

@@ -128,6 +128,9 @@ func (f *Files) Forget(info fs.FileInfo) {
 	}
 }
 
+// Done writes what is not written yet, and lets go of what was read. What cannot be written is computed again another time.
+func (f *Files) Done() { _ = f.cache.Close() }
+
 func (f *Files) key(info fs.FileInfo) (key, bool) {
 	inode, known := filestate.Of(info)
 	if !known || inode.Dev != f.dev || inode.Ctime <= 0 || info.Size() < MinSize || !info.Mode().IsRegular() {

@@ -283,6 +283,8 @@ func (r *rememberedDigests) Forget(info fs.FileInfo) {
 	r.forgotten = append(r.forgotten, info.Name())
 }
 
+func (r *rememberedDigests) Done() {}
+
 // fixedTarget has one blob, whatever is asked for.
 type fixedTarget struct {
 	Target

@@ -197,7 +197,7 @@ type packing struct {
 	shards *shardWriter // nil unless the tree needs them
 
 	mu    sync.Mutex
-	infos map[string]fs.FileInfo // of the files as they were found
+	infos map[string]fs.FileInfo // of the files as they were found; not of those in tars, which are known by their digests
 	taken map[digest.Digest]bool // blobs that somebody writes or has written
 	heads map[string]format.Info // what was kept of headers, by path
 }
@@ -300,12 +300,13 @@ func (p *packing) pack(ctx context.Context) (*Packed, error) {
 
 // copy is manifest.Options.Copy.
 func (p *packing) copy(ctx context.Context, f manifest.File, info fs.FileInfo) (manifest.FileCopy, error) {
+	if p.shards != nil && !p.shards.raw[f.Path] {
+		return p.shards.copy(ctx, origin{p.fsys, f, info}, p.opts.Build.Progress)
+	}
 	p.mu.Lock()
 	p.infos[f.Path] = info
 	p.mu.Unlock()
 	switch {
-	case p.shards != nil && !p.shards.raw[f.Path]:
-		return p.shards.copy(ctx, p.origin(f), p.opts.Build.Progress)
 	case p.to == nil || p.opts.Link: // links are made at the end: each one changes the ctime of its file
 		if f.Digest != "" {
 			report(p.opts.Build.Progress, f.Size)

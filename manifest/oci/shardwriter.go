@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"sort"
 	"sync"
 
 	"github.com/opencontainers/go-digest"
@@ -22,7 +23,7 @@ const heldBytes = 4 << 20
 type shardWriter struct {
 	p      *packing
 	balls  []*tarball
-	places map[string]shardPlace
+	starts []int                // how many files stand in the tars before each one
 	layers []ocispec.Descriptor // of the tars that are written
 	raw    map[string]bool      // files that are layers
 
@@ -48,11 +49,11 @@ func newShardWriter(p *packing, files []manifest.File) (*shardWriter, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &shardWriter{p: p, balls: balls, places: map[string]shardPlace{}, raw: map[string]bool{}, moved: make(chan struct{}), held: map[int][]byte{}, room: heldBytes}
-	for i, ball := range balls {
-		for j, f := range ball.files {
-			s.places[f.Path] = shardPlace{len(s.places), i, j}
-		}
+	s := &shardWriter{p: p, balls: balls, raw: map[string]bool{}, moved: make(chan struct{}), held: map[int][]byte{}, room: heldBytes}
+	n := 0
+	for _, ball := range balls {
+		s.starts = append(s.starts, n)
+		n += len(ball.files)
 	}
 	for _, f := range raw.Files {
 		s.raw[f.Path] = true
@@ -60,12 +61,20 @@ func newShardWriter(p *packing, files []manifest.File) (*shardWriter, error) {
 	return s, nil
 }
 
+// place is where the file of a path stands, which is in a tar: paths rise from one file to the next, and from one tar to the next.
+func (s *shardWriter) place(path string) shardPlace {
+	after := sort.Search(len(s.balls), func(i int) bool { return s.balls[i].files[0].Path > path })
+	ball := after - 1
+	index := sort.Search(len(s.balls[ball].files), func(i int) bool { return s.balls[ball].files[i].Path >= path })
+	return shardPlace{s.starts[ball] + index, ball, index}
+}
+
 // file returns the file at a place. Its digest is set when it was read.
 func (s *shardWriter) file(at shardPlace) *tarFile { return &s.balls[at.ball].files[at.index] }
 
 // copy takes the bytes of a file. One whose digest is remembered is read here all the same: the tar's is not known.
 func (s *shardWriter) copy(ctx context.Context, o origin, progress func(int)) (manifest.FileCopy, error) {
-	c := &shardCopy{s: s, ctx: ctx, at: s.places[o.file.Path]}
+	c := &shardCopy{s: s, ctx: ctx, at: s.place(o.file.Path)}
 	if err := c.begin(); err != nil {
 		return nil, fmt.Errorf("oci: %s: %w", o.file.Path, err)
 	}
@@ -292,8 +301,11 @@ func (s *shardWriter) again(ctx context.Context) error {
 	return nil
 }
 
-// reread opens a file as it was found, from an offset on. Whoever takes the bytes knows their digest.
+// reread opens a file again, from an offset on. Whoever takes the bytes knows the digest of the tar.
 func (p *packing) reread(f manifest.File, offset int64) (io.ReadCloser, error) {
+	if f.Digest != "" && offset == 0 {
+		return p.verified(f, 0) // so that the error names a file that has changed
+	}
 	return p.origin(f).reread(offset)
 }
 
