@@ -146,18 +146,24 @@ func Parse(data []byte) (*Bundle, error) {
 }
 
 func parseBundle(data []byte) (*Bundle, error) {
+	if len(bytes.TrimSpace(data)) == 0 {
+		return nil, fmt.Errorf("%w: it is empty", strictjson.ErrSyntax)
+	}
 	if err := strictjson.Check(data, strictjson.Limits{MaxBytes: MaxBundleBytes}); err != nil {
+		return nil, err
+	}
+	b := &Bundle{raw: data[:len(data):len(data)]}
+	var err error
+	if b.MediaType, err = mediaTypeOf(data); err != nil {
 		return nil, err
 	}
 	if err := checkBundleKeys(data); err != nil {
 		return nil, err
 	}
-	b := &Bundle{raw: data[:len(data):len(data)]}
 	var material, envelope, message []byte
-	err := strictjson.Object(data, func(key string, value []byte) (err error) {
+	err = strictjson.Object(data, func(key string, value []byte) error {
 		switch key {
 		case "mediaType":
-			b.MediaType, err = strictjson.String(value)
 		case "verificationMaterial":
 			material = value
 		case "dsseEnvelope":
@@ -165,16 +171,12 @@ func parseBundle(data []byte) (*Bundle, error) {
 		case "messageSignature":
 			message = value
 		default:
-			err = unknownKey(key)
+			return unknownKey(key)
 		}
-		return err
+		return nil
 	})
 	if err != nil {
 		return nil, err
-	}
-	// Sigstore bundle specification: the media type carries the version.
-	if !bundleMediaTypes[b.MediaType] {
-		return nil, fmt.Errorf("media type %q is not that of a bundle v0.1 to v0.3", b.MediaType)
 	}
 	if err := b.parseContent(envelope, message); err != nil {
 		return nil, err
@@ -193,16 +195,28 @@ func IsBundle(data []byte) bool {
 	if strictjson.Check(data, strictjson.Limits{MaxBytes: MaxBundleBytes}) != nil {
 		return false
 	}
-	found := false
-	err := strictjson.Object(data, func(key string, value []byte) error {
+	_, err := mediaTypeOf(data)
+	return err == nil
+}
+
+// mediaTypeOf is the media type of a bundle, which carries its version (Sigstore bundle specification). Looked at first, it tells a file that
+// is something else from a bundle that is broken.
+func mediaTypeOf(data []byte) (mediaType string, err error) {
+	err = strictjson.Object(data, func(key string, value []byte) (err error) {
 		if key == "mediaType" {
-			mediaType, err := strictjson.String(value)
-			found = bundleMediaTypes[mediaType]
-			return err
+			mediaType, err = strictjson.String(value)
 		}
-		return nil
+		return err
 	})
-	return err == nil && found
+	switch {
+	case err != nil:
+		return "", err
+	case mediaType == "":
+		return "", errors.New("it has no mediaType, which every bundle has")
+	case !bundleMediaTypes[mediaType]:
+		return "", fmt.Errorf("media type %.100q is not that of a bundle v0.1 to v0.3", mediaType)
+	}
+	return mediaType, nil
 }
 
 // parseContent reads what is signed (protobuf-specs sigstore_bundle.proto: the oneof content).
@@ -358,7 +372,7 @@ func eachKey(data []byte, do func(key string, value []byte) error) error {
 }
 
 func unknownKey(key string) error {
-	return fmt.Errorf("%w: unknown key %q", strictjson.ErrAmbiguous, key)
+	return fmt.Errorf("%w: unknown key %.100q", strictjson.ErrAmbiguous, key)
 }
 
 // decode reads an object into v, which must know all its keys.

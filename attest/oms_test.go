@@ -139,6 +139,8 @@ func TestParseOMSRefuses(t *testing.T) {
 		"short digest":               {omsStatement(t, strings.Replace(plainSerialization, "sha256", "blake2b", 1), resource(`"a"`, "blake2b", hex64)), "not a blake2b digest"},
 		"capital digest":             {omsStatement(t, plainSerialization, resource(`"a"`, "sha256", strings.Repeat("A", 64))), "not a sha256 digest"},
 		"ignore_paths parent":        {plain("}", `,"ignore_paths":["../x"]}`), "ignore_paths"},
+		"ignore_paths of a file":     {plain("}", `,"ignore_paths":["b","a/"]}`), `lists "a"`},
+		"ignore_paths above a file":  {omsStatement(t, strings.Replace(plainSerialization, "}", `,"ignore_paths":["d"]}`, 1), sha(`"d/e/f"`)), `lists "d/e/f"`},
 		"ignore_paths everything":    {plain("}", `,"ignore_paths":["."]}`), "ignore_paths"},
 		"shard_size missing":         {omsStatement(t, strings.Replace(shardSerialization, `,"shard_size":8`, "", 1), sha(`"a:0:8"`)), "shard_size"},
 		"shard_size 0":               {sized("0"), "shard_size"},

@@ -69,7 +69,14 @@ func parseOMS(s *Statement) (*OMS, error) {
 	if got := s.Subject[0].Digest["sha256"]; got != o.Root {
 		return nil, fmt.Errorf("%w: the subject says sha256:%s, the resources give sha256:%s", ErrOMSRoot, got, o.Root)
 	}
-	o.nameBareFile()
+	if o.nameBareFile(); !o.SingleFile { // a file that is signed by its name is not left out
+		ignored := manifest.NewPathSet(o.IgnorePaths)
+		for _, r := range o.Resources {
+			if ignored.Covers(r.Path) {
+				return nil, fmt.Errorf("it lists %q, which its ignore_paths leave out", r.Path)
+			}
+		}
+	}
 	return o, o.Serialization.SortResources(o.Resources)
 }
 

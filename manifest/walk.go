@@ -64,6 +64,7 @@ type walker struct {
 	ctx      context.Context
 	fsys     fs.FS
 	opts     Options
+	ignored  PathSet
 	above    map[string]bool // the directories above listed files, when only those count
 	files    []entry
 	unlisted []string
@@ -74,7 +75,7 @@ type walker struct {
 // list walks fsys and returns a walker that holds, each sorted by path, the files of the tree, the paths that opts.Listed does
 // not list and those that are no part of a tree.
 func list(ctx context.Context, fsys fs.FS, opts Options) (*walker, error) {
-	w := &walker{ctx: ctx, fsys: fsys, opts: opts, above: above(opts.Listed)}
+	w := &walker{ctx: ctx, fsys: fsys, opts: opts, ignored: NewPathSet(opts.Ignore), above: above(opts.Listed)}
 	if opts.File != "" {
 		files, err := single(fsys, opts)
 		w.files = files
@@ -121,7 +122,7 @@ func (w *walker) visit(name string, d fs.DirEntry) error {
 	if err := w.ctx.Err(); err != nil {
 		return err
 	}
-	if w.opts.leavesOut(name) {
+	if w.leavesOut(name) {
 		w.leftOut = append(w.leftOut, name)
 		return nil
 	}
@@ -209,8 +210,8 @@ func lstat(fsys fs.FS, name string) (fs.FileInfo, error) {
 }
 
 // leavesOut reports whether name, or a directory above it, is not part of the tree.
-func (o Options) leavesOut(name string) bool {
-	if !o.IncludeGit {
+func (w *walker) leavesOut(name string) bool {
+	if !w.opts.IncludeGit {
 		top, _, _ := strings.Cut(name, "/")
 		for _, g := range gitNames {
 			if top == g {
@@ -218,12 +219,32 @@ func (o Options) leavesOut(name string) bool {
 			}
 		}
 	}
-	for _, ignored := range o.Ignore {
-		// OMS v1.0 section 6.2.1: an ignored path leaves out that path and all below it.
-		ignored = path.Clean(ignored)
-		if name == ignored || strings.HasPrefix(name, ignored+"/") {
+	return w.ignored.Covers(name)
+}
+
+// PathSet is a set of paths, each of which stands for itself and all below it, as ignored paths do (OMS v1.0 section 6.2.1).
+type PathSet map[string]bool
+
+// NewPathSet makes a set of paths, which need not be clean.
+func NewPathSet(paths []string) PathSet {
+	set := make(PathSet, len(paths))
+	for _, p := range paths {
+		set[path.Clean(p)] = true
+	}
+	return set
+}
+
+// Covers reports whether the path, or a directory above it, is in the set.
+func (s PathSet) Covers(name string) bool {
+	for len(s) > 0 {
+		if s[name] {
 			return true
 		}
+		above := strings.LastIndexByte(name, '/')
+		if above < 0 {
+			return false
+		}
+		name = name[:above]
 	}
 	return false
 }

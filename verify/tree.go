@@ -17,6 +17,8 @@ import (
 type TreeOptions struct {
 	// File names the one file below fsys that is verified; empty for the whole tree.
 	File string
+	// Bundle is what messages call the bundle: the name of its file, say. It may be empty.
+	Bundle string
 	// Signature is the path of the bundle below fsys, which is no part of the tree; empty when it is
 	// elsewhere.
 	Signature string
@@ -56,7 +58,7 @@ type TreeResult struct {
 	// it lists something else, as they were found and verified.
 	Name    string `json:"name,omitempty"`
 	DirHash string `json:"dirHash,omitempty"`
-	// Files and Bytes count what was hashed.
+	// Files and Bytes count what was hashed and is signed or not as it was.
 	Files int   `json:"files"`
 	Bytes int64 `json:"bytes"`
 	// LeftOut are git's files at the top, which are no part of a tree.
@@ -94,6 +96,9 @@ func Tree(ctx context.Context, fsys fs.FS, bundle []byte, anchor Anchor, opts Tr
 func (r *TreeResult) checkBundle(data []byte, anchor Anchor, opts TreeOptions) (*attest.OMS, error) {
 	b, err := attest.Parse(data)
 	if err != nil {
+		if opts.Bundle != "" {
+			err = fmt.Errorf("%s: %w", opts.Bundle, err)
+		}
 		return nil, r.fail("bundle", err)
 	}
 	if b.Message != nil {
@@ -173,17 +178,18 @@ func (r *TreeResult) checkFiles(ctx context.Context, fsys fs.FS, oms *attest.OMS
 		}
 		return err
 	}
-	r.Files, r.Bytes, r.Unsigned = len(got.Files), got.Size(), got.Unlisted
+	var empty []string
+	if got.Serialization.ShardSize > 0 {
+		// OMS v1.0 section 6.3.2: files with zero bytes have no shards, so none of them can be missing or extra.
+		empty = got.EmptyFiles()
+	}
+	r.Files, r.Bytes, r.Unsigned = len(got.Files)-len(empty), got.Size(), slices.Concat(got.Unlisted, empty)
 	r.LeftOut = slices.DeleteFunc(got.LeftOut, func(name string) bool { return !slices.Contains(manifest.GitNames(), name) })
 	if r.Diff = got.DiffResources(want); !r.Diff.Equal() {
 		return r.fail("files", r.Diff.Err())
 	}
 	if r.DirHash == "" {
 		r.DirHash = got.DirHash()
-	}
-	if got.Serialization.ShardSize > 0 {
-		// OMS v1.0 section 6.3.2: files with zero bytes have no shards, so none of them can be missing or extra.
-		r.Unsigned = append(r.Unsigned, got.EmptyFiles()...)
 	}
 	if len(r.Unsigned) > 0 {
 		r.DirHash = "" // it would cover files that nobody signed

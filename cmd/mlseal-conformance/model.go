@@ -63,7 +63,7 @@ func verifyModel(ctx context.Context, args []string, stdout io.Writer) error {
 	if m.file == "" {
 		inside = m.inside(f.bundle)
 	}
-	r, verr := verify.Tree(ctx, m.root.FS(), data, anchor, verify.TreeOptions{File: m.file, Signature: inside, Now: now(),
+	r, verr := verify.Tree(ctx, m.root.FS(), data, anchor, verify.TreeOptions{File: m.file, Bundle: f.bundle, Signature: inside, Now: now(),
 		Ignore: m.ignored(f.ignore), IgnoreUnsigned: f.ignoreUnsigned})
 	if err := printChecks(stdout, r.Checks); err != nil {
 		return err

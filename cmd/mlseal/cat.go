@@ -117,6 +117,9 @@ var (
 )
 
 func (b *byteRange) Set(text string) error {
+	if b.text != "" {
+		return errors.New("one range is written; run cat once for each")
+	}
 	out := byteRange{text: text, end: math.MaxInt64}
 	var err error
 	number := func(s string) int64 {

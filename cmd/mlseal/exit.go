@@ -219,6 +219,8 @@ func hintFor(err error) string {
 		return "replace the link by the file that it points to (cp -L), or leave it out of the tree; hash, sign and verify follow it with --allow-symlinks"
 	case isAny(err, manifest.ErrBrokenLink):
 		return "remove the link, or leave it out with --ignore-paths"
+	case isAny(err, manifest.ErrName) && isAny(err, attest.ErrBundle, attest.ErrStatement):
+		return "no tree can hold such a file; ask whoever signed it"
 	case isAny(err, manifest.ErrName):
 		return "rename the file: letters, digits, spaces, `-`, `_` and `.` are safe everywhere"
 	case isAny(err, manifest.ErrChanged):
@@ -235,6 +237,8 @@ func hintFor(err error) string {
 		return "hash the parts that are named again, of a tree that nobody writes to, and merge all of them"
 	case isAny(err, parts.ErrIsPart):
 		return "mlseal manifest merge makes the manifest of the tree of all its parts"
+	case isAny(err, attest.ErrBundle):
+		return "name the file that mlseal sign or mlseal attest wrote, or get it again from whoever signed"
 	case isAny(err, attest.ErrPredicate):
 		return "mlseal schema NAME prints the schema of a predicate"
 	case isAny(err, atomicfile.ErrExists):

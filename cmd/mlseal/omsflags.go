@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -97,6 +98,9 @@ func (s *sizeFlag) String() string {
 
 func (s *sizeFlag) Set(text string) error {
 	n, err := manifest.ParseSize(text)
+	if err != nil {
+		return errors.New("want a positive number of bytes such as 1000000000, 1GB or 16MiB")
+	}
 	*s = sizeFlag(n)
-	return err
+	return nil
 }

@@ -216,7 +216,7 @@ func (a *app) holdToBundle(anchor verify.Anchor, p *openedPackage, r *readable, 
 	if err != nil {
 		return fmt.Errorf("signature: %w", err)
 	}
-	signed, err := verify.OpenBundle(bundle, anchor, verify.TreeOptions{Now: a.now()})
+	signed, err := verify.OpenBundle(bundle, anchor, verify.TreeOptions{Now: a.now(), Bundle: f.signature})
 	if err != nil {
 		return err
 	}

@@ -136,10 +136,19 @@ func (a *app) signTree(ctx context.Context, path string, keyRef signWithFlags, f
 	return a.signTreeAs(ctx, t.name, t.source, m, ignore, key, f, output)
 }
 
+// parseManifest says what a bundle is that somebody takes for a manifest.
+func parseManifest(data []byte) (*parts.Document, error) {
+	d, err := parts.Parse(data)
+	if err != nil && attest.IsBundle(data) {
+		return nil, fmt.Errorf("%w: it is a signature bundle; mlseal hash PATH --manifest FILE writes the manifest of a tree", parts.ErrDocument)
+	}
+	return d, err
+}
+
 // signManifest signs the tree that a manifest describes.
 func (a *app) signManifest(ctx context.Context, path string, keyRef signWithFlags, f signFlags, output string) error {
 	f.signature = cmp.Or(f.signature, defaultSignature)
-	d, err := readAs("manifest", path, parts.MaxDocumentBytes, parts.Parse)
+	d, err := readAs("manifest", path, parts.MaxDocumentBytes, parseManifest)
 	if err != nil {
 		return fmt.Errorf("sign: %w", err)
 	}

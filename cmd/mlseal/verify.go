@@ -210,7 +210,7 @@ func (f verifyFlags) treeOptions(t *tree) (verify.TreeOptions, error) {
 		return verify.TreeOptions{}, err
 	}
 	inside, err := t.inside(f.signature)
-	return verify.TreeOptions{File: t.file, Signature: inside, Ignore: ignore, IncludeGit: !f.tree.git,
+	return verify.TreeOptions{File: t.file, Bundle: f.signature, Signature: inside, Ignore: ignore, IncludeGit: !f.tree.git,
 		IgnoreUnsigned: f.unsigned, AllowSymlinks: f.tree.symlinks, FailFast: f.failFast, Concurrency: t.concurrency()}, err
 }
 

@@ -255,14 +255,14 @@ func (o *object) add(quoted []byte) error {
 		}
 	}
 	if strings.ContainsRune(key, 0) {
-		return fmt.Errorf("%w: key %q holds NUL", ErrAmbiguous, key)
+		return fmt.Errorf("%w: key %.100q holds NUL", ErrAmbiguous, key)
 	}
 	first, dup := o.find(key)
 	switch {
 	case dup && first == key:
-		return fmt.Errorf("%w: duplicate key %q", ErrAmbiguous, key)
+		return fmt.Errorf("%w: duplicate key %.100q", ErrAmbiguous, key)
 	case dup:
-		return fmt.Errorf("%w: keys %q and %q differ only in spelling", ErrAmbiguous, first, key)
+		return fmt.Errorf("%w: keys %.100q and %.100q differ only in spelling", ErrAmbiguous, first, key)
 	}
 	return nil
 }
@@ -357,7 +357,7 @@ func (k Keys) CheckAll(data []byte) error {
 // Check refuses a key that is none of these but is spelled like one. The error wraps ErrAmbiguous.
 func (k Keys) Check(key string) error {
 	if want, ok := k.folded[Fold(key)]; ok && want != key {
-		return fmt.Errorf("%w: key %q stands where %q is meant", ErrAmbiguous, key, want)
+		return fmt.Errorf("%w: key %.100q stands where %q is meant", ErrAmbiguous, key, want)
 	}
 	return nil
 }

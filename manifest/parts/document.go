@@ -429,6 +429,7 @@ func (a About) files(list []wireFile) ([]manifest.File, error) {
 		return nil, manifest.ErrTooMany
 	}
 	out := make([]manifest.File, len(list))
+	ignored := manifest.NewPathSet(a.IgnorePaths)
 	var total int64
 	for i, f := range list {
 		if f.Size == nil {
@@ -437,6 +438,9 @@ func (a About) files(list []wireFile) ([]manifest.File, error) {
 		out[i] = manifest.File{Path: f.Path, Size: *f.Size, Digest: f.Digest}
 		if err := a.Serialization.CheckFile(out[i]); err != nil {
 			return nil, err
+		}
+		if !a.SingleFile && ignored.Covers(f.Path) {
+			return nil, fmt.Errorf("%q is listed, and ignorePaths leave it out", f.Path)
 		}
 		if out[i].Size > MaxBytes-total {
 			return nil, fmt.Errorf("it lists more than %d bytes", int64(MaxBytes))

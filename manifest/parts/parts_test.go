@@ -386,6 +386,7 @@ func TestParseRefuses(t *testing.T) {
 		"negative size":      {document, `"size":12,`, `"size":-12,`},
 		"not sorted":         {document, `"path":"a"`, `"path":"c"`},
 		"path":               {document, `"path":"a"`, `"path":"../a"`},
+		"ignored and listed": {document, `["x","y"]`, `["a","y"]`},
 		"ignore not sorted":  {document, `["x","y"]`, `["y","x"]`},
 		"ignore":             {document, `["x","y"]`, `["/x"]`},
 		"hash type":          {document, `"hashType":"sha256"`, `"hashType":"md5"`},

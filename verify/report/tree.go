@@ -39,7 +39,7 @@ func (t Tree) Text(w io.Writer, style Style) error {
 		if t.Result.DirHash != "" {
 			tree = "  dirHash:" + t.Result.DirHash
 		}
-		p.Line("%s  %s  %d files, %s%s", style.verdict(true, "VERIFIED"), escape.Line(t.Path), t.Result.Files-len(t.Result.Unsigned), progress.Bytes(t.Result.Bytes), tree)
+		p.Line("%s  %s  %d files, %s%s", style.verdict(true, "VERIFIED"), escape.Line(t.Path), t.Result.Files, progress.Bytes(t.Result.Bytes), tree)
 	} else {
 		p.Line("%s  %s", style.verdict(false, "FAILED"), escape.Line(t.Path))
 	}
