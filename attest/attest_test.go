@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -65,6 +66,11 @@ func TestParseStatementRefuses(t *testing.T) {
 		"35 statement v0.1":               {strings.Replace(statementText(goodSubject, ""), "Statement/v1", "Statement/v0.1", 1), ErrStatement},
 		"predicate is no object":          {strings.Replace(statementText(goodSubject, ""), `"predicate":{}`, `"predicate":[]`, 1), ErrStatement},
 		"predicate is null":               {strings.Replace(statementText(goodSubject, ""), `"predicate":{}`, `"predicate":null`, 1), ErrStatement},
+		"content is a list":               {statementText(`{"digest":{"sha256":"`+hex64+`"},"content":[1,2,null]}`, ""), strictjson.ErrSyntax},
+		"digest is null":                  {statementText(`{"digest":{"sha256":"`+hex64+`","x-own":null}}`, ""), strictjson.ErrSyntax},
+		"33 digests":                      {statementText(`{"digest":{`+strings.TrimSuffix(numbered(33, `"x%d":"ab",`), ",")+`}}`, ""), strictjson.ErrLimit},
+		"algorithm in capitals":           {statementText(`{"digest":{"SHA256":"`+hex64+`"}}`, ""), strictjson.ErrAmbiguous},
+		"annotations without end":         {statementText(`{"digest":{"sha256":"`+hex64+`"},"annotations":{"x":[`+strings.Repeat("0,", MaxAnnotations)+`0]}}`, ""), strictjson.ErrLimit},
 		"unpaired surrogate in a key":     {statementText(goodSubject, `,"\ud800":1`), strictjson.ErrAmbiguous},
 	} {
 		_, err := ParseStatement([]byte(tc.text))
@@ -75,6 +81,44 @@ func TestParseStatementRefuses(t *testing.T) {
 	huge := statementText(goodSubject, `,"x":"`+strings.Repeat("x", MaxStatementBytes)+`"`)
 	if _, err := ParseStatement([]byte(huge)); !errors.Is(err, strictjson.ErrLimit) {
 		t.Errorf("29 payload beyond the limit: %v", err)
+	}
+}
+
+// numbered repeats a text with a number in it.
+func numbered(n int, format string) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, format, i)
+	}
+	return b.String()
+}
+
+// TestParseCountsFirst: lists that are too long are refused before they are decoded, which takes many times the room of their text.
+func TestParseCountsFirst(t *testing.T) {
+	const n = 1 << 20
+	many := func(element string) string { return strings.Repeat(element+",", n) + element }
+	oms := omsStatement(t, strings.Replace(plainSerialization, "}", `,"ignore_paths":[`+many(`"x"`)+`]}`, 1), sha(`"a"`))
+	refused := func(name string, size int, parse func() error) {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		err := parse()
+		runtime.ReadMemStats(&after)
+		if !errors.Is(err, strictjson.ErrLimit) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if got := after.TotalAlloc - before.TotalAlloc; got > 8*uint64(size)+1<<20 {
+			t.Errorf("%s: %d bytes were allocated for a text of %d", name, got, size)
+		}
+	}
+	refused("ignore_paths", len(oms.Predicate), func() error { _, err := ParseOMS(oms); return err })
+	for name, text := range map[string]string{
+		"signatures":   bundleText(goodKey, "{}", many("{}")),
+		"tlogEntries":  bundleText(goodKey+`,"tlogEntries":[`+many("0")+`]`, "{}", goodSig),
+		"timestamps":   bundleText(goodKey+`,"timestampVerificationData":{"rfc3161Timestamps":[`+many("{}")+`]}`, "{}", goodSig),
+		"certificates": bundleText(`"x509CertificateChain":{"certificates":[`+many("{}")+`]}`, "{}", goodSig),
+		"nesting":      bundleText(goodKey+`,"tlogEntries":[`+strings.Repeat("[", MaxBundleDepth)+strings.Repeat("]", MaxBundleDepth)+`]`, "{}", goodSig),
+	} {
+		refused(name, len(text), func() error { _, err := Parse([]byte(text)); return err })
 	}
 }
 
@@ -225,6 +269,19 @@ func TestSignOMS(t *testing.T) {
 	}
 	if _, err := SignOMS(context.Background(), &manifest.Manifest{}, "model", nil, &payloads{}); !errors.Is(err, ErrOMS) {
 		t.Errorf("an empty tree: %v", err)
+	}
+	m, err := manifest.Build(context.Background(), fstest.MapFS{"b": {Data: []byte("1")}}, manifest.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// What ParseOMS would refuse, or would read as another name.
+	for _, path := range []string{"../x", "/abs", "", ".", `a\b`, "a\nb", "a\xff", "b"} {
+		if _, err := SignOMS(context.Background(), m, "model", []string{path}, &payloads{}); !errors.Is(err, ErrOMS) {
+			t.Errorf("ignored path %q: %v", path, err)
+		}
+	}
+	if _, err := SignOMS(context.Background(), m, "m\xff", nil, &payloads{}); !errors.Is(err, manifest.ErrName) {
+		t.Errorf("a name that is not UTF-8: %v", err)
 	}
 }
 

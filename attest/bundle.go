@@ -11,7 +11,8 @@ import (
 	"io"
 	"strings"
 
-	"github.com/mlseal/mlseal/internal/gcpace"
+	"github.com/mlseal/mlseal/internal/dsse"
+	"github.com/mlseal/mlseal/internal/gcroom"
 	"github.com/mlseal/mlseal/internal/strictjson"
 )
 
@@ -65,8 +66,7 @@ type PublicKeyHint struct {
 
 // PAE reads the pre-authentication encoding of an envelope's payload, which is what is signed (DSSE v1.0, "Signature Definition").
 func PAE(payloadType string, payload []byte) io.Reader {
-	head := fmt.Sprintf("DSSEv1 %d %s %d ", len(payloadType), payloadType, len(payload))
-	return io.MultiReader(strings.NewReader(head), bytes.NewReader(payload))
+	return io.MultiReader(strings.NewReader(dsse.Header(payloadType, len(payload))), bytes.NewReader(payload))
 }
 
 // base64Bytes takes canonical standard base64 only: one text for one value.
@@ -96,18 +96,18 @@ func decodeBase64(text []byte) ([]byte, error) {
 		return nil, errors.New("base64 is not in a string")
 	}
 	text = text[1 : len(text)-1]
-	gcpace.MakeRoom(len(text))
+	gcroom.Make(len(text))
 	decoded := make([]byte, base64.StdEncoding.DecodedLen(len(text)))
 	n, err := base64.StdEncoding.Strict().Decode(decoded, text)
 	return decoded[:n:n], err
 }
 
 type wireMaterial struct {
-	PublicKey                 *wireKey          `json:"publicKey"`
-	Certificate               *wireCertificate  `json:"certificate"`
-	X509CertificateChain      *wireChain        `json:"x509CertificateChain"`
-	TlogEntries               []json.RawMessage `json:"tlogEntries"`
-	TimestampVerificationData *wireTimestamps   `json:"timestampVerificationData"`
+	PublicKey                 *wireKey         `json:"publicKey"`
+	Certificate               *wireCertificate `json:"certificate"`
+	X509CertificateChain      *wireChain       `json:"x509CertificateChain"`
+	TlogEntries               wireEntries      `json:"tlogEntries"`
+	TimestampVerificationData *wireTimestamps  `json:"timestampVerificationData"`
 }
 
 type wireKey struct {
@@ -121,13 +121,64 @@ type wireCertificate struct {
 }
 
 type wireChain struct {
-	Certificates []wireCertificate `json:"certificates"`
+	Certificates wireCertificates `json:"certificates"`
 }
 
 type wireTimestamps struct {
-	RFC3161Timestamps []struct {
-		SignedTimestamp base64Bytes `json:"signedTimestamp"`
-	} `json:"rfc3161Timestamps"`
+	RFC3161Timestamps wireStamps `json:"rfc3161Timestamps"`
+}
+
+type wireStamp struct {
+	SignedTimestamp base64Bytes `json:"signedTimestamp"`
+}
+
+// Lists in a bundle are counted before they are read.
+type (
+	wireEntries      []json.RawMessage
+	wireCertificates []wireCertificate
+	wireStamps       []wireStamp
+	wireSignatures   []wireSignature
+)
+
+func (w *wireEntries) UnmarshalJSON(data []byte) error {
+	return decodeList(data, (*[]json.RawMessage)(w), MaxTlogEntries, "tlogEntries")
+}
+
+func (w *wireCertificates) UnmarshalJSON(data []byte) error {
+	return decodeList(data, (*[]wireCertificate)(w), MaxChain, "certificates in a chain")
+}
+
+func (w *wireStamps) UnmarshalJSON(data []byte) error {
+	return decodeList(data, (*[]wireStamp)(w), MaxTimestamps, "timestamps")
+}
+
+func (w *wireSignatures) UnmarshalJSON(data []byte) error {
+	return decodeList(data, (*[]wireSignature)(w), maxSignatures, "signatures")
+}
+
+// maxSignatures is how many signatures of an envelope are read, to say how many there are: one is taken.
+const maxSignatures = 16
+
+// decodeList reads an array of at most most elements, which take more room than their text does.
+func decodeList[T any](data []byte, list *[]T, most int, what string) error {
+	if err := checkLength(data, most, what); err != nil {
+		return err
+	}
+	return decode(data, list)
+}
+
+// checkLength refuses a longer array. Where data is no array, whoever decodes it says so.
+func checkLength(data []byte, most int, what string) error {
+	if !bytes.HasPrefix(data, []byte("[")) {
+		return nil
+	}
+	n := 0
+	return strictjson.Array(data, func([]byte) error {
+		if n++; n > most {
+			return fmt.Errorf("%w: more than %d %s", strictjson.ErrLimit, most, what)
+		}
+		return nil
+	})
 }
 
 type wireSignature struct {
@@ -149,7 +200,7 @@ func parseBundle(data []byte) (*Bundle, error) {
 	if len(bytes.TrimSpace(data)) == 0 {
 		return nil, fmt.Errorf("%w: it is empty", strictjson.ErrSyntax)
 	}
-	if err := strictjson.Check(data, strictjson.Limits{MaxBytes: MaxBundleBytes}); err != nil {
+	if err := strictjson.Check(data, strictjson.Limits{MaxBytes: MaxBundleBytes, MaxDepth: MaxBundleDepth}); err != nil {
 		return nil, err
 	}
 	b := &Bundle{raw: data[:len(data):len(data)]}
@@ -192,7 +243,7 @@ func parseBundle(data []byte) (*Bundle, error) {
 
 // IsBundle reports whether data is JSON that calls itself a bundle of a version that Parse reads. The rest of it may be broken.
 func IsBundle(data []byte) bool {
-	if strictjson.Check(data, strictjson.Limits{MaxBytes: MaxBundleBytes}) != nil {
+	if strictjson.Check(data, strictjson.Limits{MaxBytes: MaxBundleBytes, MaxDepth: MaxBundleDepth}) != nil {
 		return false
 	}
 	_, err := mediaTypeOf(data)
@@ -247,7 +298,7 @@ var bundleMediaTypes = map[string]bool{
 
 func parseEnvelope(data []byte) (Envelope, error) {
 	var e Envelope
-	var signatures []wireSignature
+	var signatures wireSignatures
 	err := strictjson.Object(data, func(key string, value []byte) (err error) {
 		switch key {
 		case "payload":
@@ -274,15 +325,13 @@ func parseEnvelope(data []byte) (Envelope, error) {
 	if len(signatures) != 1 {
 		return Envelope{}, fmt.Errorf("%d signatures, want exactly one", len(signatures))
 	}
-	for _, s := range signatures {
-		if len(s.Sig) == 0 {
-			return Envelope{}, fmt.Errorf("a signature is empty")
-		}
-		sig := Signature{Sig: s.Sig}
-		if s.KeyID != nil {
-			sig.KeyID = *s.KeyID
-		}
-		e.Signatures = append(e.Signatures, sig)
+	only := signatures[0]
+	if len(only.Sig) == 0 {
+		return Envelope{}, fmt.Errorf("the signature is empty")
+	}
+	e.Signatures = []Signature{{Sig: only.Sig}}
+	if only.KeyID != nil {
+		e.Signatures[0].KeyID = *only.KeyID
 	}
 	return e, nil
 }
@@ -293,9 +342,6 @@ func parseMaterial(data []byte) (Material, error) {
 		return Material{}, err
 	}
 	m := Material{TlogEntries: w.TlogEntries}
-	if len(w.TlogEntries) > MaxTlogEntries {
-		return Material{}, fmt.Errorf("%w: %d tlogEntries, at most %d are read", strictjson.ErrLimit, len(w.TlogEntries), MaxTlogEntries)
-	}
 	for i, entry := range w.TlogEntries {
 		if err := checkEntry(entry); err != nil {
 			return Material{}, fmt.Errorf("tlogEntries[%d]: %w", i, err)
@@ -312,9 +358,6 @@ func parseMaterial(data []byte) (Material, error) {
 	}
 	if w.X509CertificateChain != nil {
 		kinds++
-		if n := len(w.X509CertificateChain.Certificates); n > MaxChain {
-			return Material{}, fmt.Errorf("%w: a chain of %d certificates, at most %d are read", strictjson.ErrLimit, n, MaxChain)
-		}
 		for _, c := range w.X509CertificateChain.Certificates {
 			m.Chain = append(m.Chain, c.RawBytes)
 		}
@@ -326,9 +369,6 @@ func parseMaterial(data []byte) (Material, error) {
 		return Material{}, fmt.Errorf("the certificate is empty")
 	}
 	if w.TimestampVerificationData != nil {
-		if n := len(w.TimestampVerificationData.RFC3161Timestamps); n > MaxTimestamps {
-			return Material{}, fmt.Errorf("%w: %d timestamps, at most %d are read", strictjson.ErrLimit, n, MaxTimestamps)
-		}
 		for _, t := range w.TimestampVerificationData.RFC3161Timestamps {
 			m.Timestamps = append(m.Timestamps, t.SignedTimestamp)
 		}

@@ -52,10 +52,13 @@ const (
 // Limits of what is read.
 const (
 	MaxBundleBytes       = 128 << 20 // an OMS bundle lists every file of a tree
+	MaxBundleDepth       = 32        // the deepest known bundles have 8 levels
 	MaxStatementBytes    = 96 << 20
 	MaxSubjects          = 1024    // sigstore-go refuses more
 	MaxLegacySubjects    = 100_000 // model-signing 0.2 made each file of a tree a subject
 	MaxDigestsPerSubject = 32      // sigstore-go refuses more
+	MaxAnnotations       = 500_000 // values in the annotations of all subjects together
+	MaxIgnorePaths       = 100_000
 	MaxStatementDepth    = 64
 	MaxTlogEntries       = 32 // sigstore-go refuses more
 	MaxTimestamps        = 32 // sigstore-go refuses more

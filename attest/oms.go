@@ -9,8 +9,9 @@ import (
 	"slices"
 	"sort"
 	"strings"
+	"unicode/utf8"
 
-	"github.com/mlseal/mlseal/internal/gcpace"
+	"github.com/mlseal/mlseal/internal/gcroom"
 	"github.com/mlseal/mlseal/internal/strictjson"
 	"github.com/mlseal/mlseal/manifest"
 )
@@ -97,8 +98,15 @@ type omsSerialization struct {
 	Method        string          `json:"method"`
 	HashType      string          `json:"hash_type"`
 	AllowSymlinks *bool           `json:"allow_symlinks"`
-	IgnorePaths   []string        `json:"ignore_paths,omitempty"`
+	IgnorePaths   ignorePaths     `json:"ignore_paths,omitempty"`
 	ShardSize     json.RawMessage `json:"shard_size,omitempty"`
+}
+
+// ignorePaths are counted before they are read.
+type ignorePaths []string
+
+func (p *ignorePaths) UnmarshalJSON(data []byte) error {
+	return decodeList(data, (*[]string)(p), MaxIgnorePaths, "ignore_paths")
 }
 
 // exact decodes an object and refuses keys that are known ones in another spelling.
@@ -140,6 +148,16 @@ func omsPayload(m *manifest.Manifest, name string, ignore []string) ([]byte, err
 			return nil, fmt.Errorf("attest: %w: ignore_paths: %q holds a character that others could take for a pattern", ErrOMS, path)
 		}
 	}
+	// What encoding/json writes for bytes that are no text is another name.
+	if !utf8.ValidString(name) {
+		return nil, fmt.Errorf("attest: %w: the name %q is not UTF-8: %w", ErrOMS, name, manifest.ErrName)
+	}
+	if err := checkIgnored(ignore); err != nil {
+		return nil, fmt.Errorf("attest: %w: %w", ErrOMS, err)
+	}
+	if err := checkListed(ignore, m.EachResource); err != nil {
+		return nil, fmt.Errorf("attest: %w: %w", ErrOMS, err)
+	}
 	payload, err := writeOMS(m, name, newOMSSerialization(m.Serialization, slices.Compact(ignore)))
 	if err != nil {
 		return nil, fmt.Errorf("attest: %w: %w", ErrOMS, err)
@@ -154,7 +172,7 @@ func writeOMS(m *manifest.Manifest, name string, s omsSerialization) ([]byte, er
 		return nil, err
 	}
 	size := len(head) + omsPredicateSize(m)
-	gcpace.MakeRoom(size)
+	gcroom.Make(size)
 	var b bytes.Buffer
 	b.Grow(size)
 	b.Write(head)

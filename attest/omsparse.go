@@ -5,11 +5,13 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"iter"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
-	"github.com/mlseal/mlseal/internal/gcpace"
+	"github.com/mlseal/mlseal/internal/gcroom"
 	"github.com/mlseal/mlseal/internal/lazyregexp"
 	"github.com/mlseal/mlseal/internal/strictjson"
 	"github.com/mlseal/mlseal/manifest"
@@ -69,14 +71,10 @@ func parseOMS(s *Statement) (*OMS, error) {
 	if got := s.Subject[0].Digest["sha256"]; got != o.Root {
 		return nil, fmt.Errorf("%w: the subject says sha256:%s, the resources give sha256:%s", ErrOMSRoot, got, o.Root)
 	}
-	if o.nameBareFile(); !o.SingleFile { // a file that is signed by its name is not left out
-		ignored := manifest.NewPathSet(o.IgnorePaths)
-		for _, r := range o.Resources {
-			if ignored.Covers(r.Path) {
-				return nil, fmt.Errorf("it lists %q, which its ignore_paths leave out", r.Path)
-			}
-		}
+	if err := checkListed(o.IgnorePaths, slices.Values(o.Resources)); err != nil { // before a bare file gets its name, which may be that of one that a tree leaves out
+		return nil, err
 	}
+	o.nameBareFile()
 	return o, o.Serialization.SortResources(o.Resources)
 }
 
@@ -119,12 +117,27 @@ func (s omsSerialization) parse() (manifest.Serialization, error) {
 		return out, errors.New("serialization.allow_symlinks is missing")
 	}
 	out.AllowSymlinks = *s.AllowSymlinks
-	for _, name := range s.IgnorePaths {
-		if err := manifest.CheckName(path.Clean(name)); err != nil {
-			return out, fmt.Errorf("ignore_paths: %w", err)
+	return out, checkIgnored(s.IgnorePaths)
+}
+
+// checkListed refuses resources that the ignored paths leave out.
+func checkListed(ignore []string, resources iter.Seq[manifest.Resource]) error {
+	ignored := manifest.NewPathSet(ignore)
+	for r := range resources {
+		if ignored.Covers(r.Path) {
+			return fmt.Errorf("it lists %q, which its ignore_paths leave out", r.Path)
 		}
 	}
-	return out, nil
+	return nil
+}
+
+func checkIgnored(paths []string) error {
+	for _, name := range paths {
+		if err := manifest.CheckName(path.Clean(name)); err != nil {
+			return fmt.Errorf("ignore_paths: %w", err)
+		}
+	}
+	return nil
 }
 
 // shardSizeGrammar is a positive integer, also as Python's protobuf writes it: 1000000000.0.
@@ -151,7 +164,7 @@ func parseResources(data []byte, s manifest.Serialization) ([]manifest.Resource,
 	if err := strictjson.Array(data, func([]byte) error { n++; return nil }); err != nil {
 		return nil, err
 	}
-	gcpace.MakeRoom(len(data))
+	gcroom.Make(len(data))
 	out := make([]manifest.Resource, 0, n)
 	err := strictjson.Array(data, func(value []byte) error {
 		r, err := parseResource(value, s)

@@ -5,11 +5,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
 
-	"github.com/mlseal/mlseal/internal/gcpace"
+	"github.com/mlseal/mlseal/internal/gcroom"
 	"github.com/mlseal/mlseal/internal/strictjson"
 )
 
@@ -43,6 +44,7 @@ var (
 		"blake2b": 128, "blake3": 64, "md5": 32, "dirHash": 64,
 		"gitCommit": 0, "gitTree": 0, "gitBlob": 0, "gitTag": 0, // SHA-1 or SHA-256
 	}
+	algorithmKeys = strictjson.NewKeys(slices.Collect(maps.Keys(algorithms))...)
 )
 
 // NewStatement returns a statement about subjects. It fails as ParseStatement would.
@@ -75,7 +77,7 @@ func (s *Statement) marshal() ([]byte, error) {
 		predicate = json.RawMessage("null")
 	}
 	size := len(head) + len(predicate) + len("}")
-	gcpace.MakeRoom(size)
+	gcroom.Make(size)
 	var b bytes.Buffer
 	b.Grow(size)
 	b.Write(head)
@@ -168,12 +170,20 @@ func parseStatement(payload []byte, types []string) (*Statement, error) {
 
 func parseSubjects(data []byte, most int) ([]ResourceDescriptor, error) {
 	var subjects []ResourceDescriptor
+	annotations := 0
 	if data != nil {
 		err := strictjson.Array(data, func(value []byte) error {
 			if len(subjects) == most {
 				return fmt.Errorf("%w: more than %d subjects", strictjson.ErrLimit, most)
 			}
-			subject, err := parseSubject(value)
+			n, err := checkDescriptor(value)
+			if annotations += n; err == nil && annotations > MaxAnnotations {
+				err = fmt.Errorf("%w: more than %d values in annotations", strictjson.ErrLimit, MaxAnnotations)
+			}
+			var subject ResourceDescriptor
+			if err == nil {
+				subject, err = parseSubject(value)
+			}
 			if err != nil {
 				return fmt.Errorf("subject %d: %w", len(subjects), err)
 			}
@@ -193,7 +203,7 @@ func parseSubjects(data []byte, most int) ([]ResourceDescriptor, error) {
 
 func parseSubject(data []byte) (ResourceDescriptor, error) {
 	var subject ResourceDescriptor
-	if err := exact(data, &subject, resourceKeys); err != nil {
+	if err := json.Unmarshal(data, &subject); err != nil {
 		return subject, err
 	}
 	// in-toto Statement v1: "subject[*].digest ... REQUIRED".
@@ -201,6 +211,52 @@ func parseSubject(data []byte) (ResourceDescriptor, error) {
 		return subject, fmt.Errorf("it has no digest")
 	}
 	return subject, CheckDigestSet(subject.Digest)
+}
+
+// checkDescriptor holds the text of a resource descriptor to its keys and, before it is decoded, to what encoding/json would take otherwise than
+// protojson or make much of: digests are strings and few, contents are a string. It returns how many values the annotations have.
+func checkDescriptor(data []byte) (annotations int, err error) {
+	err = strictjson.Object(data, func(key string, value []byte) error {
+		switch key {
+		case "digest":
+			return checkDigests(value)
+		case "content":
+			if value[0] != '"' {
+				return fmt.Errorf("%w: the content is no string", strictjson.ErrSyntax)
+			}
+		case "annotations":
+			annotations = countValues(value)
+		}
+		return resourceKeys.Check(key)
+	})
+	return annotations, err
+}
+
+func checkDigests(data []byte) error {
+	n := 0
+	return strictjson.Object(data, func(algorithm string, value []byte) error {
+		if n++; n > MaxDigestsPerSubject {
+			return fmt.Errorf("%w: more than %d digests", strictjson.ErrLimit, MaxDigestsPerSubject)
+		}
+		if value[0] != '"' {
+			return fmt.Errorf("%w: the digest %.100q is no string", strictjson.ErrSyntax, algorithm)
+		}
+		return nil
+	})
+}
+
+// countValues is how many values there are in valid JSON at least: one more than its commas, and one for each object and array.
+func countValues(data []byte) int {
+	n := 1
+	for i := 0; i < len(data); i++ {
+		switch data[i] {
+		case ',', '{', '[':
+			n++
+		case '"':
+			i = strictjson.StringEnd(data, i) - 1
+		}
+	}
+	return n
 }
 
 func maxSubjects(predicateType string) int {
@@ -221,10 +277,8 @@ func CheckDigestSet(set DigestSet) error {
 	for alg, value := range set {
 		length, known := algorithms[alg]
 		if !known {
-			for name := range algorithms {
-				if strictjson.Fold(name) == strictjson.Fold(alg) {
-					return fmt.Errorf("%w: digest algorithm %q stands where %q is meant", strictjson.ErrAmbiguous, alg, name)
-				}
+			if err := algorithmKeys.Check(alg); err != nil {
+				return fmt.Errorf("digest algorithm: %w", err)
 			}
 			continue
 		}

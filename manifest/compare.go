@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/mlseal/mlseal/internal/brief"
 	"github.com/opencontainers/go-digest"
 )
 
@@ -78,7 +79,7 @@ func (d *Diff) Err() error {
 	var parts []string
 	add := func(what string, names []string) {
 		if len(names) > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s (%s)", len(names), what, abbreviate(names)))
+			parts = append(parts, fmt.Sprintf("%d %s (%s)", len(names), what, brief.List(names, 5)))
 		}
 	}
 	changed := make([]string, len(d.Changed))
@@ -89,12 +90,4 @@ func (d *Diff) Err() error {
 	add("missing", d.Missing)
 	add("extra", d.Extra)
 	return fmt.Errorf("manifest: %w: %s", ErrMismatch, strings.Join(parts, ", "))
-}
-
-func abbreviate(names []string) string {
-	const most = 5
-	if len(names) <= most {
-		return strings.Join(names, ", ")
-	}
-	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
 }

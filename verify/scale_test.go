@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 
+	"github.com/mlseal/mlseal/internal/testenv"
 	"github.com/mlseal/mlseal/policies"
 	"github.com/mlseal/mlseal/verify"
 	"github.com/mlseal/mlseal/verify/trust"
@@ -92,6 +94,28 @@ func (s *scale) decide(t testing.TB) *policies.Decision {
 		t.Fatal(err)
 	}
 	return d
+}
+
+// TestStrangersAreNotDecoded: what nobody signed whom the policy names is not held decoded, which would take many times its size.
+func TestStrangersAreNotDecoded(t *testing.T) {
+	if testenv.Race {
+		t.Skip("counts memory")
+	}
+	s := newScale(t, 1, 0)
+	mallory, note := newPerson(t), strings.Repeat(`{"x":[]},`, 200_000)
+	stranger := mallory.sign(t, payload(digests("sha256", ours), kind, `{"results":[`+note+`{}]}`))
+	for i := range 8 {
+		s.found = append(s.found, verify.Found{Origin: fmt.Sprint("referrer ", i), Data: append(stranger, strings.Repeat(" ", i)...)})
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	s.decide(t)
+	runtime.ReadMemStats(&after)
+	if got, most := after.TotalAlloc-before.TotalAlloc, uint64(8*8*len(stranger)); got > most {
+		t.Errorf("%d bytes were allocated for 8 bundles of %d bytes, at most %d are wanted", got, len(stranger), most)
+	} else {
+		t.Logf("%d bytes were allocated for 8 bundles of %d bytes", got, len(stranger))
+	}
 }
 
 func BenchmarkVerify(b *testing.B) {

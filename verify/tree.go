@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/mlseal/mlseal/attest"
+	"github.com/mlseal/mlseal/internal/brief"
 	"github.com/mlseal/mlseal/manifest"
 )
 
@@ -284,19 +285,10 @@ func (r *TreeResult) describeFiles(signed int) string {
 		names []string
 	}{{"not part of the tree", r.LeftOut}, {"not looked at, by the signer's choice", r.Ignored}, {"not looked at, by your choice", r.IgnoredHere}, {"not checked, for nobody signed them", r.Unsigned}} {
 		if len(list.names) > 0 {
-			detail += "; " + list.what + ": " + few(list.names)
+			detail += "; " + list.what + ": " + brief.List(list.names, 20)
 		}
 	}
 	return detail
-}
-
-// few names the first of many.
-func few(names []string) string {
-	const most = 20
-	if len(names) <= most {
-		return strings.Join(names, ", ")
-	}
-	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
 }
 
 // listsGit reports whether the signer signed top-level git files too, which a tree leaves out otherwise.

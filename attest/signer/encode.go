@@ -7,7 +7,8 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/mlseal/mlseal/internal/gcpace"
+	"github.com/mlseal/mlseal/internal/dsse"
+	"github.com/mlseal/mlseal/internal/gcroom"
 	protobundle "github.com/sigstore/protobuf-specs/gen/pb-go/bundle/v1"
 	protodsse "github.com/sigstore/protobuf-specs/gen/pb-go/dsse"
 	"github.com/sigstore/sigstore-go/pkg/sign"
@@ -19,9 +20,8 @@ type envelope struct{ sign.DSSEData }
 
 // PreAuthEncoding is what is signed (DSSE v1.0, "Signature Definition").
 func (e *envelope) PreAuthEncoding() []byte {
-	head := fmt.Sprintf("DSSEv1 %d %s %d ", len(e.PayloadType), e.PayloadType, len(e.Data))
-	gcpace.MakeRoom(len(e.Data))
-	return slices.Concat([]byte(head), e.Data)
+	gcroom.Make(len(e.Data))
+	return slices.Concat([]byte(dsse.Header(e.PayloadType, len(e.Data))), e.Data)
 }
 
 // encode writes the bundle as compact JSON, as protojson does but for white space, which protojson varies from build to build. The payload of an
@@ -47,7 +47,7 @@ func encode(bundle *protobundle.Bundle) ([]byte, error) {
 	const opening, member = `"dsseEnvelope":{`, `"payload":"`
 	head, tail, _ := bytes.Cut(compact.Bytes(), []byte(opening)) // which stands in no string: its quotes would be escaped
 	size := compact.Len() + len(member) + len(`",`) + base64.StdEncoding.EncodedLen(len(payload))
-	gcpace.MakeRoom(size)
+	gcroom.Make(size)
 	out := make([]byte, 0, size)
 	out = append(append(append(out, head...), opening...), member...)
 	out = base64.StdEncoding.AppendEncode(out, payload)

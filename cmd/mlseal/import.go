@@ -295,15 +295,6 @@ func (a *app) notePointers(t *tree) func() {
 	}
 }
 
-// few names the first of many.
-func few(names []string) string {
-	const most = 5
-	if len(names) <= most {
-		return strings.Join(names, ", ")
-	}
-	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
-}
-
 // What a provenance statement of an import says of itself.
 const (
 	importBuildType  = "https://mlseal.dev/buildtypes/import/v1"

@@ -17,8 +17,9 @@ import (
 	"github.com/mlseal/mlseal/attest"
 	"github.com/mlseal/mlseal/attest/signer"
 	"github.com/mlseal/mlseal/internal/atomicfile"
+	"github.com/mlseal/mlseal/internal/brief"
 	"github.com/mlseal/mlseal/internal/escape"
-	"github.com/mlseal/mlseal/internal/gcpace"
+	"github.com/mlseal/mlseal/internal/gcroom"
 	"github.com/mlseal/mlseal/internal/progress"
 	"github.com/mlseal/mlseal/manifest/hfcache"
 	"github.com/mlseal/mlseal/manifest/objectstore"
@@ -156,7 +157,7 @@ func readInput(what, path string, limit int64) ([]byte, error) {
 			return nil, usage(fmt.Errorf("%s %s: it is a directory", what, path))
 		}
 		size := int(min(info.Size(), limit)) + bytes.MinRead // and no more: it can be the list of a large tree
-		gcpace.MakeRoom(size)
+		gcroom.Make(size)
 		data.Grow(size)
 	}
 	if _, err := data.ReadFrom(io.LimitReader(f, limit+1)); err != nil {
@@ -415,3 +416,6 @@ func (c *choice) Set(s string) error {
 }
 
 var _ pflag.Value = (*choice)(nil)
+
+// few names the first of many files in a message.
+func few(names []string) string { return brief.List(names, 5) }

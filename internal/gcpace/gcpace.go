@@ -5,7 +5,7 @@
 // command's time to give nothing back. The collector begins at 16 MiB instead.
 //
 // From then on the pace is the usual one while little is in use, and a faster one once much is: the list of a large tree is in use for long, and
-// twice its size would stay taken. Who takes a large piece says so (MakeRoom).
+// twice its size would stay taken. Who takes a large piece says so (package gcroom). Only a command imports this package.
 //
 // It must come early, before most packages of others are initialized, which the order that the language prescribes grants to a package that
 // imports next to nothing: "sort all packages by import path; … initialize the first package in the list that has all its imports initialized"
@@ -17,10 +17,9 @@ import (
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
-)
 
-// largePiece is from how many bytes on room is made.
-const largePiece = 4 << 20
+	"github.com/mlseal/mlseal/internal/gcroom"
+)
 
 // How much garbage may stand beside what is in use, in percent of it, before it is collected.
 const (
@@ -40,6 +39,7 @@ func init() {
 }
 
 func begin() {
+	gcroom.Enable()
 	debug.SetGCPercent(firstPercent)
 	afterCollection(func() { debug.SetGCPercent(percentFor(inUse())) })
 }
@@ -52,14 +52,6 @@ func percentFor(inUse uint64) int {
 		return muchPercent
 	}
 	return veryPercent
-}
-
-// MakeRoom collects garbage when n, the number of bytes that the caller is about to take at once, is large. The collector works beside the program: what is taken
-// at once stands beside all that it would have found, as when the list of a large tree is written, signed and encoded one after the other.
-func MakeRoom(n int) {
-	if n >= largePiece {
-		runtime.GC()
-	}
 }
 
 // inUse is how many bytes of the heap the last collection left.

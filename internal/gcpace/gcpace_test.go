@@ -65,21 +65,3 @@ func TestAfterCollection(t *testing.T) {
 		t.Errorf("called %d times", calls.Load())
 	}
 }
-
-// TestMakeRoom: garbage is collected before a large piece is taken, and not before a small one.
-func TestMakeRoom(t *testing.T) {
-	collections := func() uint32 {
-		var stats runtime.MemStats
-		runtime.ReadMemStats(&stats)
-		return stats.NumForcedGC
-	}
-	before := collections()
-	MakeRoom(largePiece - 1)
-	if n := collections() - before; n != 0 {
-		t.Errorf("%d collections for a small piece", n)
-	}
-	MakeRoom(largePiece)
-	if n := collections() - before; n != 1 {
-		t.Errorf("%d collections for a large piece, want 1", n)
-	}
-}

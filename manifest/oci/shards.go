@@ -12,7 +12,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/mlseal/mlseal/internal/gcpace"
+	"github.com/mlseal/mlseal/internal/gcroom"
 	"github.com/mlseal/mlseal/manifest"
 )
 
@@ -102,7 +102,7 @@ func writeList(shards []*tarball, first int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	gcpace.MakeRoom(size)
+	gcroom.Make(size)
 	b := append(make([]byte, 0, size), listBegin...)
 	if err := eachListed(shards, first, func(line []byte) { b = append(b, line...) }); err != nil {
 		return nil, err

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/mlseal/mlseal/internal/brief"
 	"github.com/mlseal/mlseal/manifest"
 	"github.com/opencontainers/go-digest"
 )
@@ -131,7 +132,7 @@ func eachOnce(parts []*Part) error {
 	var faults []string
 	add := func(what string, list []string) {
 		if len(list) > 0 {
-			faults = append(faults, what+" "+few(list))
+			faults = append(faults, what+" "+brief.List(list, 20))
 		}
 	}
 	add("missing: part", missing)
@@ -140,14 +141,6 @@ func eachOnce(parts []*Part) error {
 		return fmt.Errorf("%s, of %d parts", strings.Join(faults, "; "), of)
 	}
 	return nil
-}
-
-func few(list []string) string {
-	const most = 20
-	if len(list) <= most {
-		return strings.Join(list, ", ")
-	}
-	return fmt.Sprintf("%s and %d more", strings.Join(list[:most], ", "), len(list)-most)
 }
 
 // union lists all files of the parts, sorted. Several parts may list a file, when it has shards.

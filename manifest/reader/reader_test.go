@@ -9,11 +9,13 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/fstest"
 	"testing/iotest"
+	"time"
 
 	"github.com/mlseal/mlseal/manifest"
 )
@@ -421,6 +423,33 @@ func TestTree(t *testing.T) {
 	for _, bad := range [][]Entry{{entries[0], entries[0]}, {{Path: "../x", Source: entries[0].Source}}, {entries[1], {"a.txt/b", entries[3].Source, nil}}} {
 		if _, err := NewTree(t.Context(), bad, opts); !errors.Is(err, manifest.ErrName) {
 			t.Errorf("%v", err)
+		}
+	}
+}
+
+// ended is a context of another kind, for each of whose children package context keeps a goroutine until they are cancelled.
+type ended struct{ context.Context }
+
+func (ended) Value(any) any { return nil }
+
+// TestNewTreeLetsGo: what was opened before an error is closed.
+func TestNewTreeLetsGo(t *testing.T) {
+	source, err := FromFS(fstest.MapFS{"a": {Data: some(3)}}, "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var entries []Entry
+	for i := range 100 {
+		entries = append(entries, Entry{fmt.Sprint("f", i), source, resources(t, some(3), manifest.Serialization{})})
+	}
+	parent := ended{t.Context()}
+	before := runtime.NumGoroutine()
+	if _, err := NewTree(parent, append(entries, entries[0]), small); !errors.Is(err, manifest.ErrName) {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > before+10; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d goroutines more than before", runtime.NumGoroutine()-before)
 		}
 	}
 }

@@ -40,27 +40,35 @@ var (
 // manifest.ErrName.
 func NewTree(ctx context.Context, entries []Entry, opts Options) (*Tree, error) {
 	t := &Tree{shared: newShared(opts), files: map[string]*File{}, dirs: map[string][]fs.DirEntry{".": nil}}
+	if err := t.open(ctx, entries); err != nil {
+		_ = t.Close()
+		return nil, err
+	}
+	return t, nil
+}
+
+func (t *Tree) open(ctx context.Context, entries []Entry) error {
 	for _, e := range entries {
 		if err := manifest.CheckName(e.Path); err != nil {
-			return nil, err
+			return err
 		}
 		if t.files[e.Path] != nil {
-			return nil, fmt.Errorf("reader: %s: %w: it is listed twice", e.Path, manifest.ErrName)
+			return fmt.Errorf("reader: %s: %w: it is listed twice", e.Path, manifest.ErrName)
 		}
 		f, err := open(ctx, e.Path, e.Source, e.Expected, t.shared)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		t.files[e.Path] = f
 		t.add(e.Path, fs.FileInfoToDirEntry(info{path.Base(e.Path), f.size, 0o444}))
 	}
 	for dir, list := range t.dirs {
 		if t.files[dir] != nil {
-			return nil, fmt.Errorf("reader: %s: %w: it is a file and a directory", dir, manifest.ErrName)
+			return fmt.Errorf("reader: %s: %w: it is a file and a directory", dir, manifest.ErrName)
 		}
 		slices.SortFunc(list, func(a, b fs.DirEntry) int { return cmp.Compare(a.Name(), b.Name()) })
 	}
-	return t, nil
+	return nil
 }
 
 // add lists an entry in its directory, and the directory in the one above.

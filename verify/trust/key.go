@@ -10,7 +10,6 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
-	"slices"
 	"time"
 
 	"github.com/mlseal/mlseal/attest"
@@ -135,18 +134,17 @@ func (k *Key) verify(b *attest.Bundle, artifact *verify.Artifact) error {
 
 // verifyEnvelope does what sigstore-go does for a lone key, without its copies of the payload: the bundle of a tree with many files is large.
 func (k *Key) verifyEnvelope(b *attest.Bundle) error {
-	if !anySignature(k.verifier, b, func() io.Reader { return attest.PAE(b.Envelope.PayloadType, b.Envelope.Payload) }) {
+	if !signedBy(k.verifier, b, attest.PAE(b.Envelope.PayloadType, b.Envelope.Payload)) {
 		return fmt.Errorf("trust: %w", ErrSignature)
 	}
 	return nil
 }
 
-// anySignature reports whether one of the envelope's signatures is over the encoding of its payload.
-func anySignature(verifier signature.Verifier, b *attest.Bundle, encoding func() io.Reader) bool {
-	// DSSE v1.0: "keyid ... MUST NOT be used for security decisions"; nor is it here.
-	return slices.ContainsFunc(b.Envelope.Signatures, func(s attest.Signature) bool {
-		return verifier.VerifySignature(bytes.NewReader(s.Sig), encoding()) == nil
-	})
+// signedBy reports whether the envelope's signature is over the encoding of its payload.
+func signedBy(verifier signature.Verifier, b *attest.Bundle, encoding io.Reader) bool {
+	// Sigstore bundle specification: an envelope in a bundle has exactly one signature. DSSE v1.0: "keyid ... MUST NOT be used for
+	// security decisions"; nor is it here.
+	return len(b.Envelope.Signatures) == 1 && verifier.VerifySignature(bytes.NewReader(b.Envelope.Signatures[0].Sig), encoding) == nil
 }
 
 // Check implements verify.Anchor.

@@ -106,6 +106,11 @@ func TestVerify(t *testing.T) {
 	if err := other.VerifyHinted(b); !errors.Is(err, verify.ErrHint) {
 		t.Errorf("another key's hint: %v", err)
 	}
+	two := *b
+	two.Envelope.Signatures = []attest.Signature{b.Envelope.Signatures[0], b.Envelope.Signatures[0]}
+	if err := trusted.Verify(&two); !errors.Is(err, ErrSignature) {
+		t.Errorf("two signatures: %v", err)
+	}
 	b.Material = attest.Material{Certificate: []byte("x")}
 	if err := trusted.Verify(b); !errors.Is(err, verify.ErrMaterial) {
 		t.Errorf("a certificate where a key was asked for: %v", err)

@@ -5,7 +5,6 @@ import (
 	"crypto"
 	"crypto/x509"
 	"fmt"
-	"io"
 
 	"github.com/mlseal/mlseal/attest"
 	"github.com/mlseal/mlseal/verify"
@@ -21,7 +20,7 @@ func VerifyLegacy(public crypto.PublicKey, b *attest.Bundle) error {
 		return fmt.Errorf("trust: %w: %w", ErrSignature, err)
 	}
 	signed := attest.LegacyPAE(b.Envelope.PayloadType, b.Envelope.Payload)
-	if !anySignature(verifier, b, func() io.Reader { return bytes.NewReader(signed) }) {
+	if !signedBy(verifier, b, bytes.NewReader(signed)) {
 		return fmt.Errorf("trust: %w, in the encoding of model-signing 0.2", ErrSignature)
 	}
 	return nil
