@@ -16,7 +16,8 @@ import (
 	"time"
 
 	"github.com/mlseal/mlseal/internal/escape"
-	_ "github.com/mlseal/mlseal/internal/gcpace" // no collection in what is over at once, and little garbage beside much in use
+	"github.com/mlseal/mlseal/internal/gcpace" // no collection in what is over at once, and little garbage beside much in use
+	"github.com/mlseal/mlseal/internal/gcroom"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 )
@@ -25,6 +26,9 @@ func main() { os.Exit(run()) }
 
 // run is main with the exit status as a value, for the tests that run the real command.
 func run() int {
+	if gcpace.Decides() {
+		gcroom.Enable()
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	a := &app{

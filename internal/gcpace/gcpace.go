@@ -17,8 +17,6 @@ import (
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
-
-	"github.com/mlseal/mlseal/internal/gcroom"
 )
 
 // How much garbage may stand beside what is in use, in percent of it, before it is collected.
@@ -32,14 +30,15 @@ const (
 )
 
 func init() {
-	if os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "" {
-		return
+	if Decides() {
+		begin()
 	}
-	begin()
 }
 
+// Decides reports whether the pace is set here: unless the environment has decided.
+func Decides() bool { return os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" }
+
 func begin() {
-	gcroom.Enable()
 	debug.SetGCPercent(firstPercent)
 	afterCollection(func() { debug.SetGCPercent(percentFor(inUse())) })
 }
