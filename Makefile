@@ -1,6 +1,7 @@
 # make demo   tells the main job's story on the embedded default
 # make test   runs every test that needs nothing but Go
 # make build TAGS=pkcs11key   builds with keys on PKCS #11 tokens, which needs cgo
+# make build TAGS=nokms,noobjectstore   builds for a gate: without key services and object stores
 # make build lint bench interop fuzz   for those who work on mlseal
 SHELL   := /bin/bash
 GO      ?= go
@@ -24,6 +25,7 @@ demo: build
 	@testdata/demo/demo.sh $(CURDIR)/$(BIN) $(CURDIR)/testdata $(DEMO)
 
 test:
+	$(GO) test -tags nokms,noobjectstore ./attest/signer ./manifest/objectstore
 	$(GO) test -timeout 20m ./...
 
 lint:
@@ -31,6 +33,7 @@ lint:
 	  if [ -n "$$unformatted" ]; then echo "not gofmt-ed:"; echo "$$unformatted"; exit 1; fi
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
+	$(GO) vet -tags nokms,noobjectstore ./attest/signer ./manifest/objectstore ./cmd/mlseal
 	@if [ "$$($(GO) env CGO_ENABLED)" = 1 ]; then set -x; $(GO) vet -tags pkcs11key ./... && $(GO) tool staticcheck -tags pkcs11key ./attest/signer ./cmd/mlseal; \
 	  else echo 'lint: no cgo here: the tag pkcs11key was NOT checked'; fi
 

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"runtime"
+	"runtime/debug"
 
 	"github.com/mlseal/mlseal/internal/hashing"
 	"github.com/spf13/cobra"
@@ -22,15 +23,37 @@ func (a *app) versionCommand() *cobra.Command {
 		Example: "  mlseal version\n  mlseal version -o json",
 		Args:    cobra.NoArgs,
 		RunE: a.do(func(*cobra.Command, []string) error {
+			tags := buildTags()
 			if output == "json" {
-				return a.printJSON(map[string]string{"version": version, "commit": commit, "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH, "hashing": hashing.Default().String()})
+				fields := map[string]string{"version": version, "commit": commit, "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH, "hashing": hashing.Default().String()}
+				if tags != "" {
+					fields["tags"] = tags
+				}
+				return a.printJSON(fields)
 			}
-			_, err := fmt.Fprintf(a.stdout, "mlseal %s (commit %s, %s, %s/%s)\nhashing: %s\n", version, commit, runtime.Version(), runtime.GOOS, runtime.GOARCH, hashing.Default())
+			if tags != "" {
+				tags = ", tags " + tags
+			}
+			_, err := fmt.Fprintf(a.stdout, "mlseal %s (commit %s, %s, %s/%s%s)\nhashing: %s\n", version, commit, runtime.Version(), runtime.GOOS, runtime.GOARCH, tags, hashing.Default())
 			return err
 		}),
 	}
 	outputFlag(cmd, &output, "text", "json")
 	return cmd
+}
+
+// buildTags are those that the binary was built with: what it was built without.
+func buildTags() string {
+	info, _ := debug.ReadBuildInfo()
+	if info == nil {
+		return ""
+	}
+	for _, s := range info.Settings {
+		if s.Key == "-tags" {
+			return s.Value
+		}
+	}
+	return ""
 }
 
 // engineVariable names the hashing engine, for measurements and for a machine where the usual choice is wrong.

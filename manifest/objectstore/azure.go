@@ -1,3 +1,5 @@
+//go:build !noobjectstore
+
 package objectstore
 
 import (
@@ -17,6 +19,8 @@ import (
 	"gocloud.dev/blob"
 	"gocloud.dev/blob/azureblob"
 )
+
+func init() { openers["azblob"] = openAzure }
 
 // unwritable are the characters of a key that gocloud.dev writes in another way when it asks Azure for it.
 const unwritable = "\"#%?\x7f"

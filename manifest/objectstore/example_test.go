@@ -1,3 +1,5 @@
+//go:build !noobjectstore
+
 package objectstore_test
 
 import (

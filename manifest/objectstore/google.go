@@ -1,3 +1,5 @@
+//go:build !noobjectstore
+
 package objectstore
 
 import (
@@ -14,6 +16,8 @@ import (
 	"google.golang.org/api/storage/v1"
 	htransport "google.golang.org/api/transport/http"
 )
+
+func init() { openers["gs"] = openGoogle }
 
 // googleStore asks Google's JSON API. gocloud.dev's own driver does so by way of a client that brings gRPC's xDS and
 // OpenTelemetry with it, some two hundred packages of which reading needs none.

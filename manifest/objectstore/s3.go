@@ -1,3 +1,5 @@
+//go:build !noobjectstore
+
 package objectstore
 
 import (
@@ -19,6 +21,8 @@ import (
 	"gocloud.dev/blob"
 	"gocloud.dev/blob/s3blob"
 )
+
+func init() { openers["s3"] = openS3 }
 
 // s3Parameters are those of gocloud.dev that are about reading.
 var s3Parameters = []string{"region", "endpoint", "profile", "role", "anonymous", "hostname_immutable", "dualstack", "fips", "accelerate", "use_path_style", "s3ForcePathStyle", "disable_https", "rate_limiter_capacity"}
