@@ -14,6 +14,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/mlseal/mlseal/internal/filestate"
 	"github.com/mlseal/mlseal/internal/hashing"
 	"github.com/mlseal/mlseal/internal/parallel"
 )
@@ -228,6 +229,9 @@ func hashFile(ctx context.Context, fsys fs.FS, e entry, to FileCopy, opts Option
 		return File{}, nil, err
 	}
 	defer func() { _ = file.Close() }()
+	if opts.Digests != nil {
+		filestate.ShowMappedWrites(file.f) // else one who has mapped the file could change it behind what is remembered
+	}
 	if opts.passes {
 		file.passBy(0, file.Size())
 	}

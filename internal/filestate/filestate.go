@@ -18,3 +18,13 @@ func Links(info fs.FileInfo) uint64 { return linksOf(info) }
 
 // IsMine reports whether the file belongs to the user who runs this process; false where that is not known.
 func IsMine(info fs.FileInfo) bool { return isMine(info) }
+
+// ShowMappedWrites makes the next write to an open file through a shared memory mapping change its times, whoever has mapped it. Linux changes them when
+// a page that is clean is first written to; a page that is dirty already takes any number of writes without a trace. To write pages back
+// makes them clean, and their mappings read-only until the next write (sync_file_range(2); it does not wait for the disk). It works on file systems that
+// notice such writes: ext4, XFS, Btrfs, F2FS; not on tmpfs, which never does, nor on overlayfs, where it does not reach the file below. It does nothing on
+// systems other than Linux.
+//
+// Called between a stat and the reading of a file, it lets a second stat behind the reading tell what the mapping's owner wrote in between, and
+// later ones what was written after that.
+func ShowMappedWrites(f fs.File) { showMappedWrites(f) }

@@ -2,26 +2,27 @@
 //
 // # What it rests on
 //
-// An entry is found by device, inode, size, modification time and change time, both in ns. Nobody but the kernel sets the
+// An entry is found by file system, inode, size, modification time and change time, both in ns. Nobody but the kernel sets the
 // change time: editing a file in place, also to the same size and with the modification time put back, gives another one, and
 // a new file in the place of an inode that was freed has another one too. An entry is written only when the file was the
 // same before and after it was hashed, and when the change time was at least RacyWindow older than the start of the
 // reading: a later change cannot then fall into the same tick of the clock (as git treats entries of its index that are
 // "racily clean").
 //
-// Only local file systems that are known to keep these times are asked (ext2 to ext4, XFS, Btrfs, F2FS, ZFS, bcachefs, tmpfs, overlayfs; APFS
-// and HFS+): not network and FUSE file systems, nor what is mounted inside a tree. Linux and macOS only.
+// Only local file systems that are known to keep these times are asked (ext2 to ext4, XFS, Btrfs, F2FS, bcachefs; APFS and HFS+): not network and
+// FUSE file systems, not tmpfs and overlayfs, nor what is mounted inside a tree. Linux and macOS only.
 //
 // It does not protect from whoever can write as the same user, who could write the entries as well, nor from who edits the disk below the
-// file system, sets the clock back and hits the same ns, or keeps writing through a memory mapping that was dirty before the file was
-// hashed. Damage of the disk itself is not seen. So whatever checks somebody's claim reads the files.
+// file system, sets the clock back and hits the same ns, or, on macOS, keeps writing through a memory mapping that was dirty before the file was
+// hashed (on Linux see filestate.ShowMappedWrites); nor from an image of a file system that was copied, altered and mounted in the
+// other's place. Damage of the disk itself is not seen. So whatever checks somebody's claim reads the files.
 //
 // # The file
 //
 // DIR/digests, mode 0600 in a directory of mode 0700, both the user's own; anything else is not used. It begins with the 16 bytes
 // "mlseal-digests1\n", and each record has 80 bytes, integers big-endian:
 //
-//	device, inode, size, mtime, ctime   8 bytes each
+//	volume, inode, size, mtime, ctime   8 bytes each; the volume is a hash of the device number and the file system's own identifier
 //	sha256                              32 bytes; all zero: the entry was taken back
 //	checksum                            the first 8 bytes of the sha256 over the 72 bytes before it
 //
@@ -31,6 +32,8 @@ package cache
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -79,20 +82,28 @@ func (c *Cache) Path() string { return filepath.Join(c.dir, fileName) }
 // Below returns the cache for files on the file system of a directory, or nil where that is none that can be relied on.
 func (c *Cache) Below(dir string) *Files {
 	info, err := os.Stat(dir)
-	if err != nil || !isLocal(dir) {
+	if err != nil {
 		return nil
 	}
+	id, ok := volumeOf(dir)
 	inode, known := filestate.Of(info)
-	if !known {
+	if !ok || !known {
 		return nil
 	}
-	return &Files{c, inode.Dev}
+	return &Files{c, inode.Dev, volume(inode.Dev, id)}
 }
 
 // Files is the cache for the files of one file system. It implements manifest.Digests.
 type Files struct {
-	cache *Cache
-	dev   uint64
+	cache  *Cache
+	dev    uint64
+	volume uint64 // what records have in the place of dev
+}
+
+// volume tells file systems apart that get the same device number one after the other, as images on a loop device do.
+func volume(dev uint64, id [8]byte) uint64 {
+	sum := sha256.Sum256(append(binary.BigEndian.AppendUint64(nil, dev), id[:]...))
+	return binary.BigEndian.Uint64(sum[:])
 }
 
 var _ manifest.Digests = (*Files)(nil)
@@ -136,6 +147,7 @@ func (f *Files) key(info fs.FileInfo) (key, bool) {
 	if !known || inode.Dev != f.dev || inode.Ctime <= 0 || info.Size() < MinSize || !info.Mode().IsRegular() {
 		return key{}, false
 	}
+	inode.Dev = f.volume
 	return key{inode, info.Size(), info.ModTime().UnixNano()}, true
 }
 

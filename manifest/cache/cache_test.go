@@ -181,7 +181,7 @@ func TestOnlyLargeFilesOfTheFileSystem(t *testing.T) {
 		t.Errorf("a small file: %s", got)
 	}
 	f.write(t, "x")
-	other := &Files{c, files.dev + 1}
+	other := &Files{c, files.dev + 1, files.volume + 1}
 	other.Remember(f.info, f.begun, sum)
 	if got := files.Lookup(f.info); got != "" {
 		t.Errorf("a file of another file system: %s", got)
@@ -312,5 +312,13 @@ func TestClear(t *testing.T) {
 	}
 	if got := below(t, c, dir).Lookup(f.info); got != "" {
 		t.Errorf("cleared: %s", got)
+	}
+}
+
+// TestVolume: what two file systems call themselves tells them apart, also under one device number.
+func TestVolume(t *testing.T) {
+	a, b := volume(1, [8]byte{1}), volume(1, [8]byte{2})
+	if a == b || a == volume(2, [8]byte{1}) || a != volume(1, [8]byte{1}) {
+		t.Errorf("%d, %d", a, b)
 	}
 }

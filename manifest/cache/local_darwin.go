@@ -1,13 +1,19 @@
 package cache
 
-import "golang.org/x/sys/unix"
+import (
+	"encoding/binary"
 
-// isLocal reports whether the file system below dir is one whose inodes and change times can be relied on.
-func isLocal(dir string) bool {
+	"golang.org/x/sys/unix"
+)
+
+// volumeOf names the file system below dir as it calls itself (statfs(2)); ok is false where its inodes and change times cannot be relied on.
+func volumeOf(dir string) (id [8]byte, ok bool) {
 	var st unix.Statfs_t
 	if unix.Statfs(dir, &st) != nil {
-		return false
+		return id, false
 	}
+	binary.BigEndian.PutUint32(id[:4], uint32(st.Fsid.Val[0]))
+	binary.BigEndian.PutUint32(id[4:], uint32(st.Fsid.Val[1]))
 	name := unix.ByteSliceToString(st.Fstypename[:])
-	return name == "apfs" || name == "hfs"
+	return id, name == "apfs" || name == "hfs"
 }
