@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"syscall"
@@ -123,7 +124,7 @@ var wrongCommandLine = []error{
 var refusals = []error{
 	attest.ErrBundle, attest.ErrOMS, attest.ErrPredicate, attest.ErrStatement,
 	documents.ErrDocument, evaluation.ErrReport, record.ErrProduct,
-	hfcache.ErrLink, hub.ErrAnswer, hub.ErrLimit, origin.ErrMismatch, origin.ErrPointer,
+	hfcache.ErrLink, hub.ErrAnswer, hub.ErrLimit, objectstore.ErrListing, origin.ErrMismatch, origin.ErrPointer,
 	oci.ErrContent, oci.ErrExtra, oci.ErrLimit, oci.ErrManifest, oci.ErrNotLayout, oci.ErrNotPackage, oci.ErrNotPolicy, oci.ErrReferred,
 	oci.ErrNotFound, // of something that a package said is there: what the command line named is a usageError
 	parts.ErrDocument, parts.ErrParts, manifest.ErrAssembly, manifest.ErrMismatch,
@@ -207,6 +208,8 @@ func hintFor(err error) string {
 		return "use https, or --plain-http when the network between is your own"
 	case isAny(err, objectstore.ErrNothing):
 		return "a prefix is a folder: s3://BUCKET/llm holds s3://BUCKET/llm/config.json"
+	case isAny(err, objectstore.ErrListing):
+		return "the store, or who stands between, does not tell what there is; ask its operator, or name another endpoint"
 	case isAny(err, objectstore.ErrBucket):
 		return "check the bucket's name, the account, and the region or endpoint (s3://BUCKET/PREFIX?region=REGION)"
 	case isAny(err, objectstore.ErrDenied):
@@ -301,6 +304,8 @@ func hintFor(err error) string {
 		return "check the registry's name, the network and `mlseal login`; nothing was decided. Run the command again: what was transferred is not sent twice"
 	case errors.As(err, &onUsage) && onUsage.general:
 		return "mlseal --help lists the commands, mlseal COMMAND --help the flags"
+	case isAny(err, context.Canceled):
+		return "a signal interrupted it; nothing half written stands under its final name, and the command can be run again"
 	case isAny(err, fs.ErrPermission):
 		return "check the permissions of what is named, for the user who runs mlseal"
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/mlseal/mlseal/internal/atomicfile"
 	"github.com/mlseal/mlseal/internal/strictjson"
 	"github.com/mlseal/mlseal/manifest"
+	"github.com/mlseal/mlseal/manifest/objectstore"
 	"github.com/mlseal/mlseal/manifest/oci"
 	"github.com/mlseal/mlseal/policies"
 	"github.com/mlseal/mlseal/verify"
@@ -26,7 +27,7 @@ func TestExitStatus(t *testing.T) {
 			policies.ErrDenied, verify.ErrFailed, attest.ErrBundle, attest.ErrStatement, attest.ErrPredicate, attest.ErrOMS,
 			strictjson.ErrSyntax, strictjson.ErrAmbiguous, strictjson.ErrLimit,
 			oci.ErrContent, oci.ErrNotPackage, oci.ErrLimit, oci.ErrExtra, oci.ErrNotFound, oci.ErrNotLayout, errTooLarge, errMixed,
-			manifest.ErrName, manifest.ErrEmpty, manifest.ErrSymlink, manifest.ErrSpecial, manifest.ErrChanged, manifest.ErrTooMany,
+			manifest.ErrName, manifest.ErrEmpty, manifest.ErrSymlink, manifest.ErrSpecial, manifest.ErrChanged, manifest.ErrTooMany, objectstore.ErrListing,
 		},
 		statusUsage: {
 			usage(errors.New("flag")), policies.ErrPolicy, oci.ErrReference, signer.ErrKey, signer.ErrCertificate,

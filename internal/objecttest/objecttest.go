@@ -8,6 +8,7 @@ import (
 	"encoding/xml"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -27,11 +28,13 @@ type Store struct {
 	mu      sync.Mutex
 	Objects map[string]string // contents by key
 	Endless bool              // lists go on without end, and without an object
-	Page    int               // objects on one page of a list; 0 for a thousand
-	Cut     int               // a connection for contents breaks off after so many bytes; 0 for never
-	Busy    int               // so many requests get 503 first
-	Denied  bool              // nobody may list or read
-	Hidden  string            // a key that is listed and may not be read
+	// List, when it is not nil, gives the answer to each request for a list, in XML.
+	List   func(query url.Values) string
+	Page   int    // objects on one page of a list; 0 for a thousand
+	Cut    int    // a connection for contents breaks off after so many bytes; 0 for never
+	Busy   int    // so many requests get 503 first
+	Denied bool   // nobody may list or read
+	Hidden string // a key that is listed and may not be read
 	// Replaced are the contents that an object has from the second request for its contents on, by key. A conditional request for the
 	// earlier ones is refused, unless the server knows no conditions.
 	Replaced      map[string]string
@@ -129,6 +132,11 @@ func (s *Store) list(w http.ResponseWriter, query url.Values) {
 		NextContinuationToken string `xml:",omitempty"`
 		Contents              []listed
 	}{}
+	if s.List != nil {
+		w.Header().Set("Content-Type", "application/xml")
+		_, _ = io.WriteString(w, s.List(query))
+		return
+	}
 	if s.Endless {
 		keys, result.IsTruncated, result.NextContinuationToken = nil, true, "more"
 	}

@@ -77,9 +77,9 @@ func (t asStored) RoundTrip(req *http.Request) (*http.Response, error) {
 
 func (s *googleStore) list(ctx context.Context, prefix string, visit func(object) error) error {
 	call := s.objects.List(s.bucket).Prefix(prefix).MaxResults(1000).Fields("nextPageToken", "items(name,size,updated,generation,crc32c)")
-	var empty emptyPages
+	var seen pages
 	for {
-		if err := empty.another(); err != nil {
+		if err := seen.another(); err != nil {
 			return err
 		}
 		page, err := call.Context(ctx).Do()
@@ -87,7 +87,9 @@ func (s *googleStore) list(ctx context.Context, prefix string, visit func(object
 			return failure(ctx, "list", err)
 		}
 		for _, item := range page.Items {
-			empty.n = 0
+			if err := seen.object(item.Name); err != nil {
+				return err
+			}
 			o := object{key: item.Name, size: int64(min(item.Size, 1<<62)), version: strconv.FormatInt(item.Generation, 10), sums: checksums{crc32c: parseCRC32C(item.Crc32c)}}
 			o.modified, _ = time.Parse(time.RFC3339, item.Updated)
 			if err := visit(o); err != nil {

@@ -46,6 +46,8 @@ var (
 	ErrDenied = errors.New("the object store does not give access")
 	// ErrUnavailable says that the store failed or was not reached, so that nothing is known.
 	ErrUnavailable = errors.New("object store unavailable")
+	// ErrListing says that a store's list of objects cannot be true.
+	ErrListing = errors.New("the object store's list cannot be true")
 	// ErrPlainHTTP says that an address would be asked without TLS.
 	ErrPlainHTTP = errors.New("http is taken for this machine only, unless it is asked for")
 )

@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"math/rand/v2"
@@ -328,6 +329,47 @@ func TestGivesUp(t *testing.T) {
 	}
 	if len(waits) != MaxAttempts-1 || slices.Max(waits) > MaxWait {
 		t.Errorf("waited %v", waits)
+	}
+}
+
+// TestListingsThatCannotBeTrue: they are refused, as contents that are not as stated, and none is read without end.
+func TestListingsThatCannotBeTrue(t *testing.T) {
+	object := func(key string, size int) string {
+		return fmt.Sprintf("<Contents><Key>%s</Key><LastModified>2026-01-02T03:04:05.000Z</LastModified><ETag>e</ETag><Size>%d</Size></Contents>", key, size)
+	}
+	list := func(next string, contents ...string) string {
+		more := ""
+		if next != "" {
+			more = "<IsTruncated>true</IsTruncated><NextContinuationToken>" + next + "</NextContinuationToken>"
+		}
+		return "<ListBucketResult>" + more + strings.Join(contents, "") + "</ListBucketResult>"
+	}
+	for name, tc := range map[string]struct {
+		list func(url.Values) string
+		says string
+	}{
+		"twice":             {func(url.Values) string { return list("", object("m/a", 1), object("m/a", 1)) }, `it has "a" twice`},
+		"outside":           {func(url.Values) string { return list("", object("m/a", 1), object("n/b", 1)) }, `it has "n/b", which is not below "m/"`},
+		"negative":          {func(url.Values) string { return list("", object("m/a", -1)) }, `"m/a" has -1 bytes`},
+		"the same page":     {func(url.Values) string { return list("more", object("m/a", 1), object("m/b", 1)) }, `it comes back to "m/a"`},
+		"another token too": {func(q url.Values) string { return list("x"+q.Get("continuation-token"), object("m/a", 1)) }, `it comes back to "m/a"`},
+	} {
+		s := startStore(t, nil)
+		s.List = tc.list
+		if _, err := Open(t.Context(), s.Address("m"), Options{}); !errors.Is(err, ErrListing) || errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), tc.says) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	// Pages that move on are taken.
+	s := startStore(t, nil)
+	s.List = func(q url.Values) string {
+		if q.Get("continuation-token") == "" {
+			return list("more", object("m/a", 1), object("m/b", 1))
+		}
+		return list("", object("m/c", 1))
+	}
+	if tree, err := Open(t.Context(), s.Address("m"), Options{}); err != nil || len(tree.all.Files) != 3 {
+		t.Errorf("%v, %v", tree, err)
 	}
 }
 

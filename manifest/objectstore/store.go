@@ -85,34 +85,55 @@ type blobStore struct {
 // not without end.
 const maxEmptyPages = 1000
 
-// emptyPages counts pages without an object.
-type emptyPages struct {
-	n   int
-	err error
+// pages watches over a list that comes in pages: it comes to its end.
+type pages struct {
+	empty int             // without an object, one after the other
+	first map[string]bool // the keys that pages began with
+	begun bool            // the next object is the first of its page
+	err   error
 }
 
 // another is told before each page.
-func (p *emptyPages) another() error {
-	if p.n++; p.n > maxEmptyPages {
+func (p *pages) another() error {
+	p.begun = true
+	if p.empty++; p.empty > maxEmptyPages {
 		p.err = fmt.Errorf("%w: the list goes on after %d pages without an object", ErrUnavailable, maxEmptyPages)
 	}
 	return p.err
 }
 
+// object is told each object's key. A store that gives a page twice would give it without end.
+func (p *pages) object(key string) error {
+	if p.empty = 0; !p.begun {
+		return nil
+	}
+	p.begun = false
+	if p.first[key] {
+		return fmt.Errorf("%w: it comes back to %q", ErrListing, key)
+	}
+	if p.first == nil {
+		p.first = map[string]bool{}
+	}
+	p.first[key] = true
+	return nil
+}
+
 func (s *blobStore) list(ctx context.Context, prefix string, visit func(object) error) error {
-	var empty emptyPages
-	objects := s.bucket.List(&blob.ListOptions{Prefix: prefix, BeforeList: func(func(any) bool) error { return empty.another() }})
+	var seen pages
+	objects := s.bucket.List(&blob.ListOptions{Prefix: prefix, BeforeList: func(func(any) bool) error { return seen.another() }})
 	for {
 		listed, err := objects.Next(ctx)
 		if err == io.EOF {
 			return nil
 		}
-		if empty.err != nil {
-			return empty.err // not as gocloud.dev wraps it
+		if seen.err != nil {
+			return seen.err // not as gocloud.dev wraps it
 		}
-		empty.n = 0
 		if err != nil {
 			return failure(ctx, "list", err)
+		}
+		if err := seen.object(listed.Key); err != nil {
+			return err
 		}
 		o := object{key: listed.Key, size: listed.Size, modified: listed.ModTime}
 		if s.describe != nil {

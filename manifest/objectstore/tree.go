@@ -91,8 +91,11 @@ func newTree(ctx context.Context, s store, where location, opts Options) (*Tree,
 func (t *Tree) list(below string) error {
 	err := t.store.list(t.ctx, below, func(o object) error {
 		name, ok := strings.CutPrefix(o.key, below)
-		if !ok || o.size < 0 {
-			return fmt.Errorf("%w: the list below %q has %q", ErrUnavailable, below, o.key)
+		switch {
+		case !ok:
+			return fmt.Errorf("%w: it has %q, which is not below %q", ErrListing, o.key, below)
+		case o.size < 0:
+			return fmt.Errorf("%w: it says that %q has %d bytes", ErrListing, o.key, o.size)
 		}
 		if (name == "" || strings.HasSuffix(name, "/")) && o.size == 0 {
 			return nil // a folder's mark
@@ -126,7 +129,7 @@ func (t *Tree) dropMarks() error {
 			return fmt.Errorf("%w: %q is an object with contents and has others below it", manifest.ErrName, f.path)
 		}
 		if i > 0 && t.all.Files[i-1].path == f.path {
-			return fmt.Errorf("%w: the list has %q twice", ErrUnavailable, f.path)
+			return fmt.Errorf("%w: it has %q twice", ErrListing, f.path)
 		}
 	}
 	t.all.Files = slices.DeleteFunc(t.all.Files, func(f entry) bool { return folders[f.path] })
