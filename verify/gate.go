@@ -91,7 +91,7 @@ func (v *Verifier) decide(ctx context.Context, target Target, found []Found, pol
 	if err := policy.Matches(target.Subject); err != nil {
 		return nil, nil, fmt.Errorf("verify: %w", err)
 	}
-	c, err := v.collect(ctx, target, found, policy)
+	c, err := v.collect(ctx, target, found, policy, false)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -106,7 +106,7 @@ func (v *Verifier) decide(ctx context.Context, target Target, found []Found, pol
 // Evidence is what Verify lets the policy decide about: every statement that was found, with who signed it as far as that could be verified. It
 // allows nothing, and serves to show or to test.
 func (v *Verifier) Evidence(ctx context.Context, target Target, found []Found, policy *policies.Policy) ([]policies.Evidence, error) {
-	c, err := v.collect(ctx, target, found, policy)
+	c, err := v.collect(ctx, target, found, policy, true)
 	switch {
 	case err != nil:
 		return nil, err
@@ -118,13 +118,14 @@ func (v *Verifier) Evidence(ctx context.Context, target Target, found []Found, p
 	return c.evidence, nil
 }
 
-// collect checks the signatures of what was found, and finds what vouches for the dependencies.
-func (v *Verifier) collect(ctx context.Context, target Target, found []Found, policy *policies.Policy) (*collector, error) {
+// collect checks the signatures of what was found, and finds what vouches for the dependencies. The statements of strangers are decoded when strangers says so:
+// no rule looks into them.
+func (v *Verifier) collect(ctx context.Context, target Target, found []Found, policy *policies.Policy, strangers bool) (*collector, error) {
 	signers, err := newSigners(policy, v.Trust, v.Now)
 	if err != nil {
 		return nil, err
 	}
-	c := &collector{signers: signers, types: policy.StatementTypes(), schemas: v.CheckSchemas, seen: map[string]bool{}}
+	c := &collector{signers: signers, types: policy.StatementTypes(), schemas: v.CheckSchemas, strangers: strangers, seen: map[string]bool{}}
 	if err := c.add(ctx, found); err != nil {
 		return nil, err
 	}
@@ -187,11 +188,12 @@ func (c *collector) addSchemas(d *policies.Decision) {
 
 // collector turns what was found into evidence, each bundle once.
 type collector struct {
-	signers  *signers
-	types    []string // of statements that the policy accepts
-	schemas  bool     // predicates are held to theirs
-	seen     map[string]bool
-	evidence []policies.Evidence
+	signers   *signers
+	types     []string // of statements that the policy accepts
+	schemas   bool     // predicates are held to theirs
+	strangers bool     // statements that no signer of the policy signed are decoded
+	seen      map[string]bool
+	evidence  []policies.Evidence
 	// incomplete is why not everything could be listed; others counts what was no statement.
 	incomplete error
 	others     int
@@ -273,8 +275,8 @@ func (c *collector) read(f Found) policies.Evidence {
 		p.PredicateType, p.SignedBy = e.PredicateType, e.SignedBy
 		return p
 	}
-	if len(e.SignedBy) == 0 {
-		return e // a stranger's: no rule looks into it, and decoded it takes many times its size
+	if len(e.SignedBy) == 0 && !c.strangers {
+		return e // decoded it takes many times its size
 	}
 	if err := strictjson.Unmarshal(b.Envelope.Payload, &e.Statement, strictjson.Limits{MaxBytes: attest.MaxStatementBytes}); err != nil {
 		return problem(err)
