@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// BenchmarkLimit is what one core can hash of what is in its cache: crypto/sha256, and each kernel with all lanes full.
+// BenchmarkLimit is what one core can hash of what is in its cache: one stream with crypto/sha256 and ahead, and each kernel with all lanes full.
 func BenchmarkLimit(b *testing.B) {
 	b.Run("engine=go", func(b *testing.B) {
 		data := sample(64 << 10)
@@ -25,6 +25,15 @@ func BenchmarkLimit(b *testing.B) {
 			sha256.Sum256(data)
 		}
 	})
+	if k := single(); k != nil {
+		b.Run("engine="+k.name, func(b *testing.B) {
+			data, state := sample(64<<10), initial
+			b.SetBytes(int64(len(data)))
+			for b.Loop() {
+				k.blocks(&state, data)
+			}
+		})
+	}
 	for _, k := range kernels() {
 		b.Run("engine="+k.name, func(b *testing.B) {
 			const bytes = 256 << 10

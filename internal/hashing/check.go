@@ -3,6 +3,7 @@ package hashing
 import (
 	"crypto/sha256"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -12,9 +13,10 @@ func check(k *kernel) error {
 	var w lanes
 	var messages [maxLanes][]byte
 	var streams [maxLanes]stream
+	withSHA256 := &Engine{}
 	for l := range k.lanes {
 		messages[l] = sample(l*61 + l%3)
-		streams[l] = stream{state: initial}
+		streams[l] = stream{e: withSHA256, state: initial}
 		padded := pad(append([]byte(nil), messages[l]...), int64(len(messages[l])))
 		streams[l].data = padded
 		w.put(l, &streams[l])
@@ -41,6 +43,21 @@ func check(k *kernel) error {
 	return nil
 }
 
+// checkSingle has a kernel hash messages, some of which end within a group of blocks, and compares with crypto/sha256, which goes on where it stopped.
+func checkSingle(k *singleKernel) error {
+	e := &Engine{single: k}
+	group := k.group * blockSize
+	for _, n := range []int{group, 2*group + 1, 3*group - 9, 4*group + 5*blockSize + 3} {
+		message := sample(n)
+		s := stream{e: e, state: initial}
+		s.alone(pad(slices.Clone(message), int64(n)))
+		if s.err != nil || encode(&s.state) != sha256.Sum256(message) {
+			return fmt.Errorf("%s failed its self-check with %d bytes", k.name, n)
+		}
+	}
+	return nil
+}
+
 func sample(n int) []byte {
 	data := make([]byte, n)
 	for i := range data {
@@ -54,26 +71,56 @@ func sample(n int) []byte {
 const (
 	timings    = 16
 	timedAlone = 16 << 10 // bytes
-	timedLane  = 4 << 10  // bytes a lane
+	timedAhead = 4 << 10
+	timedLane  = 4 << 10 // a lane
 )
 
-// timeBoth returns how many bytes a second one core hashes alone, and in full lanes.
-func timeBoth(k *kernel) (alone, inLanes float64) {
-	data := sample(timedAlone)
-	var w lanes
-	for l := range w.data {
-		w.data[l] = &data[0]
+// worthAhead is how much faster than crypto/sha256 another way to hash one stream must be to be taken.
+const worthAhead = 1.05
+
+// time finds out how many bytes a second one core hashes alone and in full lanes, and takes the faster way to hash alone.
+func (e *Engine) time() {
+	if e.kernel == nil && e.single == nil {
+		return
 	}
-	least := [2]time.Duration{1 << 62, 1 << 62}
-	for range timings {
-		for way, do := range []func(){
-			func() { sha256.Sum256(data) },
-			func() { k.blocks(&w.state, &w.data, timedLane/blockSize) },
-		} {
-			begun := time.Now()
-			do()
-			least[way] = min(least[way], max(time.Since(begun), 1))
+	data := sample(timedAlone)
+	ways := []func(){func() { sha256.Sum256(data) }}
+	if e.single != nil {
+		var state [8]uint32
+		ways = append(ways, func() { e.single.blocks(&state, data[:timedAhead]) })
+	}
+	if e.kernel != nil {
+		var w lanes
+		for l := range w.data {
+			w.data[l] = &data[0]
+		}
+		ways = append(ways, func() { e.kernel.blocks(&w.state, &w.data, timedLane/blockSize) })
+	}
+	least := fastest(ways)
+	e.aloneRate = timedAlone / least[0]
+	if e.single != nil {
+		if rate := timedAhead / least[1]; rate > worthAhead*e.aloneRate {
+			e.aloneRate = rate
+		} else {
+			e.single = nil
 		}
 	}
-	return timedAlone / least[0].Seconds(), float64(k.lanes*timedLane) / least[1].Seconds()
+	if e.kernel != nil {
+		e.lanesRate = float64(e.kernel.lanes*timedLane) / least[len(least)-1]
+	}
+}
+
+// fastest does things in turn and returns the least seconds that each took.
+func fastest(ways []func()) []float64 {
+	least := make([]float64, len(ways))
+	for n := range timings {
+		for way, do := range ways {
+			begun := time.Now()
+			do()
+			if took := max(time.Since(begun).Seconds(), 1e-9); n == 0 || took < least[way] {
+				least[way] = took
+			}
+		}
+	}
+	return least
 }

@@ -1,7 +1,7 @@
 //go:build ignore
 
 // This program writes lanes_amd64.s: SHA-256 (FIPS 180-4 section 6.2) over 16 or 8 messages at a time, one a lane of the vector
-// registers. Run it with `go generate`. It stands by itself: what it prints is what a person would write, repeated 64 times.
+// registers, and over 16 blocks of one message, of which the schedules are made in the lanes. Run it with `go generate`. It stands by itself: what it prints is what a person would write, repeated 64 times.
 package main
 
 import (
@@ -43,6 +43,8 @@ func main() {
 	p("GLOBL bigEndian<>(SB), RODATA|NOPTR, $64\n")
 	lanes16()
 	lanes8()
+	schedules16()
+	rounds16()
 	if err := os.WriteFile("lanes_amd64.s", out.Bytes(), 0o644); err != nil {
 		panic(err)
 	}
@@ -64,16 +66,11 @@ func lanes16() {
 	i("VMOVDQU32 bigEndian<>(SB), Z31")
 	p("")
 	p("block16:")
-	w := make([]int, 16)
 	for l := range 16 {
-		w[l] = l
 		i("MOVQ %d(BX), DI", 8*l)
 		i("VMOVDQU32 (DI)(DX*1), Z%d", l)
 	}
-	w = transpose16(w)
-	for l := range 16 {
-		i("VPSHUFB Z31, Z%d, Z%d", l, l)
-	}
+	w := bigEndianWords()
 	s := []int{16, 17, 18, 19, 20, 21, 22, 23}
 	for t := range 64 {
 		if t >= 16 {
@@ -91,6 +88,20 @@ func lanes16() {
 	i("JNZ block16")
 	i("VZEROUPPER")
 	p("\tRET\n")
+}
+
+// bigEndianWords makes the first 16 words of the message schedules of the blocks in Z0 to Z15, and returns which register holds which word. Z31
+// says how bytes are swapped.
+func bigEndianWords() []int {
+	w := make([]int, 16)
+	for l := range w {
+		w[l] = l
+	}
+	w = transpose16(w)
+	for l := range w {
+		i("VPSHUFB Z31, Z%d, Z%d", l, l)
+	}
+	return w
 }
 
 // transpose16 turns 16 registers with the 16 words of a message each into 16 with one word of each message, in place but for one
@@ -298,4 +309,94 @@ func round8(s []int, t int) {
 	i("VPXOR Y%d, Y12, Y12", b)
 	i("VPADDD Y10, Y%d, Y%d", h, h)
 	i("VPADDD Y12, Y%d, Y%d", h, h)
+}
+
+// schedules16 makes the message schedules of 16 blocks of one message: they depend on nothing but the message. The round constants are added. Registers
+// are used as lanes16 does.
+func schedules16() {
+	p("// func schedules16(words *schedules, data *byte)")
+	p("// Requires: AVX512F, AVX512BW")
+	p("TEXT ·schedules16(SB), NOSPLIT, $0-16")
+	i("MOVQ words+0(FP), AX")
+	i("MOVQ data+8(FP), DI")
+	i("LEAQ roundConstants<>(SB), SI")
+	i("VMOVDQU32 bigEndian<>(SB), Z31")
+	for l := range 16 {
+		i("VMOVDQU32 %d(DI), Z%d", 64*l, l)
+	}
+	w := bigEndianWords()
+	for t := range 64 {
+		if t >= 16 {
+			schedule16(w[t%16], w[(t+1)%16], w[(t+9)%16], w[(t+14)%16])
+		}
+		i("VPADDD.BCST %d(SI), Z%d, Z30", 4*t, w[t%16])
+		i("VMOVDQU32 Z30, %d(AX)", 64*t)
+	}
+	i("VZEROUPPER")
+	p("\tRET\n")
+}
+
+// rounds16 does the rounds of 16 blocks of one message, one behind the other. What a round waits for is e, so e to h are in general registers, whose
+// instructions take one cycle each. What makes a is needed as d four rounds later only, so it is made in vector registers, which have rotations and
+// functions of three values, and ports of their own.
+func rounds16() {
+	p("// func rounds16(state *[8]uint32, words *schedules)")
+	p("// Requires: AVX512F, AVX512VL, BMI2")
+	p("TEXT ·rounds16(SB), NOSPLIT, $0-16")
+	i("MOVQ state+0(FP), DI")
+	i("MOVQ words+8(FP), SI")
+	i("MOVL $16, BX")
+	s := []string{"AX", "R14", "CX", "DX", "R8", "R9", "R10", "R11"} // a to h
+	for n, r := range s {
+		i("MOVL %d(DI), %s", 4*n, r)
+	}
+	p("")
+	p("block1:")
+	x := []int{0, 1, 2, 3} // a to c, and the next a
+	for l := range 3 {
+		i("VMOVD %s, X%d", s[l], l)
+	}
+	for t := range 64 {
+		round1(s, x, t)
+		s = append([]string{s[7]}, s[:7]...)
+		x = append([]int{x[3]}, x[:3]...)
+	}
+	for n, r := range s {
+		i("ADDL %d(DI), %s", 4*n, r)
+		i("MOVL %s, %d(DI)", r, 4*n)
+	}
+	i("ADDQ $4, SI")
+	i("DECL BX")
+	i("JNZ block1")
+	p("\tRET\n")
+}
+
+// round1 is one round of one block; s and x have the registers, and h becomes the new a.
+func round1(s []string, x []int, t int) {
+	d, e, f, g, h := s[3], s[4], s[5], s[6], s[7]
+	a, b, c, next := x[0], x[1], x[2], x[3]
+	i("ADDL %d(SI), %s", 64*t, h)
+	i("ADDL %s, %s", h, d)
+	i("RORXL $25, %s, R12", e)
+	i("RORXL $11, %s, R13", e)
+	i("MOVL %s, R15 // ch: g ^ (e & (f ^ g))", f)
+	i("XORL %s, R15", g)
+	i("ANDL %s, R15", e)
+	i("XORL R13, R12")
+	i("RORXL $6, %s, R13", e)
+	i("XORL %s, R15", g)
+	i("XORL R13, R12")
+	i("ADDL R12, R15")
+	i("ADDL R15, %s", d)
+	i("ADDL R15, %s", h)
+	i("VMOVD %s, X%d", h, next)
+	i("VPRORD $2, X%d, X24", a)
+	i("VPRORD $13, X%d, X25", a)
+	i("VPRORD $22, X%d, X26", a)
+	i("VMOVDQA32 X%d, X27", a)
+	i("VPTERNLOGD $0xe8, X%d, X%d, X27", b, c)
+	i("VPTERNLOGD $0x96, X24, X25, X26")
+	i("VPADDD X27, X%d, X%d", next, next)
+	i("VPADDD X26, X%d, X%d", next, next)
+	i("VMOVD X%d, %s", next, h)
 }

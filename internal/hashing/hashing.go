@@ -3,11 +3,12 @@
 // SHA-256 cannot be cut into parts: each block of 64 bytes needs the result of the one before. What can be done at the same time is
 // more than one stream. So an Engine has two ways, and picks for each piece of a stream, which may go from one to the other:
 //
-//   - alone: crypto/sha256 hashes the piece, one core a stream. It uses the SHA instructions of amd64 and arm64 where there are any.
+//   - alone: one core hashes the piece. crypto/sha256 does, which uses the SHA instructions of amd64 and arm64 where there are any; without them, and with
+//     AVX-512, one core makes the message schedules of 16 blocks of the stream at a time, before it does their rounds.
 //   - in lanes: one core hashes 16 streams (AVX-512) or 8 (AVX2) at a time, one in each lane of the vector registers. A lane that is
 //     empty costs as much as one that is not, so it pays with many streams only.
 //
-// Both are checked against known digests and timed when an engine starts, which takes a millisecond; lanes that give a wrong digest are
+// All are checked against crypto/sha256 and timed when an engine starts, which takes a millisecond; what gives a wrong digest is
 // not used. Then lanes are taken whenever so many streams are under way that they are the faster way. See docs/hashing.md for what was
 // measured.
 //
@@ -15,6 +16,7 @@
 package hashing
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -30,9 +32,12 @@ import (
 const (
 	Auto    = "auto"    // what is best for the machine and for the work
 	Go      = "go"      // crypto/sha256 on every core
+	Ahead16 = "ahead16" // one core a stream, with the message schedules of 16 blocks made ahead (AVX-512), whatever the timing says
 	Lanes16 = "lanes16" // 16 lanes (AVX-512), whatever the timing says
 	Lanes8  = "lanes8"  // 8 lanes (AVX2), whatever the timing says
 )
+
+var names = []string{Auto, Go, Ahead16, Lanes16, Lanes8}
 
 // Errors of New.
 var (
@@ -53,10 +58,11 @@ const (
 
 // Engine hashes streams. Its methods may be called from several goroutines.
 type Engine struct {
-	kernel   *kernel // nil for alone only
+	kernel   *kernel       // nil for alone only
+	single   *singleKernel // how streams are hashed alone; nil for crypto/sha256 only
 	cores    int
 	forced   bool     // the lanes are taken for any number of streams
-	rejected []string // lanes that failed their self-check
+	rejected []string // what failed its self-check
 	// Bytes a second, of one core.
 	aloneRate, lanesRate float64
 
@@ -70,41 +76,58 @@ type Engine struct {
 
 // New starts the engine of a name: it is checked and timed. The error wraps ErrUnknown or ErrUnsupported.
 func New(name string) (*Engine, error) {
+	if !slices.Contains(names, cmp.Or(name, Auto)) {
+		return nil, fmt.Errorf("%w: %q, want %s", ErrUnknown, name, strings.Join(names, ", "))
+	}
+	e := &Engine{cores: cores()}
 	switch name {
-	case "", Auto, Go, Lanes16, Lanes8:
+	case Go:
+	case Ahead16:
+		e.startSingle(single())
+	case Lanes16, Lanes8:
+		e.forced = true
+		e.startLanes(slices.DeleteFunc(kernels(), func(k kernel) bool { return k.name != name }))
 	default:
-		return nil, fmt.Errorf("%w: %q, want %s", ErrUnknown, name, strings.Join([]string{Auto, Go, Lanes16, Lanes8}, ", "))
+		e.startSingle(single())
+		e.startLanes(kernels())
+		e.time()
 	}
-	e := &Engine{cores: cores(), forced: name == Lanes16 || name == Lanes8}
-	if name == Go {
-		return e, nil
-	}
-	list := kernels()
-	if e.forced {
-		list = slices.DeleteFunc(list, func(k kernel) bool { return k.name != name })
-		if len(list) == 0 {
-			return nil, fmt.Errorf("%w: %s: the processor, or this build of mlseal, has not what it needs", ErrUnsupported, name)
-		}
-	}
-	e.start(list)
-	if e.forced && e.kernel == nil {
-		return nil, fmt.Errorf("%w: %s", ErrUnsupported, strings.Join(e.rejected, "; "))
+	if name == Ahead16 && e.single == nil || e.forced && e.kernel == nil {
+		return nil, e.unsupported(name)
 	}
 	return e, nil
 }
 
-// start takes the first kernel that gives right digests.
-func (e *Engine) start(list []kernel) {
-	e.rejected = nil
+func (e *Engine) unsupported(name string) error {
+	why := "the processor, or this build of mlseal, has not what it needs"
+	if len(e.rejected) > 0 {
+		why = strings.Join(e.rejected, "; ")
+	}
+	return fmt.Errorf("%w: %s: %s", ErrUnsupported, name, why)
+}
+
+// startLanes takes the first kernel that gives right digests.
+func (e *Engine) startLanes(list []kernel) {
 	for i := range list {
 		if err := check(&list[i]); err != nil {
 			e.rejected = append(e.rejected, err.Error())
 			continue
 		}
 		e.kernel = &list[i]
-		e.aloneRate, e.lanesRate = timeBoth(e.kernel)
 		return
 	}
+}
+
+// startSingle takes the kernel for one stream, unless it is nil or gives wrong digests.
+func (e *Engine) startSingle(k *singleKernel) {
+	if k == nil {
+		return
+	}
+	if err := checkSingle(k); err != nil {
+		e.rejected = append(e.rejected, err.Error())
+		return
+	}
+	e.single = k
 }
 
 // String says how the engine hashes, and which lanes it does not trust.
@@ -116,15 +139,19 @@ func (e *Engine) String() string {
 }
 
 func (e *Engine) way() string {
+	alone := Go
+	if e.single != nil {
+		alone = e.single.name
+	}
 	switch {
 	case e.kernel == nil:
-		return Go
+		return alone
 	case e.forced:
 		return e.kernel.name
 	case e.lanesFrom() == 0:
-		return fmt.Sprintf("go (%s is not faster here)", e.kernel.name)
+		return fmt.Sprintf("%s (%s is not faster here)", alone, e.kernel.name)
 	}
-	return fmt.Sprintf("go, %s from %d streams on", e.kernel.name, e.lanesFrom())
+	return fmt.Sprintf("%s, %s from %d streams on", alone, e.kernel.name, e.lanesFrom())
 }
 
 // lanesFrom is the number of streams from which on lanes are taken; 0 for never.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"runtime"
 	"slices"
@@ -22,7 +23,7 @@ import (
 func engines(t testing.TB) map[string]*Engine {
 	t.Helper()
 	all := map[string]*Engine{}
-	for _, name := range []string{Auto, Go, Lanes16, Lanes8} {
+	for _, name := range names {
 		e, err := New(name)
 		if errors.Is(err, ErrUnsupported) {
 			t.Logf("%s: %v", name, err)
@@ -67,7 +68,7 @@ func TestEveryLength(t *testing.T) {
 	for n := range 300 {
 		messages = append(messages, sample(n))
 	}
-	for _, n := range []int{smallChunk - 1, smallChunk, smallChunk + 1, chunk - 64, chunk - 9, chunk - 1, chunk, chunk + 1, chunk + 64, 2*chunk - 1, 2 * chunk, 2*chunk + 1, 3*chunk + 56} {
+	for _, n := range []int{1015, 1016, 1023, 1024, 1025, 2048, 2104, 4096 + 56, smallChunk - 1, smallChunk, smallChunk + 1, chunk - 64, chunk - 9, chunk - 1, chunk, chunk + 1, chunk + 64, 2*chunk - 1, 2 * chunk, 2*chunk + 1, 3*chunk + 56} {
 		messages = append(messages, sample(n))
 	}
 	for name, e := range engines(t) {
@@ -247,14 +248,53 @@ func TestSelfCheck(t *testing.T) {
 				state[7][l] ^= 1
 			}
 			e := &Engine{cores: 2}
-			e.start([]kernel{broken})
+			e.startLanes([]kernel{broken})
 			if e.kernel != nil || !strings.Contains(e.String(), fmt.Sprintf("%s failed its self-check in lane %d", k.name, l)) {
 				t.Errorf("lane %d of %s is broken, and the engine is %s", l, k.name, e)
 			}
-			e.start([]kernel{broken, k})
+			e = &Engine{cores: 2}
+			e.startLanes([]kernel{broken, k})
 			if e.kernel == nil || !strings.Contains(e.String(), k.name+" failed its self-check") {
 				t.Errorf("the next kernel is not taken: the engine is %s", e)
 			}
+		}
+	}
+}
+
+// TestSelfCheckOfOneStream breaks each word of the state that the kernel for one stream makes.
+func TestSelfCheckOfOneStream(t *testing.T) {
+	k := single()
+	if k == nil {
+		t.Skip("this machine has none")
+	}
+	for word := range 8 {
+		broken := *k
+		broken.blocks = func(state *[8]uint32, blocks []byte) {
+			k.blocks(state, blocks)
+			state[word] ^= 1 << word
+		}
+		e := &Engine{cores: 2}
+		e.startSingle(&broken)
+		if e.single != nil || !strings.Contains(e.String(), "go (ahead16 failed its self-check with ") {
+			t.Errorf("word %d is broken, and the engine is %s", word, e)
+		}
+		if err := e.unsupported(Ahead16); !errors.Is(err, ErrUnsupported) || !strings.Contains(err.Error(), "self-check") {
+			t.Errorf("the reason is lost: %v", err)
+		}
+	}
+}
+
+// TestTheFasterWayAlone is taken, whether that is crypto/sha256 or another.
+func TestTheFasterWayAlone(t *testing.T) {
+	for _, tc := range []struct {
+		what  string
+		pause time.Duration
+		taken bool
+	}{{"a fast one", 0, true}, {"a slow one", time.Millisecond, false}} {
+		e := &Engine{cores: 2, single: &singleKernel{Ahead16, 16, func(*[8]uint32, []byte) { time.Sleep(tc.pause) }}}
+		e.time()
+		if taken := e.single != nil; taken != tc.taken || e.aloneRate <= 0 || math.IsInf(e.aloneRate, 0) {
+			t.Errorf("%s is taken: %v, at %g bytes a second", tc.what, taken, e.aloneRate)
 		}
 	}
 }

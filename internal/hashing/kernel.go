@@ -25,6 +25,24 @@ type kernel struct {
 	blocks func(state *[8][maxLanes]uint32, data *[maxLanes]*byte, n int)
 }
 
+// singleKernel hashes blocks of one message.
+type singleKernel struct {
+	name  string
+	group int // how many blocks it takes at a time
+	// blocks adds groups of blocks to the state.
+	blocks func(state *[8]uint32, blocks []byte)
+}
+
+// hash adds blocks to a state, and returns those that are too few for it.
+func (k *singleKernel) hash(state *[8]uint32, blocks []byte) (rest []byte) {
+	if k == nil {
+		return blocks
+	}
+	n := len(blocks) / (k.group * blockSize) * (k.group * blockSize)
+	k.blocks(state, blocks[:n])
+	return blocks[n:]
+}
+
 // alone adds blocks of one message to its state with crypto/sha256, which can be begun and ended in the middle of a message.
 func alone(h hash.Hash, state *[8]uint32, blocks []byte) error {
 	var saved [savedSize]byte

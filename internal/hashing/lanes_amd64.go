@@ -12,6 +12,29 @@ func blocks16(state *[8][maxLanes]uint32, data *[maxLanes]*byte, n int)
 //go:noescape
 func blocks8(state *[8][maxLanes]uint32, data *[maxLanes]*byte, n int)
 
+// schedules are those of 16 blocks by round, then by block, with room behind the last for who reads 16 bytes there.
+type schedules [64*16 + 3]uint32
+
+//go:noescape
+func schedules16(words *schedules, data *byte)
+
+//go:noescape
+func rounds16(state *[8]uint32, words *schedules)
+
+// single is what this machine can run for one message; nil for nothing.
+func single() *singleKernel {
+	if !cpu.X86.HasAVX512F || !cpu.X86.HasAVX512BW || !cpu.X86.HasAVX512VL || !cpu.X86.HasBMI2 {
+		return nil
+	}
+	return &singleKernel{Ahead16, 16, func(state *[8]uint32, blocks []byte) {
+		var words schedules
+		for ; len(blocks) > 0; blocks = blocks[16*blockSize:] {
+			schedules16(&words, &blocks[0])
+			rounds16(state, &words)
+		}
+	}}
+}
+
 // kernels are what this machine can run, best first. x/sys/cpu asks the processor and whether the system saves the registers.
 func kernels() []kernel {
 	var list []kernel

@@ -162,8 +162,12 @@ func (s *stream) staysAlone() bool {
 	return true
 }
 
-// alone hashes blocks with crypto/sha256.
+// alone hashes blocks on this core, with crypto/sha256 where that is the fastest.
 func (s *stream) alone(data []byte) {
+	data = s.e.single.hash(&s.state, data)
+	if len(data) == 0 {
+		return
+	}
 	if err := alone(sha256.New(), &s.state, data); err != nil && s.err == nil {
 		s.err = err
 	}
