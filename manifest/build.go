@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -35,9 +36,10 @@ type Options struct {
 	Serialization Serialization
 	// ShardsOnly says that the SHA-256 of a file that has several shards is not wanted, so that they can be hashed at the same time. Where that
 	// is done its File has no digest, and the tree no dirHash.
-	ShardsOnly bool
-	streams    shardStreams
-	passes     bool // the files are forgotten by the page cache behind the reading
+	ShardsOnly  bool
+	streams     shardStreams
+	writtenBack *writeBack // a Build's own, when Digests is set
+	passes      bool       // the files are forgotten by the page cache behind the reading
 	// Listed, when it is not nil, has the paths of the files that count: what stands beside them is named in
 	// Manifest.Unlisted and not read, a directory that leads to none of them as a whole, with a slash behind its name.
 	Listed map[string]bool
@@ -84,6 +86,9 @@ func Build(ctx context.Context, fsys fs.FS, opts Options) (*Manifest, error) {
 	}
 	if opts.Digests != nil {
 		defer opts.Digests.Done()
+		if opts.writtenBack == nil {
+			opts.writtenBack = newWriteBack(maxWrittenBack)
+		}
 	}
 	opts.streams, opts.passes = newShardStreams(), passes(bytesOf(w.files))
 	files := w.files
@@ -171,11 +176,18 @@ func (o Options) file(ctx context.Context, fsys fs.FS, e entry) (f File, _ []Res
 		}
 	}
 	begun := time.Now()
+	file, err := OpenStable(fsys, e.path, e.info)
+	if err != nil {
+		return File{}, nil, err
+	}
+	defer func() { _ = file.Close() }()
+	// Else one who has mapped the file could change it behind what is remembered.
+	remember := o.Digests != nil && o.writtenBack.shows(file.f)
 	to, err := o.copyOf(ctx, f, e.info)
 	if err != nil {
 		return File{}, nil, err
 	}
-	f, resources, err := hashFile(ctx, fsys, e, to, o)
+	f, resources, err := hashFile(ctx, file, e.path, to, o)
 	if err == nil {
 		err = to.Commit(f)
 	}
@@ -183,10 +195,30 @@ func (o Options) file(ctx context.Context, fsys fs.FS, e entry) (f File, _ []Res
 		to.Abort()
 		return File{}, nil, err
 	}
-	if o.Digests != nil {
+	if remember {
 		o.Digests.Remember(e.info, begun, f.Digest)
 	}
 	return f, resources, nil
+}
+
+// maxWrittenBack is how many bytes a Build writes to the disk for the sake of what it remembers. More, just after a large model was written, would take longer than
+// to hash it again.
+const maxWrittenBack = 512 << 20
+
+// writeBack is what is left of maxWrittenBack.
+type writeBack struct{ left atomic.Int64 }
+
+func newWriteBack(most int64) *writeBack {
+	b := &writeBack{}
+	b.left.Store(most)
+	return b
+}
+
+// shows reports whether later writes to a file can be told from its times.
+func (b *writeBack) shows(f fs.File) bool {
+	n, shown := filestate.ShowMappedWrites(f, b.left.Load())
+	b.left.Add(-n)
+	return shown
 }
 
 // remembered deals with a file whose digest is remembered.
@@ -223,22 +255,14 @@ func (o Options) copyOf(ctx context.Context, f File, info fs.FileInfo) (FileCopy
 
 // hashFile reads a file once: for its sha256, for its resources where those are something else, and for its copy. What is a Clone
 // is read in the file's place.
-func hashFile(ctx context.Context, fsys fs.FS, e entry, to FileCopy, opts Options) (File, []Resource, error) {
-	file, err := OpenStable(fsys, e.path, e.info)
-	if err != nil {
-		return File{}, nil, err
-	}
-	defer func() { _ = file.Close() }()
-	if opts.Digests != nil {
-		filestate.ShowMappedWrites(file.f) // else one who has mapped the file could change it behind what is remembered
-	}
+func hashFile(ctx context.Context, file *StableFile, path string, to FileCopy, opts Options) (File, []Resource, error) {
 	if opts.passes {
 		file.passBy(0, file.Size())
 	}
 	if from, ok := file.f.(io.ReaderAt); ok && opts.apart(file.Size()) {
-		return hashShards(ctx, file, from, e.path, opts)
+		return hashShards(ctx, file, from, path, opts)
 	}
-	shards := &sharder{Serialization: opts.Serialization, path: e.path}
+	shards := &sharder{Serialization: opts.Serialization, path: path}
 	var from io.Reader = file
 	var also []io.Writer
 	if !opts.Serialization.NamesFiles() {
@@ -251,13 +275,13 @@ func hashFile(ctx context.Context, fsys fs.FS, e entry, to FileCopy, opts Option
 	}
 	sum, n, err := hashing.Default().Sum(ctx, from, file.Size(), opts.tee(also))
 	if err != nil {
-		return File{}, nil, fmt.Errorf("manifest: %s: %w", e.path, err)
+		return File{}, nil, fmt.Errorf("manifest: %s: %w", path, err)
 	}
 	file.read = n
 	if err := file.Unchanged(); err != nil {
 		return File{}, nil, err
 	}
-	f := File{Path: e.path, Size: n, Digest: sha256Digest(sum)}
+	f := File{Path: path, Size: n, Digest: sha256Digest(sum)}
 	if opts.Serialization.NamesFiles() {
 		return f, nil, nil
 	}
