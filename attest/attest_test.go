@@ -66,8 +66,8 @@ func TestParseStatementRefuses(t *testing.T) {
 		"35 statement v0.1":               {strings.Replace(statementText(goodSubject, ""), "Statement/v1", "Statement/v0.1", 1), ErrStatement},
 		"predicate is no object":          {strings.Replace(statementText(goodSubject, ""), `"predicate":{}`, `"predicate":[]`, 1), ErrStatement},
 		"predicate is null":               {strings.Replace(statementText(goodSubject, ""), `"predicate":{}`, `"predicate":null`, 1), ErrStatement},
-		"content is a list":               {statementText(`{"digest":{"sha256":"`+hex64+`"},"content":[1,2,null]}`, ""), strictjson.ErrSyntax},
-		"digest is null":                  {statementText(`{"digest":{"sha256":"`+hex64+`","x-own":null}}`, ""), strictjson.ErrSyntax},
+		"content is a list":               {statementText(`{"digest":{"sha256":"`+hex64+`"},"content":[1,2,null]}`, ""), ErrStatement},
+		"digest is null":                  {statementText(`{"digest":{"sha256":"`+hex64+`","x-own":null}}`, ""), ErrStatement},
 		"33 digests":                      {statementText(`{"digest":{`+strings.TrimSuffix(numbered(33, `"x%d":"ab",`), ",")+`}}`, ""), strictjson.ErrLimit},
 		"algorithm in capitals":           {statementText(`{"digest":{"SHA256":"`+hex64+`"}}`, ""), strictjson.ErrAmbiguous},
 		"annotations without end":         {statementText(`{"digest":{"sha256":"`+hex64+`"},"annotations":{"x":[`+strings.Repeat("0,", MaxAnnotations)+`0]}}`, ""), strictjson.ErrLimit},
@@ -116,6 +116,7 @@ func TestParseCountsFirst(t *testing.T) {
 		"tlogEntries":  bundleText(goodKey+`,"tlogEntries":[`+many("0")+`]`, "{}", goodSig),
 		"timestamps":   bundleText(goodKey+`,"timestampVerificationData":{"rfc3161Timestamps":[`+many("{}")+`]}`, "{}", goodSig),
 		"certificates": bundleText(`"x509CertificateChain":{"certificates":[`+many("{}")+`]}`, "{}", goodSig),
+		"proof":        bundleText(goodKey+`,"tlogEntries":[{"inclusionProof":{"hashes":[`+many(`""`)+`]}}]`, "{}", goodSig),
 		"nesting":      bundleText(goodKey+`,"tlogEntries":[`+strings.Repeat("[", MaxBundleDepth)+strings.Repeat("]", MaxBundleDepth)+`]`, "{}", goodSig),
 	} {
 		refused(name, len(text), func() error { _, err := Parse([]byte(text)); return err })
@@ -129,6 +130,7 @@ func TestParseStatementAccepts(t *testing.T) {
 		"plain":             statementText(goodSubject, ""),
 		"08 1024 subjects":  statementText(many, ""),
 		"unknown key":       statementText(goodSubject, `,"x":1`),
+		"content is null":   statementText(`{"digest":{"sha256":"`+hex64+`"},"content":null}`, ""), // protobuf's JSON: as if it were not there
 		"unknown algorithm": statementText(`{"digest":{"sha256":"`+hex64+`","x-own":"ABC"}}`, ""),
 	} {
 		if _, err := ParseStatement([]byte(text)); err != nil {

@@ -152,6 +152,9 @@ func omsPayload(m *manifest.Manifest, name string, ignore []string) ([]byte, err
 	if !utf8.ValidString(name) {
 		return nil, fmt.Errorf("attest: %w: the name %q is not UTF-8: %w", ErrOMS, name, manifest.ErrName)
 	}
+	if len(ignore) > MaxIgnorePaths {
+		return nil, fmt.Errorf("attest: %w: %d ignore_paths, and verifiers read %d", ErrOMS, len(ignore), MaxIgnorePaths)
+	}
 	if err := checkIgnored(ignore); err != nil {
 		return nil, fmt.Errorf("attest: %w: %w", ErrOMS, err)
 	}

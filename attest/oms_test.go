@@ -407,6 +407,17 @@ func TestNewOMSStatementRefuses(t *testing.T) {
 			t.Errorf("ignore path %s: %v", path, err)
 		}
 	}
+	if _, err := NewOMSStatement(m, "model", strings.Fields(numbered(MaxIgnorePaths+1, "x%d "))); !errors.Is(err, ErrOMS) || !strings.Contains(fmt.Sprint(err), "100001 ignore_paths") {
+		t.Errorf("more than verifiers read: %v", err)
+	}
+}
+
+// TestParseOMSOfALongName: a name that no file can have is refused soon, whatever is ignored.
+func TestParseOMSOfALongName(t *testing.T) {
+	s := omsStatement(t, strings.Replace(plainSerialization, "}", `,"ignore_paths":["1","2","3","4","5","6","7","8","9"]}`, 1), sha(`"`+strings.Repeat("/", 4<<20)+`"`))
+	if _, err := ParseOMS(s); !errors.Is(err, ErrOMS) {
+		t.Error(err)
+	}
 }
 
 // TestBundleVariants has the forms of a bundle signed with a key that releases and ports wrote (OMS v1.0 section 11.1).

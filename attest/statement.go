@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net/url"
@@ -221,8 +222,8 @@ func checkDescriptor(data []byte) (annotations int, err error) {
 		case "digest":
 			return checkDigests(value)
 		case "content":
-			if value[0] != '"' {
-				return fmt.Errorf("%w: the content is no string", strictjson.ErrSyntax)
+			if value[0] != '"' && string(value) != "null" {
+				return errors.New("the content is no string")
 			}
 		case "annotations":
 			annotations = countValues(value)
@@ -239,7 +240,7 @@ func checkDigests(data []byte) error {
 			return fmt.Errorf("%w: more than %d digests", strictjson.ErrLimit, MaxDigestsPerSubject)
 		}
 		if value[0] != '"' {
-			return fmt.Errorf("%w: the digest %.100q is no string", strictjson.ErrSyntax, algorithm)
+			return fmt.Errorf("the digest %.100q is no string", algorithm)
 		}
 		return nil
 	})

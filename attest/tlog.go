@@ -21,11 +21,21 @@ type wireEntry struct {
 		SignedEntryTimestamp base64Bytes `json:"signedEntryTimestamp"`
 	} `json:"inclusionPromise"`
 	InclusionProof *struct {
-		RootHash base64Bytes   `json:"rootHash"`
-		Hashes   []base64Bytes `json:"hashes"`
+		RootHash base64Bytes `json:"rootHash"`
+		Hashes   proofHashes `json:"hashes"`
 	} `json:"inclusionProof"`
 	CanonicalizedBody base64Bytes `json:"canonicalizedBody"`
 }
+
+// proofHashes are counted before they are read.
+type proofHashes []base64Bytes
+
+func (p *proofHashes) UnmarshalJSON(data []byte) error {
+	return decodeList(data, (*[]base64Bytes)(p), maxProofHashes, "hashes in an inclusion proof")
+}
+
+// maxProofHashes is how many a proof in a tree of 2^64 leaves has at most (RFC 6962, section 2.1.1).
+const maxProofHashes = 64
 
 // entryKeys are the keys of a log entry that checkEntry or verify/trust reads.
 var entryKeys = strictjson.NewKeys("logIndex", "logId", "keyId", "kindVersion", "kind", "version", "integratedTime", "inclusionPromise", "signedEntryTimestamp",

@@ -9,9 +9,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -199,6 +201,41 @@ func TestIgnoredPathsAreWholeElements(t *testing.T) {
 	}
 	if got := strings.Join(names, " "); got != ".github2 .gitx/evil.py cache.py cache2/evil.py sub/cache/a" {
 		t.Errorf("files are %s", got)
+	}
+}
+
+// TestPathSet holds the set to its definition, with names that sort around a slash.
+func TestPathSet(t *testing.T) {
+	rng := rand.New(rand.NewPCG(7, 7))
+	parts := []string{"a", "b", "a-b", "a.b", "ab", "a b", "\xff", "é"}
+	random := func() string {
+		names := make([]string, 1+rng.IntN(4))
+		for i := range names {
+			names[i] = parts[rng.IntN(len(parts))]
+		}
+		return strings.Join(names, "/")
+	}
+	for range 2000 {
+		list := make([]string, rng.IntN(12))
+		for i := range list {
+			list[i] = random()
+		}
+		set := NewPathSet(list)
+		for range 20 {
+			name := random()
+			want := slices.ContainsFunc(list, func(p string) bool { return name == p || strings.HasPrefix(name, p+"/") })
+			if got := set.Covers(name); got != want {
+				t.Fatalf("%q covers %q: %t", list, name, got)
+			}
+		}
+	}
+	if set := NewPathSet([]string{"./a/../b/", "c"}); !set.Covers("b/x") || set.Covers("a") || set.Covers(".") || set.Covers("") {
+		t.Errorf("%+v", set)
+	}
+	// A name without end, such as a stranger may write, takes no time that grows with its square.
+	slashes := strings.Repeat("/", 10<<20)
+	if NewPathSet(strings.Split("1 2 3 4 5 6 7 8 9 10", " ")).Covers(slashes) {
+		t.Error("slashes are covered")
 	}
 }
 

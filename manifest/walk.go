@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -223,28 +224,49 @@ func (w *walker) leavesOut(name string) bool {
 }
 
 // PathSet is a set of paths, each of which stands for itself and all below it, as ignored paths do (OMS v1.0 section 6.2.1).
-type PathSet map[string]bool
+type PathSet struct {
+	tops []string // in the order of byDirectory, none below another
+}
 
 // NewPathSet makes a set of paths, which need not be clean.
 func NewPathSet(paths []string) PathSet {
-	set := make(PathSet, len(paths))
-	for _, p := range paths {
-		set[path.Clean(p)] = true
+	clean := make([]string, len(paths))
+	for i, p := range paths {
+		clean[i] = path.Clean(p)
 	}
-	return set
+	slices.SortFunc(clean, byDirectory)
+	var s PathSet
+	for _, p := range clean {
+		if n := len(s.tops); n == 0 || !isBelow(p, s.tops[n-1]) {
+			s.tops = append(s.tops, p)
+		}
+	}
+	return s
 }
 
-// Covers reports whether the path, or a directory above it, is in the set.
+// Covers reports whether the path, or a directory above it, is in the set. It takes time in proportion to the path's length.
 func (s PathSet) Covers(name string) bool {
-	for len(s) > 0 {
-		if s[name] {
-			return true
+	n, found := slices.BinarySearchFunc(s.tops, name, byDirectory)
+	return found || n > 0 && isBelow(name, s.tops[n-1])
+}
+
+// isBelow reports whether a path is the other one or below it.
+func isBelow(name, top string) bool {
+	return strings.HasPrefix(name, top) && (len(name) == len(top) || name[len(top)] == '/')
+}
+
+// byDirectory orders paths so that what is below a directory follows it, and nothing else comes in between: a slash comes before all other bytes.
+func byDirectory(a, b string) int {
+	for i := range min(len(a), len(b)) {
+		switch x, y := a[i], b[i]; {
+		case x == y:
+		case x == '/':
+			return -1
+		case y == '/':
+			return 1
+		default:
+			return cmp.Compare(x, y)
 		}
-		above := strings.LastIndexByte(name, '/')
-		if above < 0 {
-			return false
-		}
-		name = name[:above]
 	}
-	return false
+	return cmp.Compare(len(a), len(b))
 }

@@ -21,8 +21,15 @@ type Schema struct {
 	locator  locator
 }
 
-// Compile reads a schema, whose references stay within itself.
+// Compile reads a schema, whose references name its definitions: "#/$defs/NAME".
 func Compile(text []byte) (*Schema, error) {
+	var tree any
+	if err := json.Unmarshal(text, &tree); err != nil {
+		return nil, fmt.Errorf("jsonschema: %w", err)
+	}
+	if err := checkReferences(tree); err != nil {
+		return nil, fmt.Errorf("jsonschema: %w", err)
+	}
 	root := &jsonschema.Schema{}
 	if err := json.Unmarshal(text, root); err != nil {
 		return nil, fmt.Errorf("jsonschema: %w", err)
@@ -34,12 +41,34 @@ func Compile(text []byte) (*Schema, error) {
 	return &Schema{resolved, locator{root: root}}, nil
 }
 
+// checkReferences refuses references that faults are not located behind.
+func checkReferences(tree any) error {
+	switch v := tree.(type) {
+	case []any:
+		for _, item := range v {
+			if err := checkReferences(item); err != nil {
+				return err
+			}
+		}
+	case map[string]any:
+		if ref, ok := v["$ref"].(string); ok && !strings.HasPrefix(ref, defs) {
+			return fmt.Errorf("the reference %q is none to a definition", ref)
+		}
+		for _, value := range v {
+			if err := checkReferences(value); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // Error lists the places where a value fails its schema.
 type Error []Fault
 
 // Fault is one place.
 type Fault struct {
-	Pointer string // JSON Pointer (RFC 6901) of what is wrong in the value
+	Pointer string // JSON Pointer (RFC 6901) of what is wrong in the value; long names in it are cut
 	What    string
 }
 
@@ -60,10 +89,10 @@ func (s *Schema) Validate(value any) error {
 	if err == nil {
 		return nil
 	}
-	if faults := s.locator.faults(s.locator.root, value, ""); len(faults) > 0 {
+	if faults := s.locator.faults(s.locator.root, value); len(faults) > 0 {
 		return faults
 	}
-	return Error{{"", shorten(err.Error())}}
+	return Error{{"", shorten(err.Error(), maxText)}}
 }
 
 // Decode reads one JSON value. Numbers become what a schema can tell apart: an int64 where it holds the number, else a float64 next to it that

@@ -3,6 +3,7 @@ package jsonschema
 import (
 	"fmt"
 	"math"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -77,7 +78,7 @@ func TestKeywords(t *testing.T) {
 		`"if": {"required": ["a"]}, "then": {"required": ["b"]}`, `"if": {"type": "string"}, "then": {"minLength": 2}, "else": {"type": "array"}`, `"if": {"type": "string"}`, `"then": {"type": "string"}`,
 		`"$ref": "#/$defs/x", "$defs": {"x": {"type": "string"}}`, `"$ref": "#/$defs/x", "minLength": 2, "$defs": {"x": {"type": "string"}}`,
 		`"properties": {"a": {"$ref": "#/$defs/x"}}, "$defs": {"x": {"properties": {"a": {"$ref": "#/$defs/y"}}, "type": "object"}, "y": {"const": "b"}}`,
-		`"properties": {"a": {"$ref": "#/properties/b"}, "b": {"type": "integer"}}`, `"title": "t", "description": "d", "$id": "https://example.com/x"`,
+		`"title": "t", "description": "d", "$id": "https://example.com/x"`,
 	} {
 		s := compile(t, keywords)
 		for _, value := range values {
@@ -100,9 +101,9 @@ func TestFaults(t *testing.T) {
 		"$defs": {"d": {"additionalProperties": {"type": "string"}}}`)
 	const want = `at '': required: missing properties: ["b" "c"]; ` +
 		`at '': required: missing properties: ["v"]; ` +
-		`at '/a~1b/0': type: 1 has type "integer", want "string"; ` +
+		`at '/a~1b/0': type: got "integer", want "string"; ` +
 		`at '/a~1b/2': pattern: "ax" does not match regular expression "^x"; ` +
-		`at '/d/y~0': type: null has type "null", want "string"; ` +
+		`at '/d/y~0': type: got "null", want "string"; ` +
 		`at '/k': contains: no item satisfies {"required":["p"]}; ` +
 		`at '/n': minimum: 0 is less than 1; ` +
 		`at '/u': anyOf: required: missing properties: ["p"]; or required: missing properties: ["q"]; ` +
@@ -120,7 +121,7 @@ func TestFaults(t *testing.T) {
 func TestFaultsAreBounded(t *testing.T) {
 	s := compile(t, `"items": {"type": "string"}, "additionalProperties": {"type": "integer"}`)
 	long := `"` + strings.Repeat("ä", 9999) + `\n"`
-	for _, value := range []string{"[" + strings.Repeat("0,", 100_000) + "0]", `{"a": ` + long + `, "b": [` + strings.Repeat("0,", 9999) + `0]}`} {
+	for _, value := range []string{"[" + strings.Repeat("0,", 100_000) + "0]", `{"a": ` + long + `, "b": [` + strings.Repeat("0,", 9999) + `0]}`, `{` + long + `: ""}`} {
 		err := s.Validate(decode(t, value))
 		if err == nil || len(err.Error()) > maxFaults*(maxText+20) || strings.ContainsAny(err.Error(), "\n\uFFFD") {
 			t.Errorf("%.200q", fmt.Sprint(err))
@@ -128,10 +129,34 @@ func TestFaultsAreBounded(t *testing.T) {
 	}
 }
 
+// TestLongNamesAreReadOnce: what has no fault takes no time for a place, and what was wanted is said of a long value too.
+func TestLongNamesAreReadOnce(t *testing.T) {
+	s := compile(t, `"required": ["x"], "additionalProperties": {"items": {"type": "string", "maxLength": 3}}`)
+	name := strings.Repeat("k", 1<<20)
+	value := decode(t, `{"`+name+`": ["`+strings.Repeat("é", 5000)+`"`+strings.Repeat(`,"a"`, 200_000)+`]}`)
+	before := allocated()
+	err := s.Validate(value)
+	if used := allocated() - before; used > 64<<20 {
+		t.Errorf("%d bytes were allocated", used)
+	}
+	if text := fmt.Sprint(err); !strings.Contains(text, "more than 3; ") && !strings.HasSuffix(text, "more than 3") || !strings.Contains(text, "/kkk") || len(text) > 1000 {
+		t.Errorf("%.2000s", text)
+	}
+}
+
+// allocated is how many bytes this process has allocated so far.
+func allocated() uint64 {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.TotalAlloc
+}
+
 func TestCompileRefuses(t *testing.T) {
 	for name, text := range map[string]string{
 		"reference to nothing":      schemaText(`"$ref": "#/$defs/x"`),
 		"reference elsewhere":       schemaText(`"$ref": "https://example.com/"`),
+		"reference to the whole":    schemaText(`"properties": {"child": {"$ref": "#"}}`),
+		"reference to a property":   schemaText(`"allOf": [{"$ref": "#/properties/b"}], "properties": {"b": true}`),
 		"expression that is wrong":  schemaText(`"pattern": "("`),
 		"no schema":                 `[]`,
 		"not JSON":                  `{"$schema"`,
