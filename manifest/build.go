@@ -38,7 +38,7 @@ type Options struct {
 	// is done its File has no digest, and the tree no dirHash.
 	ShardsOnly  bool
 	streams     shardStreams
-	writtenBack *writeBack // a Build's own, when Digests is set
+	writtenBack *writeBack // where Digests is set: see begin
 	passes      bool       // the files are forgotten by the page cache behind the reading
 	// Listed, when it is not nil, has the paths of the files that count: what stands beside them is named in
 	// Manifest.Unlisted and not read, a directory that leads to none of them as a whole, with a slash behind its name.
@@ -84,13 +84,8 @@ func Build(ctx context.Context, fsys fs.FS, opts Options) (*Manifest, error) {
 	if opts.Serialization.AllowSymlinks {
 		fsys = following{fsys}
 	}
-	if opts.Digests != nil {
-		defer opts.Digests.Done()
-		if opts.writtenBack == nil {
-			opts.writtenBack = newWriteBack(maxWrittenBack)
-		}
-	}
-	opts.streams, opts.passes = newShardStreams(), passes(bytesOf(w.files))
+	defer opts.begin(bytesOf(w.files))()
+	opts.streams = newShardStreams()
 	files := w.files
 	m := &Manifest{Serialization: opts.Serialization, Files: make([]File, len(files)), Unlisted: w.unlisted, LeftOut: w.leftOut}
 	var resources [][]Resource
@@ -116,6 +111,18 @@ func Build(ctx context.Context, fsys fs.FS, opts Options) (*Manifest, error) {
 	}
 	m.resources = slices.Concat(resources...)
 	return m, nil
+}
+
+// begin sets what the files share while so many bytes of them are hashed. What it returns is to be called when they are.
+func (o *Options) begin(bytes int64) (end func()) {
+	o.passes = passes(bytes)
+	if o.Digests == nil {
+		return func() {}
+	}
+	if o.writtenBack == nil {
+		o.writtenBack = newWriteBack(maxWrittenBack)
+	}
+	return o.Digests.Done
 }
 
 // eachStream calls do for 0 to n-1, each of which hashes a file, as many at once as are hashed fastest.

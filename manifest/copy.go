@@ -33,7 +33,7 @@ type Digests interface {
 	Remember(info fs.FileInfo, begun time.Time, d digest.Digest)
 	// Forget says that what is remembered of the file is wrong.
 	Forget(info fs.FileInfo)
-	// Done says that a Build is over: what was remembered can be kept, and what was read for it be let go of.
+	// Done says that a Build or BuildRanges is over: what was remembered can be kept, and what was read for it be let go of.
 	Done()
 }
 

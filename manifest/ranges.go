@@ -58,7 +58,7 @@ func BuildRanges(ctx context.Context, fsys fs.FS, opts Options, choose func(file
 	for _, p := range pieces {
 		bytes += p.end - p.start
 	}
-	opts.passes = passes(bytes)
+	defer opts.begin(bytes)()
 	hash := func(ctx context.Context, i int) (err error) {
 		if opts.Serialization.ShardSize == 0 {
 			files[i], resources[i], err = opts.file(ctx, fsys, pieces[i].entry)
