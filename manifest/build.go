@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -36,10 +35,9 @@ type Options struct {
 	Serialization Serialization
 	// ShardsOnly says that the SHA-256 of a file that has several shards is not wanted, so that they can be hashed at the same time. Where that
 	// is done its File has no digest, and the tree no dirHash.
-	ShardsOnly  bool
-	streams     shardStreams
-	writtenBack *writeBack // where Digests is set: see begin
-	passes      bool       // the files are forgotten by the page cache behind the reading
+	ShardsOnly bool
+	streams    shardStreams
+	passes     bool // the files are forgotten by the page cache behind the reading
 	// Listed, when it is not nil, has the paths of the files that count: what stands beside them is named in
 	// Manifest.Unlisted and not read, a directory that leads to none of them as a whole, with a slash behind its name.
 	Listed map[string]bool
@@ -119,9 +117,6 @@ func (o *Options) begin(bytes int64) (end func()) {
 	if o.Digests == nil {
 		return func() {}
 	}
-	if o.writtenBack == nil {
-		o.writtenBack = newWriteBack(maxWrittenBack)
-	}
 	return o.Digests.Done
 }
 
@@ -188,8 +183,8 @@ func (o Options) file(ctx context.Context, fsys fs.FS, e entry) (f File, _ []Res
 		return File{}, nil, err
 	}
 	defer func() { _ = file.Close() }()
-	// Else one who has mapped the file could change it behind what is remembered.
-	remember := o.Digests != nil && o.writtenBack.shows(file.f)
+	// Else one who writes could change the file behind what is remembered.
+	remember := o.Digests != nil && filestate.NoWriter(file.f)
 	to, err := o.copyOf(ctx, f, e.info)
 	if err != nil {
 		return File{}, nil, err
@@ -206,26 +201,6 @@ func (o Options) file(ctx context.Context, fsys fs.FS, e entry) (f File, _ []Res
 		o.Digests.Remember(e.info, begun, f.Digest)
 	}
 	return f, resources, nil
-}
-
-// maxWrittenBack is how many bytes a Build writes to the disk for the sake of what it remembers. More, just after a large model was written, would take longer than
-// to hash it again.
-const maxWrittenBack = 512 << 20
-
-// writeBack is what is left of maxWrittenBack.
-type writeBack struct{ left atomic.Int64 }
-
-func newWriteBack(most int64) *writeBack {
-	b := &writeBack{}
-	b.left.Store(most)
-	return b
-}
-
-// shows reports whether later writes to a file can be told from its times.
-func (b *writeBack) shows(f fs.File) bool {
-	n, shown := filestate.ShowMappedWrites(f, b.left.Load())
-	b.left.Add(-n)
-	return shown
 }
 
 // remembered deals with a file whose digest is remembered.

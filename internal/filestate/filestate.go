@@ -19,18 +19,10 @@ func Links(info fs.FileInfo) uint64 { return linksOf(info) }
 // IsMine reports whether the file belongs to the user who runs this process; false where that is not known.
 func IsMine(info fs.FileInfo) bool { return isMine(info) }
 
-// ShowMappedWrites makes the next write to an open file through a shared memory mapping change its times, whoever has mapped it. Linux changes them when
-// a page that is clean is first written to; a page that is dirty already takes any number of writes without a trace. To write pages back
-// makes them clean, and their mappings read-only until the next write (sync_file_range(2); it waits for the disk only when that has much to do). It works on
-// file systems that notice such writes: ext4, XFS, Btrfs, F2FS; not on tmpfs, which never does, nor on overlayfs, where it does not reach the file below.
-// Systems other than Linux have nothing like it: there it does nothing and says that all is shown.
+// NoWriter reports that nobody has an open file open for writing at this moment, in whatever process, nor has mapped it into memory to write to it. Whoever does so
+// later changes its change time with the first write; who does so already need not: Linux sets the time once for a write(2) however long it takes, and for a mapping when
+// a page that is clean is first written to.
 //
-// At most most bytes are written back: where more are dirty it does nothing, and shown is false. It returns how many they were. Before Linux 6.5, and for a file
-// that the user may not write to on some later ones, that is not known (cachestat(2)): the whole file counts when it was changed within the last minute, by when the
-// kernel has begun to write it by itself (/proc/sys/vm/dirty_expire_centisecs), and nothing later on.
-//
-// Called between a stat and the reading of a file, it lets a second stat behind the reading tell what the mapping's owner wrote in between, and
-// later ones what was written after that.
-func ShowMappedWrites(f fs.File, most int64) (written int64, shown bool) {
-	return showMappedWrites(f, most)
-}
+// On Linux this is known to the owner of the file and to who has CAP_LEASE (fcntl(2): a read lease "can be placed only on a file descriptor that is opened read-only", and not while
+// the file is open for writing); to others it is false. Who opens the file for writing at that moment waits some microseconds, or with O_NONBLOCK is refused. Systems other than Linux do not tell, and there it is true, as it is for a file that is none of the system's.
+func NoWriter(f fs.File) bool { return noWriter(f) }
