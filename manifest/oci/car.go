@@ -98,11 +98,11 @@ func PackCar(ctx context.Context, target Target, fsys fs.FS, m *manifest.Manifes
 }
 
 func writeCar(ctx context.Context, to sink, ball *tarball, fsys fs.FS, opts CarOptions) (ocispec.Descriptor, error) {
-	verified, reread := filesBelow(fsys)
+	files := filesBelow(fsys)
 	var img *image
 	const attempts = 3
 	for i := range attempts {
-		d, err := putTar(ctx, to, ball, verified, reread, opts.Progress)
+		d, err := putTar(ctx, to, ball, files, opts.Progress)
 		if err != nil {
 			return ocispec.Descriptor{}, fmt.Errorf("oci: car: %w", err)
 		}

@@ -125,7 +125,7 @@ func fetchBytes(ctx context.Context, target content.Fetcher, desc ocispec.Descri
 
 // isSentinel reports whether err has a class already, or stands for the end of the context.
 func isSentinel(err error) bool {
-	for _, class := range []error{ErrNotFound, ErrUnavailable, ErrContent, ErrLimit, context.Canceled, context.DeadlineExceeded} {
+	for _, class := range []error{ErrNotFound, ErrUnavailable, ErrContent, ErrLimit, manifest.ErrChanged, context.Canceled, context.DeadlineExceeded} {
 		if errors.Is(err, class) {
 			return true
 		}

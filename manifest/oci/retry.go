@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -70,7 +71,7 @@ func backoff(failed int, err error) time.Duration {
 }
 
 // isPassing reports whether the same request may go well a little later. A registry that stood still
-// is not asked again: the wait was long enough.
+// is not asked again: the wait was long enough; nor is one whose request failed for the sake of a file here.
 func isPassing(err error) bool {
 	if errors.Is(err, errSessionLost) {
 		return true
@@ -85,6 +86,10 @@ func isPassing(err error) bool {
 			http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 			return true
 		}
+		return false
+	}
+	var file *fs.PathError
+	if errors.As(err, &file) {
 		return false
 	}
 	var request *url.Error

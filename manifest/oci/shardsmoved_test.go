@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"math"
 	"net/http"
@@ -134,6 +135,39 @@ func TestShardsUpload(t *testing.T) {
 			t.Errorf("%v, %v", err, r)
 		}
 	})
+}
+
+// TestUploadOfAChangedFile: a file in a tar that has other bytes when an upload that broke off goes on in the middle of it is named, and not sent again and again.
+func TestUploadOfAChangedFile(t *testing.T) {
+	quick(t)
+	before := map[string]string{"a.txt": "first", "w.bin": strings.Repeat("0123456789abcdef", 20<<20/16)}
+	after := maps.Clone(before)
+	after["w.bin"] = strings.ToUpper(before["w.bin"])
+	tree := build(t, mapFS(before))
+	g := &registrytest.Registry{CutUploads: []int64{9 << 20}}
+	target := openAt(t, serve(t, g)+"/team/data")
+	_, err := PackCar(t.Context(), target, &changing{[]fs.FS{mapFS(before), mapFS(after)}, "w.bin", 0}, tree, CarOptions{})
+	if !errors.Is(err, manifest.ErrChanged) || !strings.Contains(err.Error(), "w.bin") || errors.Is(err, ErrUnavailable) {
+		t.Errorf("%v", err)
+	}
+	if got := g.Received(); got > 45<<20 {
+		t.Errorf("%d bytes were sent", got)
+	}
+}
+
+// changing has a file of the first file system when it is opened first, and of the second one from then on.
+type changing struct {
+	states []fs.FS
+	name   string
+	opened int
+}
+
+func (c *changing) Open(name string) (fs.File, error) {
+	if name != c.name {
+		return c.states[0].Open(name)
+	}
+	c.opened++
+	return c.states[min(c.opened, len(c.states))-1].Open(name)
 }
 
 // noWrites makes a Target of what can only be read.

@@ -231,7 +231,7 @@ func (s *shardWriter) open(ctx context.Context, at shardPlace) error {
 		s.to = nowhereCopy{}
 		if s.p.to != nil {
 			to, err := s.p.to.beginBlob(ctx, ball.size, func(offset int64) (io.ReadCloser, error) {
-				return ball.stream(offset, s.p.reread), nil
+				return ball.stream(offset, s.p.contents), nil
 			})
 			if err != nil {
 				return err
@@ -294,34 +294,26 @@ func (s *shardWriter) rawTree(m *manifest.Manifest) *manifest.Manifest {
 // again writes the tars anew: somebody else took one away.
 func (s *shardWriter) again(ctx context.Context) error {
 	for i, ball := range s.balls {
-		if _, err := putTar(ctx, s.p.to, ball, s.p.verified, s.p.reread, nil); err != nil {
+		if _, err := putTar(ctx, s.p.to, ball, s.p.contents, nil); err != nil {
 			return fmt.Errorf("oci: %s: %w", s.layers[i].Digest, err)
 		}
 	}
 	return nil
 }
 
-// reread opens a file again, from an offset on. Whoever takes the bytes knows the digest of the tar.
-func (p *packing) reread(f manifest.File, offset int64) (io.ReadCloser, error) {
-	if f.Digest != "" && offset == 0 {
-		return p.verified(f, 0) // so that the error names a file that has changed
-	}
-	return p.origin(f).reread(offset)
+// contents opens a file that stands in a tar, from an offset on.
+func (p *packing) contents(f manifest.File, offset int64) (io.ReadCloser, error) {
+	return p.origin(f).contents(offset)
 }
 
-// verified opens a file that was read, which must be what it was.
-func (p *packing) verified(f manifest.File, _ int64) (io.ReadCloser, error) {
-	return openVerified(p.origin(f))
-}
-
-// putTar writes a tar as a blob, of which verified opens the files; reread opens them again, to go on with an upload that broke off.
-func putTar(ctx context.Context, to sink, t *tarball, verified, reread opener, progress func(int)) (digest.Digest, error) {
-	blob, err := to.beginBlob(ctx, t.size, func(offset int64) (io.ReadCloser, error) { return t.stream(offset, reread), nil })
+// putTar writes a tar as a blob, of which open opens the files: also again, to go on with an upload that broke off.
+func putTar(ctx context.Context, to sink, t *tarball, open opener, progress func(int)) (digest.Digest, error) {
+	blob, err := to.beginBlob(ctx, t.size, func(offset int64) (io.ReadCloser, error) { return t.stream(offset, open), nil })
 	if err != nil {
 		return "", err
 	}
 	h := digest.SHA256.Digester()
-	if err := t.write(ctx, io.MultiWriter(h.Hash(), blob), verified, progress); err != nil {
+	if err := t.write(ctx, io.MultiWriter(h.Hash(), blob), open, progress); err != nil {
 		blob.Abort()
 		return "", err
 	}
@@ -340,10 +332,17 @@ func (nowhereCopy) Commit(manifest.File) error  { return nil }
 func (nowhereCopy) Abort()                      {}
 
 // filesBelow opens the files of a tree that stands below fsys.
-func filesBelow(fsys fs.FS) (verified, reread opener) {
-	verified = func(f manifest.File, _ int64) (io.ReadCloser, error) { return openVerified(origin{fsys, f, nil}) }
-	reread = func(f manifest.File, offset int64) (io.ReadCloser, error) { return origin{fsys, f, nil}.reread(offset) }
-	return verified, reread
+func filesBelow(fsys fs.FS) opener {
+	return func(f manifest.File, offset int64) (io.ReadCloser, error) { return origin{fsys, f, nil}.contents(offset) }
+}
+
+// contents opens a file from an offset on. One whose digest is known is verified where it is read from its beginning, so that the error names it if it has
+// changed; else the digest of the tar decides.
+func (o origin) contents(offset int64) (io.ReadCloser, error) {
+	if o.file.Digest != "" && offset == 0 {
+		return openVerified(o)
+	}
+	return o.reread(offset)
 }
 
 // openVerified opens a file that does not come to its end unless it is what the tree says.

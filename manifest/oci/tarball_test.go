@@ -43,7 +43,7 @@ func writeTar(t *testing.T, form tarForm, files map[string]string) []byte {
 
 // opened opens files in memory as what they are.
 func opened(files map[string]string) opener {
-	verified, _ := filesBelow(mapFS(files))
+	verified := filesBelow(mapFS(files))
 	return func(f manifest.File, offset int64) (io.ReadCloser, error) {
 		f.Digest = digest.FromString(files[f.Path])
 		return verified(f, offset)

@@ -44,7 +44,7 @@ func NewVirtual(ctx context.Context, fsys fs.FS, opts PackOptions) (*Virtual, er
 	if err != nil {
 		return nil, err
 	}
-	v := &Virtual{packed, img, opts.Tag, map[digest.Digest]origin{}, map[digest.Digest]*tarball{}, p.verified}
+	v := &Virtual{packed, img, opts.Tag, map[digest.Digest]origin{}, map[digest.Digest]*tarball{}, p.contents}
 	raw := packed.Tree
 	if p.shards != nil {
 		raw = p.shards.rawTree(raw)
