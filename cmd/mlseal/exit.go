@@ -111,7 +111,7 @@ var wrongCommandLine = []error{
 	layout.ErrKey,
 	library.ErrTemplate, starter.ErrAnswer,
 	memory.ErrMisplaced, memory.ErrRollback,
-	objectstore.ErrNothing, objectstore.ErrPlainHTTP, objectstore.ErrURL,
+	objectstore.ErrBuiltWithout, objectstore.ErrNothing, objectstore.ErrPlainHTTP, objectstore.ErrURL,
 	oci.ErrCertificates, oci.ErrCredentials, oci.ErrPattern, oci.ErrReadOnly, oci.ErrReference, errUnpinned,
 	parts.ErrPlan,
 	policies.ErrPolicy, policytest.ErrFixture, policytest.ErrSuite,
@@ -204,6 +204,8 @@ func hintFor(err error) string {
 		return "download the snapshot again (`hf download`), or copy its files into a directory of their own (cp -rL)"
 	case isAny(err, objectstore.ErrURL):
 		return "write s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or azblob://CONTAINER/PREFIX, with parameters behind a `?` (docs/object-stores.md)"
+	case isAny(err, objectstore.ErrBuiltWithout):
+		return "run a build without the tag noobjectstore (`make build`), or bring the files to this machine"
 	case isAny(err, objectstore.ErrPlainHTTP):
 		return "use https, or --plain-http when the network between is your own"
 	case isAny(err, objectstore.ErrNothing):
@@ -305,7 +307,7 @@ func hintFor(err error) string {
 	case errors.As(err, &onUsage) && onUsage.general:
 		return "mlseal --help lists the commands, mlseal COMMAND --help the flags"
 	case isAny(err, context.Canceled):
-		return "a signal interrupted it; nothing half written stands under its final name, and the command can be run again"
+		return "a signal interrupted it; mlseal leaves no file half written under its final name (what a shell writes its output to may be), and the command can be run again"
 	case isAny(err, fs.ErrPermission):
 		return "check the permissions of what is named, for the user who runs mlseal"
 	}

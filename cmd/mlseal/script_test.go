@@ -58,6 +58,10 @@ func TestScripts(t *testing.T) {
 				return mounts()
 			case "remembers": // the digest cache relies on the file system of temporary directories
 				return cache.New(os.TempDir()).Below(os.TempDir()) != nil, nil
+			case "objectstores": // the build has their clients
+				return !builtWith("noobjectstore"), nil
+			case "keyservices":
+				return !builtWith("nokms"), nil
 			}
 			return false, fmt.Errorf("no such condition: %s", name)
 		},

@@ -2,6 +2,8 @@ package main
 
 import (
 	"os/exec"
+	"runtime/debug"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -26,4 +28,12 @@ func TestTagsLeaveProvidersOut(t *testing.T) {
 			t.Errorf("a build without providers has %s", prefix)
 		}
 	}
+}
+
+// builtWith reports whether the tests were built with a tag.
+func builtWith(tag string) bool {
+	info, ok := debug.ReadBuildInfo()
+	return ok && slices.ContainsFunc(info.Settings, func(s debug.BuildSetting) bool {
+		return s.Key == "-tags" && slices.Contains(strings.Split(s.Value, ","), tag)
+	})
 }

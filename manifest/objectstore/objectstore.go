@@ -48,6 +48,8 @@ var (
 	ErrUnavailable = errors.New("object store unavailable")
 	// ErrListing says that a store's list of objects cannot be true.
 	ErrListing = errors.New("the object store's list cannot be true")
+	// ErrBuiltWithout says that the program was built without the clients of object stores.
+	ErrBuiltWithout = errors.New("this mlseal was built without object stores")
 	// ErrPlainHTTP says that an address would be asked without TLS.
 	ErrPlainHTTP = errors.New("http is taken for this machine only, unless it is asked for")
 )

@@ -360,8 +360,22 @@ func TestListingsThatCannotBeTrue(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	// Pages that move on are taken.
+	// Folders' marks without end, each page with another one, count as well.
+	bound := maxObjects
+	maxObjects = 100
+	t.Cleanup(func() { maxObjects = bound })
 	s := startStore(t, nil)
+	pages := 0
+	s.List = func(url.Values) string {
+		pages++
+		mark := fmt.Sprintf("m/%06d/", pages)
+		return list(mark, object(mark, 0))
+	}
+	if _, err := Open(t.Context(), s.Address("m"), Options{}); !errors.Is(err, manifest.ErrTooMany) || pages > maxObjects+2 {
+		t.Errorf("%d pages: %v", pages, err)
+	}
+	// Pages that move on are taken.
+	s = startStore(t, nil)
 	s.List = func(q url.Values) string {
 		if q.Get("continuation-token") == "" {
 			return list("more", object("m/a", 1), object("m/b", 1))

@@ -4,7 +4,6 @@ package objectstore
 
 import (
 	"context"
-	"fmt"
 	"net/url"
 )
 
@@ -14,8 +13,8 @@ func init() {
 	}
 }
 
-// openNone says how to get a build that knows object stores. Their clients are a fifth of the binary, so that a gate which does not need them may
+// openNone opens nothing. The stores' clients are a fifth of the binary, so that a gate which does not need them may
 // be built without them.
 func openNone(context.Context, *url.URL, Options) (store, error) {
-	return nil, fmt.Errorf("%w: this mlseal was built without object stores; build one without the tag noobjectstore (`make build`)", ErrURL)
+	return nil, ErrBuiltWithout
 }

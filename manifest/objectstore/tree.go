@@ -87,10 +87,17 @@ func newTree(ctx context.Context, s store, where location, opts Options) (*Tree,
 	return t, nil
 }
 
+// maxObjects bounds how many objects a list may have, with those that are no files. It is a variable for tests.
+var maxObjects = manifest.MaxFiles
+
 // list takes what is below a prefix that ends in a slash, or everything.
 func (t *Tree) list(below string) error {
+	listed := 0
 	err := t.store.list(t.ctx, below, func(o object) error {
 		name, ok := strings.CutPrefix(o.key, below)
+		if listed++; listed > maxObjects {
+			return fmt.Errorf("%w: at most %d", manifest.ErrTooMany, maxObjects)
+		}
 		switch {
 		case !ok:
 			return fmt.Errorf("%w: it has %q, which is not below %q", ErrListing, o.key, below)
@@ -102,9 +109,6 @@ func (t *Tree) list(below string) error {
 		}
 		if err := manifest.CheckName(name); err != nil {
 			return err
-		}
-		if len(t.all.Files) == manifest.MaxFiles {
-			return fmt.Errorf("%w: at most %d", manifest.ErrTooMany, manifest.MaxFiles)
 		}
 		t.all.Files = append(t.all.Files, entry{name, o})
 		return nil

@@ -333,7 +333,9 @@ func (nowhereCopy) Abort()                      {}
 
 // filesBelow opens the files of a tree that stands below fsys.
 func filesBelow(fsys fs.FS) opener {
-	return func(f manifest.File, offset int64) (io.ReadCloser, error) { return origin{fsys, f, nil}.contents(offset) }
+	return func(f manifest.File, offset int64) (io.ReadCloser, error) {
+		return origin{fsys, f, nil}.contents(offset)
+	}
 }
 
 // contents opens a file from an offset on. One whose digest is known is verified where it is read from its beginning, so that the error names it if it has
