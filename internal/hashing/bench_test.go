@@ -25,7 +25,7 @@ func BenchmarkLimit(b *testing.B) {
 			sha256.Sum256(data)
 		}
 	})
-	if k := single(); k != nil {
+	for _, k := range singles() {
 		b.Run("engine="+k.name, func(b *testing.B) {
 			data, state := sample(64<<10), initial
 			b.SetBytes(int64(len(data)))

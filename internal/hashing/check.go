@@ -75,19 +75,19 @@ const (
 	timedLane  = 4 << 10 // a lane
 )
 
-// worthAhead is how much faster than crypto/sha256 another way to hash one stream must be to be taken.
+// worthAhead is how much faster than what is taken another way to hash one stream must be: crypto/sha256 stands before the others.
 const worthAhead = 1.05
 
 // time finds out how many bytes a second one core hashes alone and in full lanes, and takes the faster way to hash alone.
 func (e *Engine) time() {
-	if e.kernel == nil && e.single == nil {
+	if e.kernel == nil && len(e.singles) == 0 {
 		return
 	}
 	data := sample(timedAlone)
 	ways := []func(){func() { sha256.Sum256(data) }}
-	if e.single != nil {
+	for _, k := range e.singles {
 		var state [8]uint32
-		ways = append(ways, func() { e.single.blocks(&state, data[:timedAhead]) })
+		ways = append(ways, func() { k.blocks(&state, data[:timedAhead]) })
 	}
 	if e.kernel != nil {
 		var w lanes
@@ -98,11 +98,9 @@ func (e *Engine) time() {
 	}
 	least := fastest(ways)
 	e.aloneRate = timedAlone / least[0]
-	if e.single != nil {
-		if rate := timedAhead / least[1]; rate > worthAhead*e.aloneRate {
-			e.aloneRate = rate
-		} else {
-			e.single = nil
+	for i := range e.singles {
+		if rate := timedAhead / least[1+i]; rate > worthAhead*e.aloneRate {
+			e.aloneRate, e.single = rate, &e.singles[i]
 		}
 	}
 	if e.kernel != nil {

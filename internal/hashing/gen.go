@@ -45,6 +45,7 @@ func main() {
 	lanes8()
 	schedules16()
 	rounds16()
+	generalRounds16()
 	if err := os.WriteFile("lanes_amd64.s", out.Bytes(), 0o644); err != nil {
 		panic(err)
 	}
@@ -399,4 +400,71 @@ func round1(s []string, x []int, t int) {
 	i("VPADDD X27, X%d, X%d", next, next)
 	i("VPADDD X26, X%d, X%d", next, next)
 	i("VMOVD X%d, %s", next, h)
+}
+
+// generalRounds16 does what rounds16 does in general registers alone, for processors that have many units for them, or whose vector instructions take two cycles. What a
+// round waits for is short: e goes through four instructions, and so does a. So d has all but the functions of e before those are known; the new a is made of the
+// new e, less the old d; and maj(a, b, c) is (b & c) + (a & (b ^ c)), of which no bit is in both. The order of the instructions was found by trying.
+func generalRounds16() {
+	p("// func generalRounds16(state *[8]uint32, words *schedules)")
+	p("// Requires: BMI2")
+	p("TEXT ·generalRounds16(SB), NOSPLIT, $8-16")
+	i("MOVQ state+0(FP), DI")
+	i("MOVQ words+8(FP), SI")
+	i("MOVQ $16, 0(SP) // blocks that are left")
+	s := []string{"AX", "R14", "CX", "DX", "R8", "R9", "R10", "R11"} // a to h
+	for n, r := range s {
+		i("MOVL %d(DI), %s", 4*n, r)
+	}
+	p("")
+	p("generalBlock1:")
+	differ, before := "DI", "BX" // a ^ b, and that of the round before, which is b ^ c
+	i("MOVL %s, %s", s[1], before)
+	i("XORL %s, %s", s[2], before)
+	for t := range 64 {
+		generalRound1(s, differ, before, t)
+		s = append([]string{s[7]}, s[:7]...)
+		differ, before = before, differ
+	}
+	i("MOVQ state+0(FP), DI")
+	for n, r := range s {
+		i("ADDL %d(DI), %s", 4*n, r)
+		i("MOVL %s, %d(DI)", r, 4*n)
+	}
+	i("ADDQ $4, SI")
+	i("DECQ 0(SP)")
+	i("JNZ generalBlock1")
+	p("\tRET\n")
+}
+
+// generalRound1 is one round of one block; s has the registers, and h becomes the new a.
+func generalRound1(s []string, differ, before string, t int) {
+	a, b, c, d, e, f, g, h := s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7]
+	i("ADDL %d(SI), %s", 64*t, h)
+	i("MOVL %s, R12 // ch: g ^ (e & (f ^ g))", f)
+	i("XORL %s, R12", g)
+	i("RORXL $11, %s, R13", e)
+	i("RORXL $6, %s, R15", e)
+	i("ANDL %s, R12", e)
+	i("XORL R13, R15")
+	i("XORL %s, R12", g)
+	i("RORXL $25, %s, BP", e)
+	i("ANDL %s, %s", a, before)
+	i("XORL BP, R15")
+	i("MOVL %s, %s", a, differ)
+	i("MOVL %s, R13", b)
+	i("ANDL %s, R13", c)
+	i("SUBL %s, R13", d)
+	i("ADDL %s, %s", h, d)
+	i("ADDL R12, %s", d)
+	i("ADDL R15, %s", d)
+	i("LEAL (%s)(R13*1), %s", d, h)
+	i("ADDL %s, %s", before, h)
+	i("RORXL $13, %s, BP", a)
+	i("RORXL $2, %s, R12", a)
+	i("XORL BP, R12")
+	i("RORXL $22, %s, R15", a)
+	i("XORL %s, %s", b, differ)
+	i("XORL R15, R12")
+	i("ADDL R12, %s", h)
 }

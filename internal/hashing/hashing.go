@@ -30,14 +30,15 @@ import (
 
 // Names of engines.
 const (
-	Auto    = "auto"    // what is best for the machine and for the work
-	Go      = "go"      // crypto/sha256 on every core
-	Ahead16 = "ahead16" // one core a stream, with the message schedules of 16 blocks made ahead (AVX-512), whatever the timing says
-	Lanes16 = "lanes16" // 16 lanes (AVX-512), whatever the timing says
-	Lanes8  = "lanes8"  // 8 lanes (AVX2), whatever the timing says
+	Auto     = "auto"     // what is best for the machine and for the work
+	Go       = "go"       // crypto/sha256 on every core
+	Ahead16  = "ahead16"  // one core a stream, with the message schedules of 16 blocks made ahead (AVX-512), whatever the timing says
+	Ahead16G = "ahead16g" // the same with all rounds in general registers, none in vector registers
+	Lanes16  = "lanes16"  // 16 lanes (AVX-512), whatever the timing says
+	Lanes8   = "lanes8"   // 8 lanes (AVX2), whatever the timing says
 )
 
-var names = []string{Auto, Go, Ahead16, Lanes16, Lanes8}
+var names = []string{Auto, Go, Ahead16, Ahead16G, Lanes16, Lanes8}
 
 // Errors of New.
 var (
@@ -50,6 +51,10 @@ const (
 	chunk = 256 << 10
 	// smallChunk is for streams that are known to be short.
 	smallChunk = 16 << 10
+	// largeChunk is for a long stream that has a core for itself: a chunk goes from the core that reads to the one that hashes, and both wait a little for that.
+	largeChunk = 1 << 20
+	// fewStreams may have large chunks.
+	fewStreams = 2
 	// maxMemory bounds the chunks of all streams.
 	maxMemory = 64 << 20
 	// patience is how long a chunk waits for others to share the lanes with before it is hashed without them.
@@ -58,8 +63,9 @@ const (
 
 // Engine hashes streams. Its methods may be called from several goroutines.
 type Engine struct {
-	kernel   *kernel       // nil for alone only
-	single   *singleKernel // how streams are hashed alone; nil for crypto/sha256 only
+	kernel   *kernel        // nil for alone only
+	single   *singleKernel  // how streams are hashed alone; nil for crypto/sha256 only
+	singles  []singleKernel // those to choose from
 	cores    int
 	forced   bool     // the lanes are taken for any number of streams
 	rejected []string // what failed its self-check
@@ -82,17 +88,20 @@ func New(name string) (*Engine, error) {
 	e := &Engine{cores: cores()}
 	switch name {
 	case Go:
-	case Ahead16:
-		e.startSingle(single())
+	case Ahead16, Ahead16G:
+		e.startSingles(slices.DeleteFunc(singles(), func(k singleKernel) bool { return k.name != name }))
+		if len(e.singles) > 0 {
+			e.single = &e.singles[0]
+		}
 	case Lanes16, Lanes8:
 		e.forced = true
 		e.startLanes(slices.DeleteFunc(kernels(), func(k kernel) bool { return k.name != name }))
 	default:
-		e.startSingle(single())
+		e.startSingles(singles())
 		e.startLanes(kernels())
 		e.time()
 	}
-	if name == Ahead16 && e.single == nil || e.forced && e.kernel == nil {
+	if strings.HasPrefix(name, Ahead16) && e.single == nil || e.forced && e.kernel == nil {
 		return nil, e.unsupported(name)
 	}
 	return e, nil
@@ -118,16 +127,15 @@ func (e *Engine) startLanes(list []kernel) {
 	}
 }
 
-// startSingle takes the kernel for one stream, unless it is nil or gives wrong digests.
-func (e *Engine) startSingle(k *singleKernel) {
-	if k == nil {
-		return
+// startSingles keeps the kernels for one stream that give right digests.
+func (e *Engine) startSingles(list []singleKernel) {
+	for _, k := range list {
+		if err := checkSingle(&k); err != nil {
+			e.rejected = append(e.rejected, err.Error())
+			continue
+		}
+		e.singles = append(e.singles, k)
 	}
-	if err := checkSingle(k); err != nil {
-		e.rejected = append(e.rejected, err.Error())
-		return
-	}
-	e.single = k
 }
 
 // String says how the engine hashes, and which lanes it does not trust.
@@ -243,7 +251,7 @@ func (e *Engine) Sum(ctx context.Context, r io.Reader, size int64, also func(p [
 	e.begin()
 	defer e.end()
 	s := stream{e: e, state: initial}
-	pool := poolFor(size)
+	pool := e.poolFor(size)
 	var held [2]*[]byte
 	defer func() {
 		s.wait() // the buffers are in use until then
@@ -305,11 +313,18 @@ func fill(ctx context.Context, r io.Reader, p []byte, also func(p []byte) error)
 var (
 	chunks      = sync.Pool{New: func() any { b := make([]byte, chunk+spare); return &b }}
 	smallChunks = sync.Pool{New: func() any { b := make([]byte, smallChunk+spare); return &b }}
+	largeChunks = sync.Pool{New: func() any { b := make([]byte, largeChunk+spare); return &b }}
 )
 
-func poolFor(size int64) *sync.Pool {
+// poolFor has the chunks for a stream of about that size, 0 when it is not known, which has begun.
+func (e *Engine) poolFor(size int64) *sync.Pool {
 	if size > 0 && size < smallChunk {
 		return &smallChunks
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if size >= 4*largeChunk && e.streams() <= fewStreams {
+		return &largeChunks
 	}
 	return &chunks
 }

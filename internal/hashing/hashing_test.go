@@ -263,38 +263,53 @@ func TestSelfCheck(t *testing.T) {
 
 // TestSelfCheckOfOneStream breaks each word of the state that the kernel for one stream makes.
 func TestSelfCheckOfOneStream(t *testing.T) {
-	k := single()
-	if k == nil {
+	list := singles()
+	if len(list) == 0 {
 		t.Skip("this machine has none")
 	}
-	for word := range 8 {
-		broken := *k
-		broken.blocks = func(state *[8]uint32, blocks []byte) {
-			k.blocks(state, blocks)
-			state[word] ^= 1 << word
-		}
-		e := &Engine{cores: 2}
-		e.startSingle(&broken)
-		if e.single != nil || !strings.Contains(e.String(), "go (ahead16 failed its self-check with ") {
-			t.Errorf("word %d is broken, and the engine is %s", word, e)
-		}
-		if err := e.unsupported(Ahead16); !errors.Is(err, ErrUnsupported) || !strings.Contains(err.Error(), "self-check") {
-			t.Errorf("the reason is lost: %v", err)
+	for _, k := range list {
+		for word := range 8 {
+			broken := k
+			broken.blocks = func(state *[8]uint32, blocks []byte) {
+				k.blocks(state, blocks)
+				state[word] ^= 1 << word
+			}
+			e := &Engine{cores: 2}
+			e.startSingles([]singleKernel{broken})
+			if len(e.singles) > 0 || !strings.Contains(e.String(), "go ("+k.name+" failed its self-check with ") {
+				t.Errorf("word %d is broken, and the engine is %s", word, e)
+			}
+			if err := e.unsupported(k.name); !errors.Is(err, ErrUnsupported) || !strings.Contains(err.Error(), "self-check") {
+				t.Errorf("the reason is lost: %v", err)
+			}
+			e.startSingles([]singleKernel{broken, k})
+			if len(e.singles) != 1 {
+				t.Errorf("the next kernel is not taken: the engine is %s", e)
+			}
 		}
 	}
 }
 
 // TestTheFasterWayAlone is taken, whether that is crypto/sha256 or another.
 func TestTheFasterWayAlone(t *testing.T) {
-	for _, tc := range []struct {
-		what  string
-		pause time.Duration
-		taken bool
-	}{{"a fast one", 0, true}, {"a slow one", time.Millisecond, false}} {
-		e := &Engine{cores: 2, single: &singleKernel{Ahead16, 16, func(*[8]uint32, []byte) { time.Sleep(tc.pause) }}}
+	taking := func(name string, pause time.Duration) singleKernel {
+		return singleKernel{name, 16, func(*[8]uint32, []byte) {
+			if pause > 0 {
+				time.Sleep(pause)
+			}
+		}}
+	}
+	fast, slow, slower := taking("fast", 0), taking("slow", time.Millisecond), taking("slower", 2*time.Millisecond)
+	for want, list := range map[string][]singleKernel{"fast, alone": {fast}, "": {slow}, "fast, first": {fast, slow}, "fast, last": {slower, slow, fast}} {
+		e := &Engine{cores: 2, singles: list}
 		e.time()
-		if taken := e.single != nil; taken != tc.taken || e.aloneRate <= 0 || math.IsInf(e.aloneRate, 0) {
-			t.Errorf("%s is taken: %v, at %g bytes a second", tc.what, taken, e.aloneRate)
+		got := ""
+		if e.single != nil {
+			got = e.single.name
+		}
+		want, _, _ = strings.Cut(want, ",")
+		if got != want || e.aloneRate <= 0 || math.IsInf(e.aloneRate, 0) {
+			t.Errorf("%q is taken at %g bytes a second, not %q", got, e.aloneRate, want)
 		}
 	}
 }
@@ -426,4 +441,21 @@ func FuzzSum(f *testing.F) {
 			sumAll(t, e, messages, len(messages), func(n int, b []byte) io.Reader { return &pieces{b: b, seed: seed + uint64(n)} })
 		}
 	})
+}
+
+// TestChunks: large ones are for few long streams, small ones for short streams.
+func TestChunks(t *testing.T) {
+	for _, tc := range []struct {
+		size             int64
+		active, expected int
+		want             int
+	}{
+		{0, 1, 0, chunk}, {smallChunk - 1, 1, 0, smallChunk}, {smallChunk, 1, 0, chunk}, {1 << 30, 1, 0, largeChunk}, {1 << 30, fewStreams, 0, largeChunk},
+		{1 << 30, fewStreams + 1, 0, chunk}, {1 << 30, 1, fewStreams + 1, chunk}, {largeChunk, 1, 0, chunk},
+	} {
+		e := &Engine{active: tc.active, expected: tc.expected}
+		if got := len(*e.poolFor(tc.size).Get().(*[]byte)) - spare; got != tc.want {
+			t.Errorf("%d bytes, %d streams, %d expected: chunks of %d, want %d", tc.size, tc.active, tc.expected, got, tc.want)
+		}
+	}
 }

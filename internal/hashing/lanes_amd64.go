@@ -21,18 +21,30 @@ func schedules16(words *schedules, data *byte)
 //go:noescape
 func rounds16(state *[8]uint32, words *schedules)
 
-// single is what this machine can run for one message; nil for nothing.
-func single() *singleKernel {
-	if !cpu.X86.HasAVX512F || !cpu.X86.HasAVX512BW || !cpu.X86.HasAVX512VL || !cpu.X86.HasBMI2 {
+//go:noescape
+func generalRounds16(state *[8]uint32, words *schedules)
+
+// singles are what this machine can run for one message.
+func singles() []singleKernel {
+	if !cpu.X86.HasAVX512F || !cpu.X86.HasAVX512BW || !cpu.X86.HasBMI2 {
 		return nil
 	}
-	return &singleKernel{Ahead16, 16, func(state *[8]uint32, blocks []byte) {
+	list := []singleKernel{{Ahead16G, 16, ahead(generalRounds16)}}
+	if cpu.X86.HasAVX512VL {
+		list = append(list, singleKernel{Ahead16, 16, ahead(rounds16)})
+	}
+	return list
+}
+
+// ahead makes the schedules of 16 blocks at a time, and does their rounds.
+func ahead(rounds func(*[8]uint32, *schedules)) func(state *[8]uint32, blocks []byte) {
+	return func(state *[8]uint32, blocks []byte) {
 		var words schedules
 		for ; len(blocks) > 0; blocks = blocks[16*blockSize:] {
 			schedules16(&words, &blocks[0])
-			rounds16(state, &words)
+			rounds(state, &words)
 		}
-	}}
+	}
 }
 
 // kernels are what this machine can run, best first. x/sys/cpu asks the processor and whether the system saves the registers.

@@ -2,8 +2,8 @@
 
 package hashing
 
-// single is none: the assembly is for amd64.
-func single() *singleKernel { return nil }
+// singles are none: the assembly is for amd64.
+func singles() []singleKernel { return nil }
 
 // kernels are none: the assembly is for amd64.
 func kernels() []kernel { return nil }
