@@ -184,7 +184,7 @@ func (o Options) file(ctx context.Context, fsys fs.FS, e entry) (f File, _ []Res
 	}
 	defer func() { _ = file.Close() }()
 	// Else one who writes could change the file behind what is remembered.
-	remember := o.Digests != nil && filestate.NoWriter(file.f)
+	remember := o.Digests != nil && filestate.ShowsWrites(file.f)
 	to, err := o.copyOf(ctx, f, e.info)
 	if err != nil {
 		return File{}, nil, err

@@ -1,7 +1,8 @@
-//go:build !linux
+//go:build !linux && !darwin
 
 package filestate
 
-import "io/fs"
+import "os"
 
-func noWriter(fs.File) bool { return true }
+// There are no change times.
+func showsWrites(*os.File) bool { return false }

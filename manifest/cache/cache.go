@@ -11,13 +11,14 @@
 //
 // The kernel sets the change time once for a write(2), however long that takes, and for a memory mapping with the first write to a page that is on the disk. Who is
 // writing when a file is read could so go on unseen: manifest.Build remembers no file that anybody has open for writing or has mapped to write to it. Only the file's owner and
-// who has CAP_LEASE are told so (filestate.NoWriter); for others nothing is remembered.
+// who has CAP_LEASE are told so (filestate.ShowsWrites); for others nothing is remembered.
 //
 // Only local file systems that are known to keep these times are asked (ext2 to ext4, XFS, Btrfs, bcachefs; APFS and HFS+): not network and
 // FUSE file systems, not tmpfs and overlayfs, nor what is mounted inside a tree. Linux and macOS only.
 //
 // It does not protect from whoever can write as the same user, who could write the entries as well, nor from who edits the disk below the
-// file system, or sets the clock back and hits the same ns; nor from a writer that has the file open on macOS, which does not tell; nor from an image of a file
+// file system, or sets the clock back and hits the same ns; nor from a writer that has the file open on macOS, which does not tell, or that pinned pages of it on Linux, or exchanges
+// its blocks (EXT4_IOC_MOVE_EXT); nor from an image of a file
 // system that was copied, altered and mounted in the other's place; nor from a loss of power that brings back the old times of a file whose new bytes
 // were on the disk already. Damage of the disk itself is not seen. So whatever checks somebody's claim reads the files.
 //

@@ -3,24 +3,17 @@ package cache
 import (
 	"encoding/binary"
 	"os"
-	"slices"
 	"unsafe"
 
+	"github.com/mlseal/mlseal/internal/filestate"
 	"golang.org/x/sys/unix"
 )
-
-// bcachefs is its magic number, which package unix does not have.
-const bcachefs = 0xca451a4e
-
-// reliable are the file systems whose inodes and change times can be relied on, and that have an identifier of their own. tmpfs and overlayfs are not: on tmpfs a write through
-// a memory mapping need not change the times, on overlayfs not every one does. F2FS calls itself as the device does that it is on. ZFS was not tried.
-var reliable = []uint32{unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.BTRFS_SUPER_MAGIC, bcachefs}
 
 // volumeOf names the file system below dir as it calls itself: by the identifier of statfs(2), on XFS, where that is the device's number, by the UUID. ok is false where the
 // file system cannot be relied on.
 func volumeOf(dir string) (id [8]byte, ok bool) {
 	var st unix.Statfs_t
-	if unix.Statfs(dir, &st) != nil || !slices.Contains(reliable, uint32(st.Type)) {
+	if unix.Statfs(dir, &st) != nil || !filestate.Reliable(&st) {
 		return id, false
 	}
 	if uint32(st.Type) == unix.XFS_SUPER_MAGIC {
