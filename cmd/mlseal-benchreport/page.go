@@ -61,6 +61,7 @@ func (d *document) head(r *results, name string) {
 	d.Line("")
 	d.Line("- All commands of a workload took turns, A B C, A B C, …: one turn to warm up, then %s; the medians are shown, and the fastest and the slowest.", plural(r.Settings.Runs, "turn"))
 	d.Line("- The trees are random bytes, written just before, so that they are read from the page cache. Between commands what was written is synced to the disk.")
+	d.Line("- Before a command that stores the tree, another process uses as much memory and frees it: a virtual machine gives free memory back to its host within seconds, and the first to fill it again would pay for all.")
 	d.Line("- CPU seconds are user and system, of all processes of the command. Peak is the resident memory of the largest of them%s.", d.floorOf(r))
 	d.Line("- Read and written are the bytes that went through system calls, as multiples of the tree.")
 	d.Line("- Times mlseal's: what a command took, divided by what mlseal took for the same. More than 1 is slower than mlseal.")
