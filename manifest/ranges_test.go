@@ -48,9 +48,8 @@ func TestBuildRanges(t *testing.T) {
 
 // TestBuildRangesRemembers: parts fill the cache as a whole does.
 func TestBuildRangesRemembers(t *testing.T) {
-	dir, d := t.TempDir(), &fakeDigests{}
-	write(t, dir, map[string]string{"a": "x", "b": "y"})
-	_, err := BuildRanges(context.Background(), rootFS(t, dir), Options{Digests: d}, func([]File) ([]Range, error) { return []Range{{"b", 0, 0}}, nil })
+	fsys, d := fstest.MapFS{"a": {Data: []byte("x")}, "b": {Data: []byte("y")}}, &fakeDigests{}
+	_, err := BuildRanges(context.Background(), fsys, Options{Digests: d}, func([]File) ([]Range, error) { return []Range{{"b", 0, 0}}, nil })
 	if err != nil || d.done != 1 || !slices.Equal(d.remembered, []string{"b"}) {
 		t.Errorf("%v, done %d times, remembered %v", err, d.done, d.remembered)
 	}
