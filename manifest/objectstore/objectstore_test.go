@@ -138,7 +138,7 @@ func TestDigest(t *testing.T) {
 
 // TestBuckets: the same adapter over gocloud.dev's buckets in memory and on disk.
 func TestBuckets(t *testing.T) {
-	onDisk, err := fileblob.OpenBucket(t.TempDir(), nil)
+	onDisk, err := fileblob.OpenBucket(t.TempDir(), &fileblob.Options{NoTempDir: true})
 	if err != nil {
 		t.Fatal(err)
 	}
