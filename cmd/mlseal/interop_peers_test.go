@@ -127,6 +127,14 @@ func TestInteropModctl(t *testing.T) {
 			l.takes(ref, dirHash)
 		}
 	}
+	// A file added to ours: the package has layers and names of both times.
+	added := addr + "/team/ours:added" // in the repository of ours: modctl sends the new file and the manifest only
+	l.write("NOTES.md", "# added\n")
+	modctl("attach", "--plain-http", "--output-remote", "-s", ours, "-t", added, "NOTES.md")
+	l.write("model/empty", "")
+	l.write("model/NOTES.md", "# added\n")
+	l.takes(added, l.dirHash("model"))
+
 	t.Run("same size", func(t *testing.T) {
 		l.run(l.mlseal, "pull", ours, "mended")
 		for _, dir := range []string{"stored", "streamed", "mended"} {

@@ -1,6 +1,8 @@
 package oci
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 
 	"github.com/mlseal/mlseal/internal/lazyregexp"
@@ -52,8 +54,8 @@ type layerNames struct {
 var formats = []*foreignFormat{
 	{
 		// model-spec v0.0.7 specs-go/v1/mediatype.go: raw layers are not compressed.
-		name: FormatModelPack, configs: []string{MediaTypeConfig}, artifactTypes: []string{ArtifactType},
-		layer: lazyregexp.New(`^application/vnd\.cncf\.model\.(weight|weight\.config|code|doc|dataset)\.v1\.(?:(raw)|(tar)(?:\+(gzip|zstd))?)$`),
+		name: FormatModelPack, configs: []string{MediaTypeConfig, mediaTypeConfigCNAI}, artifactTypes: []string{artifactTypeCNAI, ArtifactType},
+		layer: lazyregexp.New(`^application/vnd\.(?:cncf|cnai)\.model\.(weight|weight\.config|code|doc|dataset)\.v1\.(?:(raw)|(tar)(?:\+(gzip|zstd))?)$`),
 		kinds: map[string]string{kindWeight: kindWeight, kindWeightConfig: kindWeightConfig, kindCode: kindCode, kindDoc: kindDoc, kindDataset: kindDataset},
 	},
 	{
@@ -165,12 +167,12 @@ func (f *foreignFormat) parseLayer(desc ocispec.Descriptor, name string) (Layer,
 		return Layer{}, fmt.Errorf("it is %q, which no %s package has", desc.MediaType, f.name)
 	}
 	if l.Archive {
-		l.Path = desc.Annotations[AnnotationPath]
+		l.Path = cmp.Or(desc.Annotations[AnnotationPath], desc.Annotations[annotationPathCNAI])
 		return l, nil
 	}
 	var err error
 	l.Path, err = layerPath(desc)
-	if err != nil && name != "" && desc.Annotations[AnnotationPath] == "" && desc.Annotations[ocispec.AnnotationTitle] == "" {
+	if errors.Is(err, errNoName) && name != "" {
 		l.Path, err = name, nil
 	}
 	return l, err

@@ -100,6 +100,8 @@ const (
 	kitLayer     = "application/vnd.kitops.modelkit."
 	dockerConfig = "application/vnd.docker.ai.model.config.v0.1+json"
 	dockerLayer  = "application/vnd.docker.ai."
+
+	layerPrefixCNAI = "application/vnd.cnai.model."
 )
 
 // TestForeign reads, pulls and repairs packages in the forms of other tools.
@@ -116,6 +118,13 @@ func TestForeign(t *testing.T) {
 				layerOfBytes(t, l, layerPrefix+"weight.v1.tar", "sub/model.safetensors", archiveOf(t, layerEntry{"sub/model.safetensors", weights, nil})),
 				layerOfBytes(t, l, layerPrefix+"weight.config.v1.raw", "config.json", []byte(config)))
 		}, map[string]string{"sub/model.safetensors": weights, "config.json": config}},
+		"modctl before the CNCF": {FormatModelPack, TypeModel, func(t *testing.T, l Target) ocispec.Descriptor {
+			raw := layerOfBytes(t, l, layerPrefixCNAI+"weight.config.v1.raw", "", []byte(config))
+			raw.Annotations = map[string]string{annotationPathCNAI: "config.json"}
+			return imageOf(t, l, artifactTypeCNAI, mediaTypeConfigCNAI, raw,
+				layerOfBytes(t, l, layerPrefixCNAI+"weight.v1.tar", "", archiveOf(t, layerEntry{"sub/model.safetensors", weights, nil})),
+				layerOfBytes(t, l, layerPrefix+"doc.v1.raw", "README.md", []byte("# x"))) // of the package that it was added to
+		}, map[string]string{"sub/model.safetensors": weights, "config.json": config, "README.md": "# x"}},
 		"ModelPack compressed": {FormatModelPack, TypeModel, func(t *testing.T, l Target) ocispec.Descriptor {
 			return imageOf(t, l, ArtifactType, MediaTypeConfig,
 				layerOfBytes(t, l, layerPrefix+"weight.v1.tar+gzip", "w", gzipped(t, archiveOf(t, layerEntry{"w", weights, nil}))),
@@ -526,4 +535,30 @@ func FuzzArchive(f *testing.F) {
 			t.Errorf("%d bytes of files in %d", total, len(data))
 		}
 	})
+}
+
+// TestDescribe reads what the config of a package says, by either name of ModelPack.
+func TestDescribe(t *testing.T) {
+	l := newLayout(t)
+	layer := layerOfBytes(t, l, layerPrefix+"weight.v1.raw", "w", []byte("weights"))
+	said := `{"descriptor":{"name":"demo"},"config":{"architecture":"transformer","format":"safetensors","paramSize":"8b","precision":"bf16"}}`
+	describe := func(artifactType, configType, config string) (Description, error) {
+		t.Helper()
+		p, err := FetchPackage(t.Context(), l, push(t, l, ocispec.MediaTypeImageManifest, marshal(t, ocispec.Manifest{
+			Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest, ArtifactType: artifactType,
+			Config: push(t, l, configType, []byte(config)), Layers: []ocispec.Descriptor{layer},
+		})))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p.Describe(t.Context(), l)
+	}
+	for artifactType, config := range map[string]string{ArtifactType: MediaTypeConfig, artifactTypeCNAI: mediaTypeConfigCNAI} {
+		if got, err := describe(artifactType, config, said); err != nil || got != (Description{"demo", "transformer", "safetensors", "8b", "bf16"}) {
+			t.Errorf("%s: %+v, %v", config, got, err)
+		}
+		if _, err := describe(artifactType, config, `{"config":{"format":"a","format":"b"}}`); !errors.Is(err, ErrNotPackage) {
+			t.Errorf("%s, a key twice: %v", config, err)
+		}
+	}
 }

@@ -33,6 +33,14 @@ const (
 	kindDataset      = "dataset"
 )
 
+// Names of ModelPack before it came to the CNCF (github.com/CloudNativeAI/model-spec v0.0.6). modctl 0.2.2 writes them, for registries that know no others,
+// and beside layers with the names above when it adds to a package that has those. They are read, never written.
+const (
+	artifactTypeCNAI    = "application/vnd.cnai.model.manifest.v1+json"
+	mediaTypeConfigCNAI = "application/vnd.cnai.model.config.v1+json"
+	annotationPathCNAI  = "org.cnai.model.filepath"
+)
+
 // Types of packages.
 const (
 	TypeModel   = "model"
@@ -293,7 +301,7 @@ type Description struct{ Name, Architecture, Format, ParamSize, Precision string
 // no description.
 func (p *Package) Describe(ctx context.Context, target Target) (Description, error) {
 	desc := p.Manifest.Config
-	if desc.MediaType != MediaTypeConfig {
+	if desc.MediaType != MediaTypeConfig && desc.MediaType != mediaTypeConfigCNAI {
 		return Description{}, nil
 	}
 	data, err := fetchBytes(ctx, target, desc, maxConfigBytes)

@@ -252,18 +252,28 @@ func inGit(name string) bool {
 	return slices.Contains(manifest.GitNames(), top)
 }
 
+// nameAnnotations are those that name the file of a layer.
+var nameAnnotations = []string{AnnotationPath, annotationPathCNAI, ocispec.AnnotationTitle}
+
+// errNoName is the error of a layer without a name.
+var errNoName = errors.New("it has neither " + AnnotationPath + " nor " + ocispec.AnnotationTitle)
+
 // layerPath returns the path of a layer's file. Tools read one annotation or the other, so two that
 // disagree would give two trees the same digest.
 func layerPath(layer ocispec.Descriptor) (string, error) {
-	name, hasPath := layer.Annotations[AnnotationPath]
-	title, hasTitle := layer.Annotations[ocispec.AnnotationTitle]
-	switch {
-	case !hasPath && !hasTitle:
-		return "", fmt.Errorf("it has neither %s nor %s", AnnotationPath, ocispec.AnnotationTitle)
-	case hasPath && hasTitle && name != title:
-		return "", fmt.Errorf("%s is %q and %s is %q", AnnotationPath, name, ocispec.AnnotationTitle, title)
-	case !hasPath:
-		name = title
+	from := ""
+	for _, annotation := range nameAnnotations {
+		name, ok := layer.Annotations[annotation]
+		switch {
+		case !ok:
+		case from == "":
+			from = annotation
+		case name != layer.Annotations[from]:
+			return "", fmt.Errorf("%s is %q and %s is %q", from, layer.Annotations[from], annotation, name)
+		}
 	}
-	return name, nil // newTree checks it
+	if from == "" {
+		return "", errNoName
+	}
+	return layer.Annotations[from], nil // newTree checks it
 }

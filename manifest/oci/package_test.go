@@ -40,10 +40,13 @@ func TestFetchPackageRefuses(t *testing.T) {
 		"sha512": layer(func(d *ocispec.Descriptor) {
 			d.Digest = "sha512:" + "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 		}),
-		"no digest":      layer(func(d *ocispec.Descriptor) { d.Digest = "" }),
-		"no name":        layer(func(d *ocispec.Descriptor) { d.Annotations = nil }),
-		"names disagree": layer(func(d *ocispec.Descriptor) { d.Annotations[ocispec.AnnotationTitle] = "b.txt" }),
-		"empty title":    layer(func(d *ocispec.Descriptor) { d.Annotations[ocispec.AnnotationTitle] = "" }),
+		"no digest":          layer(func(d *ocispec.Descriptor) { d.Digest = "" }),
+		"no name":            layer(func(d *ocispec.Descriptor) { d.Annotations = nil }),
+		"names disagree":     layer(func(d *ocispec.Descriptor) { d.Annotations[ocispec.AnnotationTitle] = "b.txt" }),
+		"names of two times": layer(func(d *ocispec.Descriptor) { d.Annotations[annotationPathCNAI] = "b.txt" }),
+		"empty name of old":  layer(func(d *ocispec.Descriptor) { d.Annotations = map[string]string{annotationPathCNAI: ""} }),
+		"old parent":         layer(func(d *ocispec.Descriptor) { d.Annotations = map[string]string{annotationPathCNAI: "../x"} }),
+		"empty title":        layer(func(d *ocispec.Descriptor) { d.Annotations[ocispec.AnnotationTitle] = "" }),
 		"overflow": func(im *ocispec.Manifest) {
 			two("a", "b")(im)
 			im.Layers[0].Size, im.Layers[1].Size = 1<<62, 1<<62
@@ -72,10 +75,10 @@ func TestFetchPackageRefuses(t *testing.T) {
 	if _, err := FetchPackage(t.Context(), l, desc); err != nil {
 		t.Errorf("the manifest that the others are made of: %v", err)
 	}
-	for _, drop := range []string{AnnotationPath, ocispec.AnnotationTitle} { // one of the names is enough
-		desc := push(t, l, ocispec.MediaTypeImageManifest, marshal(t, hostile(layer(func(d *ocispec.Descriptor) { delete(d.Annotations, drop) }))))
+	for _, only := range nameAnnotations { // one of the names is enough
+		desc := push(t, l, ocispec.MediaTypeImageManifest, marshal(t, hostile(layer(func(d *ocispec.Descriptor) { d.Annotations = map[string]string{only: "a.txt"} }))))
 		if p, err := FetchPackage(t.Context(), l, desc); err != nil || p.Tree.Files[0].Path != "a.txt" {
-			t.Errorf("without %s: %v", drop, err)
+			t.Errorf("with %s only: %v", only, err)
 		}
 	}
 }
@@ -266,7 +269,7 @@ func FuzzParsePackage(f *testing.F) {
 	f.Add([]byte(`{"schemaVersion":2,"layers":[{}]}`))
 	for _, format := range formats {
 		im.Config.MediaType, im.ArtifactType = format.configs[0], format.artifactTypes[len(format.artifactTypes)-1]
-		for _, mediaType := range []string{"vnd.cncf.model.doc.v1.tar+zstd", "vnd.kitops.modelkit.docs.v1.raw", "vnd.kitops.modelkit.model.v1.tar+gzip", "vnd.docker.ai.license", "vnd.docker.ai.model.file", "vnd.docker.ai.dir.tar"} {
+		for _, mediaType := range []string{"vnd.cncf.model.doc.v1.tar+zstd", "vnd.cnai.model.doc.v1.raw", "vnd.kitops.modelkit.docs.v1.raw", "vnd.kitops.modelkit.model.v1.tar+gzip", "vnd.docker.ai.license", "vnd.docker.ai.model.file", "vnd.docker.ai.dir.tar"} {
 			im.Layers[0].MediaType = "application/" + mediaType
 			f.Add(marshal(&testing.T{}, im))
 		}
