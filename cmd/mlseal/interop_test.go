@@ -20,30 +20,32 @@ import (
 )
 
 // fullPeers are those that only `make interop-full` builds.
-var fullPeers = []string{"COSIGN2", "COSIGN3", "FULCIO", "TIMESTAMP_SERVER", "REKOR2", "TRANSIT", "KIT"}
+var fullPeers = []string{"COSIGN2", "COSIGN3", "FULCIO", "TIMESTAMP_SERVER", "REKOR2", "TRANSIT", "KIT", "MODCTL"}
 
-// otherPeers are those that no package registry serves, with the names of their commands.
+// otherPeers are those that not every package registry serves, if any, with the names of their commands: those on PATH serve too.
 var otherPeers = map[string]string{"MODCTL": "modctl", "PALAN": "palan", "ZOT": "zot", "MODEL_RUNNER": "dmr"}
 
 // peer is the command that .ci/interop installed or that the environment names. A peer that `make interop` needs fails when it is
 // missing; the others are skipped, by name: .ci/interop repeats what "did NOT run".
 func peer(t *testing.T, name string) string {
 	t.Helper()
-	path := os.Getenv("MLSEAL_PEER_" + name)
-	if path != "" {
+	if path := os.Getenv("MLSEAL_PEER_" + name); path != "" {
 		return path
+	}
+	var remedies []string
+	if slices.Contains(fullPeers, name) {
+		remedies = append(remedies, "make interop-full builds it")
 	}
 	if command, ok := otherPeers[name]; ok {
-		path, err := exec.LookPath(command)
-		if err != nil {
-			t.Skipf("peer %s is not here: put %s on PATH or name it with MLSEAL_PEER_%s; %s did NOT run", name, command, name, t.Name())
+		if path, err := exec.LookPath(command); err == nil {
+			return path
 		}
-		return path
+		remedies = append(remedies, fmt.Sprintf("put %s on PATH or name it with MLSEAL_PEER_%s", command, name))
 	}
-	if slices.Contains(fullPeers, name) {
-		t.Skipf("peer %s is not here: make interop-full builds it; %s did NOT run", name, t.Name())
+	if remedies == nil {
+		t.Fatalf("peer %s is missing: run .ci/interop", name)
 	}
-	t.Fatalf("peer %s is missing: run .ci/interop", name)
+	t.Skipf("peer %s is not here: %s; %s did NOT run", name, strings.Join(remedies, ", or "), t.Name())
 	return ""
 }
 

@@ -85,12 +85,18 @@ func layerOfBytes(t *testing.T, l Target, mediaType, path string, data []byte) o
 	return desc
 }
 
-// imageOf pushes an image manifest.
+// imageOf pushes an image manifest, and an empty config of that media type.
 func imageOf(t *testing.T, l Target, artifactType, config string, layers ...ocispec.Descriptor) ocispec.Descriptor {
+	t.Helper()
+	return imageWith(t, l, artifactType, push(t, l, config, []byte(`{}`)), layers...)
+}
+
+// imageWith pushes an image manifest.
+func imageWith(t *testing.T, l Target, artifactType string, config ocispec.Descriptor, layers ...ocispec.Descriptor) ocispec.Descriptor {
 	t.Helper()
 	return push(t, l, ocispec.MediaTypeImageManifest, marshal(t, ocispec.Manifest{
 		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest, ArtifactType: artifactType,
-		Config: push(t, l, config, []byte(`{}`)), Layers: layers,
+		Config: config, Layers: layers,
 	}))
 }
 
@@ -544,10 +550,7 @@ func TestDescribe(t *testing.T) {
 	said := `{"descriptor":{"name":"demo"},"config":{"architecture":"transformer","format":"safetensors","paramSize":"8b","precision":"bf16"}}`
 	describe := func(artifactType, configType, config string) (Description, error) {
 		t.Helper()
-		p, err := FetchPackage(t.Context(), l, push(t, l, ocispec.MediaTypeImageManifest, marshal(t, ocispec.Manifest{
-			Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest, ArtifactType: artifactType,
-			Config: push(t, l, configType, []byte(config)), Layers: []ocispec.Descriptor{layer},
-		})))
+		p, err := FetchPackage(t.Context(), l, imageWith(t, l, artifactType, push(t, l, configType, []byte(config)), layer))
 		if err != nil {
 			t.Fatal(err)
 		}

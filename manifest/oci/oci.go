@@ -27,9 +27,9 @@
 // # Packages of other tools
 //
 // Packages of other tools are read in their forms (see Package.Format): ModelPack, also by the names that it had before it came to the
-// CNCF (vnd.cnai for vnd.cncf, org.cnai for org.cncf), and KitOps with tar archives as layers, compressed
-// with gzip or zstd or not at all, and those of Docker Model Runner. Annotations that name a file differently are refused. The files of an archive are known, by name and sha256, once it was
-// read; Package.Unread says of which layers that is so.
+// CNCF (vnd.cnai for vnd.cncf, org.cnai for org.cncf), and KitOps with tar archives as layers, compressed with gzip or zstd or not at
+// all, and those of Docker Model Runner. Annotations that name a file differently are refused. The files of an archive are known, by
+// name and sha256, once it was read; Package.Unread says of which layers that is so.
 //
 // # Datasets of many files
 //
