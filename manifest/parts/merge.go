@@ -83,7 +83,7 @@ func samePlan(parts []*Part) error {
 		case p.options() != usual.options():
 			return fmt.Errorf("part %d was hashed with other options (%s) than part %d (%s)", p.Index, p.options(), usual.Index, usual.options())
 		case p.Plan != usual.Plan:
-			return fmt.Errorf("part %d saw another tree than part %d, which saw %s%s: the tree changed meanwhile, or they did not look at the same one", p.Index, usual.Index, usual.Total, difference(parts, p))
+			return fmt.Errorf("part %d saw another tree than part %d, which saw %s%s: the tree changed meanwhile, or they did not look at the same one", p.Index, usual.Index, usual.Total, difference(parts, p, usual.Total))
 		case p.Total != usual.Total:
 			return fmt.Errorf("part %d says that the tree has %s, part %d that it has %s", p.Index, p.Total, usual.Index, usual.Total)
 		}
@@ -91,9 +91,12 @@ func samePlan(parts []*Part) error {
 	return nil
 }
 
-// difference says what is known of how the tree that odd saw is not the one that parts with another plan saw.
-func difference(parts []*Part, odd *Part) string {
+// difference says what is known of how the tree that odd saw is not the one of the usual size that parts with another plan saw.
+func difference(parts []*Part, odd *Part, usual Total) string {
 	out := ", and not " + odd.Total.String()
+	if odd.Total == usual {
+		out = ", as many but with other names or sizes"
+	}
 	own := map[string]int64{}
 	for _, f := range odd.Files {
 		own[f.Path] = f.Size

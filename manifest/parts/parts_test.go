@@ -270,6 +270,17 @@ func TestMergeNamesWhatDiffers(t *testing.T) {
 	}
 }
 
+// TestMergeOfAsManyFiles: trees of one size that differ are not told apart by that size.
+func TestMergeOfAsManyFiles(t *testing.T) {
+	about := About{Name: "tree"}
+	list := hashAll(t, fstest.MapFS{"a": {Data: make([]byte, 300)}, "b": {}}, about, 3)
+	list[1] = hashAll(t, fstest.MapFS{"a": {Data: make([]byte, 300)}, "renamed": {}}, about, 3)[1]
+	_, err := Merge(list)
+	if want := "2 files with 300 bytes, as many but with other names or sizes: "; err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "and not") {
+		t.Errorf("%v, want %s in it", err, want)
+	}
+}
+
 // TestPlan holds the plan, which is part of the format: machines with different versions must make the same.
 func TestPlan(t *testing.T) {
 	files := []manifest.File{{Path: "a", Size: 1000_000}, {Path: "b"}, {Path: "c", Size: 400_000}, {Path: "d", Size: 2000_000}, {Path: "e", Size: 999_999}}
